@@ -1,0 +1,71 @@
+"""The one tree of errors: what an error is decides whether its step is tried again, and nothing else does.
+
+Every error carries a stable `code`, which stands in the ledger, the report, the log and on the command line, and
+a sentence that says what happened and what a person can do. Codes are public: see the table in the README.
+"""
+
+
+class AuxipError(Exception):
+    """Any error that this project raises on purpose.
+
+    Attributes:
+        code: stable, lower-case, hyphenated.
+        reason: one sentence for the operator, free of secrets.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.reason}"
+
+
+class Rejected(AuxipError):
+    """The request itself is wrong (bad input, bad credentials, unknown collection): it is never tried again."""
+
+
+class ItemFailed(AuxipError):
+    """This item cannot be done; its neighbours can, and the run goes on."""
+
+
+class Retryable(AuxipError):
+    """The same step may well succeed later: a network fault, a 5xx, a 429, a truncated answer.
+
+    Attributes:
+        delay: seconds that the other side asked us to wait (`Retry-After`), or None to back off by ourselves.
+    """
+
+    def __init__(self, code: str, reason: str, delay: float | None = None) -> None:
+        super().__init__(code, reason)
+        self.delay = delay
+
+    def __reduce__(self) -> tuple[type["Retryable"], tuple[str, str, float | None]]:
+        return type(self), (self.code, self.reason, self.delay)
+
+
+class Busy(Retryable):
+    """Another worker holds the claim on this work: wait for it; the waiting uses up no attempt."""
+
+
+class UnsupportedArchive(Rejected, ValueError):
+    """The name is that of no archive we expand. A ValueError, as callers of the reference expect."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("unsupported-archive", f"Unsupported archive type: {name!r}")
+        self.name = name
+
+    def __reduce__(self) -> tuple[type["UnsupportedArchive"], tuple[str]]:
+        return type(self), (self.name,)
+
+
+class NothingFound(Rejected, ValueError):
+    """A search with `error_if_empty` found nothing. A ValueError, as callers of the reference expect."""
+
+    def __init__(self, cql2: str) -> None:
+        super().__init__("nothing-found", f"No Auxip product found for CQL2 filter: {cql2}")
+        self.cql2 = cql2
+
+    def __reduce__(self) -> tuple[type["NothingFound"], tuple[str]]:
+        return type(self), (self.cql2,)

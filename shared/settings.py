@@ -1,0 +1,131 @@
+"""Settings of every process, read from the environment and from secret files, checked once at start.
+
+A setting `s3_endpoint` is the variable `AUXIP_S3_ENDPOINT`; a secret may stand instead in a file named
+`auxip_s3_secret_access_key` below `AUXIP_SECRETS_DIR` (default /run/secrets, where compose and Kubernetes mount
+them). A name that is no setting is refused, so that a typing error does not silently leave a default in force.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import Rejected
+
+PREFIX = "AUXIP_"
+SECRETS_DIR = "AUXIP_SECRETS_DIR"
+_SECRETS_DEFAULT = "/run/secrets"
+
+
+class SettingsError(Rejected):
+    """A setting is missing, wrong or unknown; the reason names it in one line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("bad-setting", reason)
+
+    def __reduce__(self) -> tuple[type["SettingsError"], tuple[str]]:
+        return type(self), (self.reason,)
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is no http:// or https:// URL")
+    if parts.username or parts.password:
+        raise ValueError("holds credentials; give them in their own setting")
+    return value.rstrip("/")
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss"):
+        raise ValueError("is no redis:// or rediss:// URL")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+
+
+class Settings(BaseSettings):
+    """What a process needs to know. Sizes are in bytes and times in seconds unless a name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    redis_url: RedisUrl = Field(description="Redis or Valkey: broker, results and ledger; `redis://:PASSWORD@HOST:6379/0`")
+
+    station_url: HttpUrl = Field(description="STAC API of the AUXIP station, without `/search`")
+    station_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the station's host and the trusted domains only")
+    station_collections: list[str] = Field([], description="JSON list of the station collections to search; empty means all")
+    station_trusted_domains: list[str] = Field([], description="JSON list of further hosts that may be sent the station's credentials")
+    station_page_size: int = Field(1000, ge=1, le=10_000, description="items asked for in one page of a search")
+    station_timeout: float = Field(30, gt=0, description="seconds to wait for the station's next bytes")
+
+    catalog_url: HttpUrl = Field(description="STAC API with transactions that receives the items")
+    catalog_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the catalog")
+    catalog_timeout: float = Field(30, gt=0, description="seconds to wait for the catalog's next bytes")
+
+    s3_endpoint: HttpUrl = Field(description="URL of the S3 service")
+    s3_region: str = Field("us-east-1", description="region that requests are signed for")
+    s3_access_key_id: SecretStr = Field(description="access key of the staging bucket")
+    s3_secret_access_key: SecretStr = Field(description="secret key of the staging bucket")
+    s3_bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="bucket that receives assets, manifests and reports")
+    s3_prefix: str = Field("", pattern=r"^([A-Za-z0-9._-]+/)*$", description="prefix of every key, ending in a slash")
+    s3_timeout: float = Field(60, gt=0, description="seconds that one S3 request may take")
+
+    attempts: int = Field(5, ge=1, le=100, description="tries of one step before its item is recorded as failed")
+    backoff_base: float = Field(1, gt=0, description="seconds before the second try; doubles with each, with full jitter")
+    backoff_max: float = Field(120, gt=0, description="longest wait before a try, also when a station asks for more")
+    lease: float = Field(60, ge=3, description="seconds after which a dead worker's claim lapses; renewed while it lives")
+    page_items: int = Field(200, ge=1, le=1000, description="items of a run that are fanned out in one chord")
+    max_items: int = Field(100_000, ge=1, description="items that one run may find before it is refused")
+    max_answer_bytes: int = Field(64 * 2**20, ge=1024, description="largest answer read from a station or catalog")
+    max_asset_bytes: int = Field(64 * 2**30, ge=1024, description="largest asset that is staged")
+    keep_runs_days: int = Field(30, ge=1, description="days that the ledger remembers a closed run")
+    result_inline_items: int = Field(1000, ge=1, description="items up to which a result carries its ItemCollection")
+
+    archive_layout: Literal["flat", "tree"] = Field("flat", description="`flat` keeps the file names only, `tree` the relative paths")
+    archive_max_members: int = Field(200_000, ge=1, description="files in one archive, nested ones counted")
+    archive_max_bytes: int = Field(64 * 2**30, ge=1, description="bytes that one archive may expand to")
+    archive_max_ratio: float = Field(200, gt=1, description="bytes out per byte in, once past 256 MiB out")
+    archive_max_depth: int = Field(8, ge=0, description="archives within archives")
+
+    sweeps_file: Path | None = Field(None, description="TOML file of the periodic sweeps that beat runs")
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check the settings of this process.
+
+    Args:
+        environ: the variables to look at for names that are no setting; the process's own by default.
+
+    Raises:
+        SettingsError: naming every wrong, missing or unknown setting in one line.
+    """
+    names = os.environ if environ is None else environ
+    unknown = sorted(name for name in names if name.startswith(PREFIX) and name not in _known())
+    if unknown:
+        raise SettingsError("; ".join(_unknown(name) for name in unknown))
+    folder = Path(names.get(SECRETS_DIR, _SECRETS_DEFAULT))
+    try:
+        return Settings(_secrets_dir=folder if folder.is_dir() else None)  # type: ignore[call-arg]  # fields come from the environment
+    except ValidationError as error:
+        raise SettingsError("; ".join(_problem(detail["loc"], detail["type"], detail["msg"]) for detail in error.errors())) from None
+
+
+def _known() -> set[str]:
+    return {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {SECRETS_DIR}
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, _known(), n=1)
+    return f"{name} is no setting" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    name = f"{PREFIX}{str(location[0]).upper()}" if location else "settings"
+    return f"{name} is not set" if kind == "missing" else f"{name} {message.removeprefix('Value error, ')}"
