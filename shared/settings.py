@@ -56,12 +56,20 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
-    redis_url: RedisUrl = Field(description="Redis or Valkey: broker, results and ledger; `redis://:PASSWORD@HOST:6379/0`")
+    redis_url: RedisUrl = Field(
+        description="Redis or Valkey: broker, results and ledger; `redis://:PASSWORD@HOST:6379/0`"
+    )
 
     station_url: HttpUrl = Field(description="STAC API of the AUXIP station, without `/search`")
-    station_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the station's host and the trusted domains only")
-    station_collections: list[str] = Field([], description="JSON list of the station collections to search; empty means all")
-    station_trusted_domains: list[str] = Field([], description="JSON list of further hosts that may be sent the station's credentials")
+    station_api_key: SecretStr | None = Field(
+        None, description="sent as `x-api-key` to the station's host and the trusted domains only"
+    )
+    station_collections: list[str] = Field(
+        [], description="JSON list of the station collections to search; empty means all"
+    )
+    station_trusted_domains: list[str] = Field(
+        [], description="JSON list of further hosts that may be sent the station's credentials"
+    )
     station_page_size: int = Field(1000, ge=1, le=10_000, description="items asked for in one page of a search")
     station_timeout: float = Field(30, gt=0, description="seconds to wait for the station's next bytes")
 
@@ -73,14 +81,21 @@ class Settings(BaseSettings):
     s3_region: str = Field("us-east-1", description="region that requests are signed for")
     s3_access_key_id: SecretStr = Field(description="access key of the staging bucket")
     s3_secret_access_key: SecretStr = Field(description="secret key of the staging bucket")
-    s3_bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="bucket that receives assets, manifests and reports")
+    s3_bucket: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="bucket that receives assets, manifests and reports",
+    )
     s3_prefix: str = Field("", pattern=r"^([A-Za-z0-9._-]+/)*$", description="prefix of every key, ending in a slash")
     s3_timeout: float = Field(60, gt=0, description="seconds that one S3 request may take")
 
     attempts: int = Field(5, ge=1, le=100, description="tries of one step before its item is recorded as failed")
-    backoff_base: float = Field(1, gt=0, description="seconds before the second try; doubles with each, with full jitter")
+    backoff_base: float = Field(
+        1, gt=0, description="seconds before the second try; doubles with each, with full jitter"
+    )
     backoff_max: float = Field(120, gt=0, description="longest wait before a try, also when a station asks for more")
-    lease: float = Field(60, ge=3, description="seconds after which a dead worker's claim lapses; renewed while it lives")
+    lease: float = Field(
+        60, ge=3, description="seconds after which a dead worker's claim lapses; renewed while it lives"
+    )
     page_items: int = Field(200, ge=1, le=1000, description="items of a run that are fanned out in one chord")
     max_items: int = Field(100_000, ge=1, description="items that one run may find before it is refused")
     max_answer_bytes: int = Field(64 * 2**20, ge=1024, description="largest answer read from a station or catalog")
@@ -88,7 +103,9 @@ class Settings(BaseSettings):
     keep_runs_days: int = Field(30, ge=1, description="days that the ledger remembers a closed run")
     result_inline_items: int = Field(1000, ge=1, description="items up to which a result carries its ItemCollection")
 
-    archive_layout: Literal["flat", "tree"] = Field("flat", description="`flat` keeps the file names only, `tree` the relative paths")
+    archive_layout: Literal["flat", "tree"] = Field(
+        "flat", description="`flat` keeps the file names only, `tree` the relative paths"
+    )
     archive_max_members: int = Field(200_000, ge=1, description="files in one archive, nested ones counted")
     archive_max_bytes: int = Field(64 * 2**30, ge=1, description="bytes that one archive may expand to")
     archive_max_ratio: float = Field(200, gt=1, description="bytes out per byte in, once past 256 MiB out")
@@ -112,9 +129,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError("; ".join(_unknown(name) for name in unknown))
     folder = Path(names.get(SECRETS_DIR, _SECRETS_DEFAULT))
     try:
-        return Settings(_secrets_dir=folder if folder.is_dir() else None)  # type: ignore[call-arg]  # fields come from the environment
+        return Settings(_secrets_dir=folder if folder.is_dir() else None)
     except ValidationError as error:
-        raise SettingsError("; ".join(_problem(detail["loc"], detail["type"], detail["msg"]) for detail in error.errors())) from None
+        raise SettingsError(
+            "; ".join(_problem(detail["loc"], detail["type"], detail["msg"]) for detail in error.errors())
+        ) from None
 
 
 def _known() -> set[str]:

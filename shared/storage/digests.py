@@ -1,0 +1,96 @@
+"""Running digests of what is written, and what a checksum of STAC's file extension means."""
+
+import hashlib
+from dataclasses import dataclass
+
+from shared.errors import ItemFailed
+
+PART_BYTES = 8 * 2**20
+"""Size of a part of a multipart upload: S3's ETag of a large object follows from it."""
+
+_MD5_MULTIHASH = "d50110"  # code 0xd5 as a varint, length 16: https://github.com/multiformats/multicodec
+_MD5_HEX = 32
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was sent to the store: its size in bytes, its MD5 (hex) and the ETag that S3 must report for it."""
+
+    size: int
+    md5: str
+    etag: str
+
+    @property
+    def checksum(self) -> str:
+        """The MD5 as a multihash, as STAC's file extension spells `file:checksum`."""
+        return _MD5_MULTIHASH + self.md5
+
+
+class RunningDigest:
+    """Takes the bytes of one object in order and knows its size, MD5 and S3 ETag at the end.
+
+    An object of up to `PART_BYTES` is one PUT and its ETag is its MD5; a larger one is a multipart upload, whose
+    ETag is the MD5 of its parts' MD5s and their number. (Observed of S3, SeaweedFS, MinIO and Ceph; not of
+    buckets with KMS encryption, where `ObjectStore.verify` reads the object back.)
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._whole = hashlib.md5(usedforsecurity=False)
+        self._part = hashlib.md5(usedforsecurity=False)
+        self._part_size = 0
+        self._parts: list[bytes] = []
+
+    def update(self, chunk: bytes | memoryview) -> None:
+        """Add the next bytes."""
+        view = memoryview(chunk)
+        self.size += len(view)
+        self._whole.update(view)
+        while view:
+            if self._part_size == PART_BYTES:
+                self._end_part()
+            taken = view[: PART_BYTES - self._part_size]
+            self._part.update(taken)
+            self._part_size += len(taken)
+            view = view[len(taken) :]
+
+    def result(self) -> Written:
+        """Return the digest of all bytes so far."""
+        md5 = self._whole.hexdigest()
+        if not self._parts:
+            return Written(self.size, md5, md5)
+        parts = [*self._parts, self._part.digest()]
+        whole = hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()
+        return Written(self.size, md5, f"{whole}-{len(parts)}")
+
+    def _end_part(self) -> None:
+        self._parts.append(self._part.digest())
+        self._part = hashlib.md5(usedforsecurity=False)
+        self._part_size = 0
+
+
+def digest_of(data: bytes) -> Written:
+    """Return the digest of one whole object."""
+    digest = RunningDigest()
+    digest.update(data)
+    return digest.result()
+
+
+def md5_of_checksum(checksum: str | None) -> str | None:
+    """Return the MD5 (lower-case hex) that a `file:checksum` states, or None where there is none.
+
+    AUXIP stations give plain MD5 hex; the file extension wants a multihash. Both are accepted.
+
+    Raises:
+        ItemFailed: `bad-checksum`, the text is neither.
+    """
+    if checksum is None:
+        return None
+    text = checksum.lower()
+    if text.startswith(_MD5_MULTIHASH) and len(text) == len(_MD5_MULTIHASH) + _MD5_HEX:
+        text = text.removeprefix(_MD5_MULTIHASH)
+    if len(text) != _MD5_HEX or not all(letter in "0123456789abcdef" for letter in text):
+        raise ItemFailed(
+            "bad-checksum", f"file:checksum {checksum[:80]!r} is no MD5, neither plain hex nor as a multihash"
+        )
+    return text

@@ -1,0 +1,246 @@
+"""Objects in S3: read, written, verified, deleted. The only place that knows which S3 library is in use."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Self, cast
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import (
+    BaseError,
+    InvalidPathError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import S3Store
+
+from shared.errors import ItemFailed, Rejected, Retryable
+from shared.settings import Settings
+from shared.storage.digests import PART_BYTES, RunningDigest, Written, digest_of
+
+UPLOADS_AT_ONCE = 4
+"""Parts of one multipart upload in flight: with `PART_BYTES` this bounds a writer's memory to about 40 MiB."""
+
+_READ_BACK_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where an object or a prefix is: `s3://bucket/key`. A prefix's key ends in a slash."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, href: str) -> Self:
+        """Read an `s3://bucket/key` href.
+
+        Raises:
+            Rejected: `bad-href`, it is none, or its key has an empty, `.` or `..` segment.
+        """
+        match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", href, re.DOTALL)
+        if not match or any(part in ("", ".", "..") for part in match[2].removesuffix("/").split("/")):
+            raise Rejected("bad-href", f"{href[:200]!r} is no s3://bucket/key href")
+        return cls(match[1], match[2])
+
+    @property
+    def href(self) -> str:
+        """The location as an `s3://` href."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the store reports of an object: its key, its size in bytes, its ETag without quotes."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class ObjectStore:
+    """The S3 service of the settings. Safe to share between threads; to be made anew after a fork.
+
+    Every method raises `Retryable` (`s3-unavailable`) for network faults and 5xx, and `Rejected` (`s3-denied`,
+    `s3-bad-key`) where the store refuses for good.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._buckets: dict[str, S3Store] = {}
+
+    def head(self, location: Location) -> Stored | None:
+        """Return what the store reports of an object, or None where there is none."""
+        with _translated(f"HEAD {location.href}"):
+            try:
+                meta = obstore.head(self._bucket(location), location.key)
+            except (NotFoundError, FileNotFoundError):
+                return None
+        return Stored(location.key, meta["size"], _bare(meta["e_tag"]))
+
+    def read(self, location: Location, start: int, length: int, etag: str) -> bytes:
+        """Return `length` bytes from offset `start` of the object whose ETag is `etag`.
+
+        Raises:
+            Retryable: `s3-changed`, the object is another one by now, or gone.
+        """
+        options = {"range": (start, start + length), "if_match": f'"{etag}"'}
+        with _translated(f"GET {location.href}"):
+            try:
+                result = obstore.get(self._bucket(location), location.key, options=cast("obstore.GetOptions", options))
+                return bytes(result.bytes())
+            except (PreconditionError, NotFoundError, FileNotFoundError):
+                raise Retryable("s3-changed", f"{location.href} changed while it was read") from None
+
+    def get(self, location: Location, limit: int) -> bytes | None:
+        """Return a small object whole, or None where there is none.
+
+        Raises:
+            ItemFailed: `too-large`, the object is larger than `limit` bytes.
+        """
+        stored = self.head(location)
+        if stored is None:
+            return None
+        if stored.size > limit:
+            raise ItemFailed(
+                "too-large", f"{location.href} has {stored.size} bytes, more than the {limit} that are read"
+            )
+        return self.read(location, 0, stored.size, stored.etag) if stored.size else b""
+
+    def put(self, location: Location, data: bytes, content_type: str = "application/octet-stream") -> Written:
+        """Write a whole object of at most `PART_BYTES` in one request and check the ETag that comes back.
+
+        Raises:
+            Retryable: `s3-mismatch`, the store holds something else than what was sent.
+        """
+        written = digest_of(data)
+        with _translated(f"PUT {location.href}"):
+            result = obstore.put(
+                self._bucket(location),
+                location.key,
+                data,
+                attributes={"Content-Type": content_type},
+                use_multipart=False,
+            )
+        if _bare(result["e_tag"]) != written.etag:
+            self.verify(location, written)
+        return written
+
+    def open_writer(self, location: Location) -> "ObjectWriter":
+        """Begin to write an object of any size in one pass; see `ObjectWriter`."""
+        return ObjectWriter(self._bucket(location), location)
+
+    def verify(self, location: Location, written: Written) -> None:
+        """Compare what the store holds with what was sent: the size and the ETag, else the bytes themselves.
+
+        Raises:
+            Retryable: `s3-mismatch`, they differ or the object is not there.
+        """
+        stored = self.head(location)
+        if stored is None or stored.size != written.size:
+            found = "nothing" if stored is None else f"{stored.size} bytes"
+            raise Retryable("s3-mismatch", f"{location.href} should hold {written.size} bytes, the store has {found}")
+        if stored.etag != written.etag and self._read_back(location, stored).md5 != written.md5:
+            raise Retryable("s3-mismatch", f"{location.href} holds other bytes than were sent")
+
+    def list(self, prefix: Location) -> Iterator[Stored]:
+        """Yield every object below a prefix, whose key ends in a slash."""
+        with _translated(f"LIST {prefix.href}"):
+            for page in obstore.list(self._bucket(prefix), prefix.key):
+                for meta in page:
+                    yield Stored(meta["path"], meta["size"], _bare(meta["e_tag"]))
+
+    def delete(self, location: Location) -> None:
+        """Delete an object; that there is none is no error."""
+        with _translated(f"DELETE {location.href}"):
+            try:
+                obstore.delete(self._bucket(location), location.key)
+            except (NotFoundError, FileNotFoundError):
+                return
+
+    def _read_back(self, location: Location, stored: Stored) -> Written:
+        digest = RunningDigest()
+        for start in range(0, stored.size, _READ_BACK_BYTES):
+            digest.update(self.read(location, start, min(_READ_BACK_BYTES, stored.size - start), stored.etag))
+        return digest.result()
+
+    def _bucket(self, location: Location) -> S3Store:
+        store = self._buckets.get(location.bucket)
+        if store is None:
+            store = self._buckets[location.bucket] = self._connect(location.bucket)
+        return store
+
+    def _connect(self, bucket: str) -> S3Store:
+        settings = self._settings
+        return S3Store(
+            bucket,
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            access_key_id=settings.s3_access_key_id.get_secret_value(),
+            secret_access_key=settings.s3_secret_access_key.get_secret_value(),
+            virtual_hosted_style_request=False,
+            client_options={
+                "allow_http": urlsplit(settings.s3_endpoint).scheme == "http",
+                "timeout": timedelta(seconds=settings.s3_timeout),
+            },
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=settings.s3_timeout)},
+        )
+
+
+class ObjectWriter:
+    """Writes one object in one pass: a single PUT up to `PART_BYTES`, a multipart upload above.
+
+    Used as a context manager. The object appears when the block ends well; when it raises, nothing appears and
+    the multipart upload is aborted. `written` is then what was sent, for `ObjectStore.verify`.
+    """
+
+    def __init__(self, store: S3Store, location: Location) -> None:
+        self._location = location
+        self._digest = RunningDigest()
+        self._file = obstore.open_writer(store, location.key, buffer_size=PART_BYTES, max_concurrency=UPLOADS_AT_ONCE)
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Send the next bytes."""
+        self._digest.update(chunk)
+        with _translated(f"PUT {self._location.href}"):
+            self._file.write(chunk)
+
+    @property
+    def written(self) -> Written:
+        """What has been sent so far."""
+        return self._digest.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with _translated(f"PUT {self._location.href}"):
+            self._file.__exit__(kind, error, traceback)
+
+
+@contextmanager
+def _translated(operation: str) -> Iterator[None]:
+    try:
+        yield
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise Rejected("s3-denied", f"{operation} was refused; check the S3 credentials and rights") from error
+    except InvalidPathError as error:
+        raise Rejected("s3-bad-key", f"{operation}: the store cannot hold this key") from error
+    except BaseError as error:
+        raise Retryable("s3-unavailable", f"{operation} failed: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _bare(etag: str | None) -> str:
+    return (etag or "").removeprefix("W/").strip('"')
