@@ -8,6 +8,8 @@ a sentence that says what happened and what a person can do. Codes are public: s
 class AuxipError(Exception):
     """Any error that this project raises on purpose.
 
+    `args` are those that make the error again: so it survives pickling, and a Celery result on its way to the caller.
+
     Attributes:
         code: stable, lower-case, hyphenated.
         reason: one sentence for the operator, free of secrets.
@@ -39,10 +41,8 @@ class Retryable(AuxipError):
 
     def __init__(self, code: str, reason: str, delay: float | None = None) -> None:
         super().__init__(code, reason)
+        self.args = (code, reason, delay)
         self.delay = delay
-
-    def __reduce__(self) -> tuple[type["Retryable"], tuple[str, str, float | None]]:
-        return type(self), (self.code, self.reason, self.delay)
 
 
 class Busy(Retryable):
@@ -54,10 +54,7 @@ class UnsupportedArchive(Rejected, ValueError):
 
     def __init__(self, name: str) -> None:
         super().__init__("unsupported-archive", f"Unsupported archive type: {name!r}")
-        self.name = name
-
-    def __reduce__(self) -> tuple[type["UnsupportedArchive"], tuple[str]]:
-        return type(self), (self.name,)
+        self.args = (name,)
 
 
 class NothingFound(Rejected, ValueError):
@@ -65,7 +62,4 @@ class NothingFound(Rejected, ValueError):
 
     def __init__(self, cql2: str) -> None:
         super().__init__("nothing-found", f"No Auxip product found for CQL2 filter: {cql2}")
-        self.cql2 = cql2
-
-    def __reduce__(self) -> tuple[type["NothingFound"], tuple[str]]:
-        return type(self), (self.cql2,)
+        self.args = (cql2,)

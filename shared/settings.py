@@ -27,9 +27,7 @@ class SettingsError(Rejected):
 
     def __init__(self, reason: str) -> None:
         super().__init__("bad-setting", reason)
-
-    def __reduce__(self) -> tuple[type["SettingsError"], tuple[str]]:
-        return type(self), (self.reason,)
+        self.args = (reason,)
 
 
 def _http_url(value: str) -> str:
@@ -93,16 +91,15 @@ class Settings(BaseSettings):
         1, gt=0, description="seconds before the second try; doubles with each, with full jitter"
     )
     backoff_max: float = Field(120, gt=0, description="longest wait before a try, also when a station asks for more")
+    step_timeout: float = Field(1800, ge=10, description="seconds that one step of an item, or a search, may take")
     lease: float = Field(
         60, ge=3, description="seconds after which a dead worker's claim lapses; renewed while it lives"
     )
     page_items: int = Field(200, ge=1, le=1000, description="items of a run that are fanned out in one chord")
-    max_items: int = Field(100_000, ge=1, description="items that one run may find before it is refused")
+    max_items: int = Field(10_000, ge=1, description="items that one run may find before it is refused")
     max_answer_bytes: int = Field(64 * 2**20, ge=1024, description="largest answer read from a station or catalog")
     max_asset_bytes: int = Field(64 * 2**30, ge=1024, description="largest asset that is staged")
     keep_runs_days: int = Field(30, ge=1, description="days that the ledger remembers a closed run")
-    result_inline_items: int = Field(1000, ge=1, description="items up to which a result carries its ItemCollection")
-
     archive_layout: Literal["flat", "tree"] = Field(
         "flat", description="`flat` keeps the file names only, `tree` the relative paths"
     )

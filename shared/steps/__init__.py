@@ -1,0 +1,1 @@
+"""What each step of a run does, without a word about queues: find, stage, publish, expand, settle, close."""

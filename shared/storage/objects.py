@@ -114,7 +114,7 @@ class ObjectStore:
         return self.read(location, 0, stored.size, stored.etag) if stored.size else b""
 
     def put(self, location: Location, data: bytes, content_type: str = "application/octet-stream") -> Written:
-        """Write a whole object of at most `PART_BYTES` in one request and check the ETag that comes back.
+        """Write a whole object in one request and check the ETag that comes back; for more use `open_writer`.
 
         Raises:
             Retryable: `s3-mismatch`, the store holds something else than what was sent.

@@ -1,0 +1,32 @@
+# One image for every role: each queue's workers, beat, flower and the `auxip` command.
+ARG BASE_IMAGE=python:3.12-slim
+
+FROM ${BASE_IMAGE} AS build
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python3 -m venv /opt/auxip
+WORKDIR /src
+# The locked dependencies are a layer of their own: a change of the code does not install them again.
+COPY requirements/runtime.txt requirements/
+RUN /opt/auxip/bin/pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY local local
+COPY shared shared
+COPY workers workers
+RUN /opt/auxip/bin/pip install --no-deps .
+
+FROM ${BASE_IMAGE}
+# The numeric id is what Kubernetes' runAsNonRoot can check; the name is what Celery looks up at start.
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/auxip --shell /usr/sbin/nologin auxip \
+    && install --directory --owner auxip --group auxip /var/lib/auxip
+COPY --from=build /opt/auxip /opt/auxip
+# SIGTERM, which an engine sends to stop a container, is Celery's warm shutdown and waits for tasks without limit;
+# as SIGQUIT it is the soft shutdown, which hands unfinished tasks back before the grace period ends.
+ENV PATH=/opt/auxip/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    REMAP_SIGTERM=SIGQUIT
+USER 10001:10001
+WORKDIR /var/lib/auxip
+ENTRYPOINT ["celery", "--app", "workers.app:app"]
+CMD ["--help"]

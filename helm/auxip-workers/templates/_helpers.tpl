@@ -1,0 +1,119 @@
+{{- define "auxip.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The next templates take a dict: root, the chart's context, and component, what the object is. */}}
+
+{{- define "auxip.selector" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "auxip.metadata" -}}
+name: {{ include "auxip.name" .root }}-{{ .component }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "auxip.selector" . | nindent 2 }}
+  app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+  app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+  helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end -}}
+
+{{- define "auxip.podMetadata" -}}
+labels:
+  {{- include "auxip.selector" . | nindent 2 }}
+annotations:
+  checksum/config: {{ include (print .root.Template.BasePath "/config.yaml") .root | sha256sum }}
+{{- end -}}
+
+{{- define "auxip.podSpec" -}}
+serviceAccountName: {{ include "auxip.name" .root }}-workers
+automountServiceAccountToken: false
+# Service links are variables named for every Service of the namespace; Flower and the settings would read some as theirs.
+enableServiceLinks: false
+terminationGracePeriodSeconds: {{ .root.Values.terminationGracePeriodSeconds }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  seccompProfile:
+    type: RuntimeDefault
+volumes:
+  - name: tmp
+    emptyDir: {}
+  - name: state
+    emptyDir: {}
+  - name: secrets
+    secret:
+      secretName: {{ required "existingSecret must name a Secret with auxip_redis_url, auxip_s3_access_key_id and auxip_s3_secret_access_key: see values.yaml" .root.Values.existingSecret }}
+      defaultMode: 0440
+  {{- if .root.Values.sweeps }}
+  - name: sweeps
+    configMap:
+      name: {{ include "auxip.name" .root }}-sweeps
+  {{- end }}
+{{- end -}}
+
+{{- define "auxip.container" -}}
+image: "{{ .root.Values.image.repository }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}"
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+envFrom:
+  - configMapRef:
+      name: {{ include "auxip.name" .root }}-settings
+volumeMounts:
+  - name: tmp
+    mountPath: /tmp
+  - name: state
+    mountPath: /var/lib/auxip
+  - name: secrets
+    mountPath: /run/secrets
+    readOnly: true
+  {{- if .root.Values.sweeps }}
+  - name: sweeps
+    mountPath: /etc/auxip
+    readOnly: true
+  {{- end }}
+{{- end -}}
+
+{{/*
+SIGTERM as Celery's soft shutdown: by itself it waits for the tasks at work without limit.
+*/}}
+{{- define "auxip.sigterm" -}}
+- name: REMAP_SIGTERM
+  value: SIGQUIT
+{{- end -}}
+
+{{/*
+Probes of the Celery node that the string names. A ping starts an interpreter, about a second of CPU, and goes through
+the broker: the pod is restarted only after ten minutes, so that a broker's outage does not restart every worker.
+*/}}
+{{- define "auxip.probes" -}}
+{{- $command := printf "exec celery --app workers.app:app inspect ping --timeout 10 --destination %s@$HOSTNAME" . -}}
+readinessProbe:
+  exec:
+    command: [sh, -c, {{ $command | quote }}]
+  initialDelaySeconds: 15
+  periodSeconds: 60
+  timeoutSeconds: 30
+livenessProbe:
+  exec:
+    command: [sh, -c, {{ $command | quote }}]
+  periodSeconds: 120
+  timeoutSeconds: 30
+  failureThreshold: 5
+{{- end -}}

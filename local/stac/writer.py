@@ -1,0 +1,113 @@
+"""The Transactions extension over a store. Items are kept exactly as they were sent."""
+
+from typing import Any, cast
+
+import attr
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from stac_fastapi.extensions.transaction import AsyncBaseTransactionsClient
+from stac_fastapi.types import stac
+
+from local.stac.query import BadQuery
+from local.stac.store import Json, Store
+
+
+@attr.s
+class Writer(AsyncBaseTransactionsClient):
+    """Creates, replaces, patches and deletes items and collections.
+
+    Attributes:
+        store: where they are.
+    """
+
+    store: Store = attr.ib(kw_only=True)
+
+    async def create_item(self, collection_id: str, **kwargs: Any) -> stac.Item | Response | None:  # type: ignore[override]
+        """POST /collections/{collection_id}/items: 201; 409 if the id is taken."""
+        body = await _posted(kwargs["request"])
+        if body["type"] == "FeatureCollection":
+            self.store.add_items(
+                collection_id, [_of(collection_id, item) for item in cast(list[Json], body["features"])]
+            )
+            return Response(status_code=201)
+        item = _of(collection_id, body)
+        self.store.add_items(collection_id, [item])
+        return cast(stac.Item, item)
+
+    async def update_item(self, collection_id: str, item_id: str, **kwargs: Any) -> stac.Item | Response | None:  # type: ignore[override]
+        """PUT /collections/{collection_id}/items/{item_id}: 404 if there is none."""
+        item = _of(collection_id, await _posted(kwargs["request"]))
+        return self._replace(collection_id, item_id, item)
+
+    async def patch_item(self, collection_id: str, item_id: str, **kwargs: Any) -> stac.Item | Response | None:  # type: ignore[override]
+        """PATCH /collections/{collection_id}/items/{item_id}: a merge patch."""
+        patch = await _posted(kwargs["request"])
+        return self._replace(collection_id, item_id, _merge(self.store.item(collection_id, item_id), patch))
+
+    async def delete_item(self, item_id: str, collection_id: str, **_: Any) -> stac.Item | Response | None:
+        """DELETE /collections/{collection_id}/items/{item_id}: 404 if there is none."""
+        self.store.delete_item(collection_id, item_id)
+        return JSONResponse({"deleted item": item_id})
+
+    async def create_collection(self, *_: Any, **kwargs: Any) -> stac.Collection | Response | None:
+        """POST /collections: 201; 409 if the id is taken."""
+        body = await _posted(kwargs["request"])
+        self.store.add_collection(body)
+        return cast(stac.Collection, body)
+
+    async def update_collection(self, collection_id: str, **kwargs: Any) -> stac.Collection | Response | None:  # type: ignore[override]
+        """PUT /collections/{collection_id}: 404 if there is none."""
+        body = await _posted(kwargs["request"])
+        self._replace_collection(collection_id, body)
+        return cast(stac.Collection, body)
+
+    async def patch_collection(self, collection_id: str, **kwargs: Any) -> stac.Collection | Response | None:  # type: ignore[override]
+        """PATCH /collections/{collection_id}: a merge patch."""
+        body = _merge(self.store.collection(collection_id), await _posted(kwargs["request"]))
+        self._replace_collection(collection_id, body)
+        return cast(stac.Collection, body)
+
+    async def delete_collection(self, collection_id: str, **_: Any) -> stac.Collection | Response | None:
+        """DELETE /collections/{collection_id}: with its items; 404 if there is none."""
+        self.store.delete_collection(collection_id)
+        return JSONResponse({"deleted collection": collection_id})
+
+    def _replace(self, collection_id: str, item_id: str, item: Json) -> stac.Item:
+        _same_id(item, item_id)
+        self.store.replace_item(collection_id, item_id, item)
+        return cast(stac.Item, item)
+
+    def _replace_collection(self, collection_id: str, body: Json) -> None:
+        _same_id(body, collection_id)
+        self.store.replace_collection(collection_id, body)
+
+
+async def _posted(request: Request) -> Json:
+    body: object = await request.json()  # and not the checked model, which spells timestamps anew
+    if not isinstance(body, dict):
+        raise BadQuery("only merge patches (RFC 7396) are supported")
+    return body
+
+
+def _of(collection_id: str, item: Json) -> Json:
+    if item.get("collection", collection_id) != collection_id:
+        raise BadQuery(f"the item says that it is in the collection {item['collection']!r}, not {collection_id!r}")
+    return item | {"collection": collection_id}
+
+
+def _same_id(body: Json, expected: str) -> None:
+    if body.get("id") != expected:
+        raise BadQuery(f"the body has the id {body.get('id')!r}, the URL {expected!r}")
+
+
+def _merge(target: Json, patch: Json) -> Json:
+    merged = dict(target)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            present = merged.get(key)
+            merged[key] = _merge(present if isinstance(present, dict) else {}, value)
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,188 @@
+"""Expands an archive in place: claim, write, verify, commit. Each step can run twice."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.archives.contents import Contents
+from shared.archives.manifest import Manifest, Member, load_manifest, save_manifest
+from shared.archives.names import format_of, manifest_for
+from shared.archives.reading import ArchiveReader
+from shared.archives.rules import ArchiveFailed, Problem, Rules
+from shared.archives.writing import MemberWriter, Note, listed, remove, taken, verify_all
+from shared.errors import ItemFailed, Rejected
+from shared.storage.objects import Location, ObjectStore, Stored
+
+
+class Expansion(BaseModel):
+    """What an archive was expanded to.
+
+    Attributes:
+        archive: its href.
+        archive_etag: of the version that was expanded: whoever deletes the archive compares it first.
+        prefix: href below which the members are.
+        manifest: href of the manifest.
+        members: how many objects there are.
+        size: of all of them, in bytes.
+        reused: an earlier call had done the work.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    archive: str
+    archive_etag: str
+    prefix: str
+    manifest: str
+    members: int
+    size: int
+    reused: bool
+
+
+def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules) -> Expansion:
+    """Expand an archive object into objects below a prefix, nested .tar, .tgz and .tar.gz included.
+
+    The archive is only read. A manifest beside the prefix (`manifest_for`) claims it before the first member and is
+    the commit point after the last. A call that was cut off is made good by the next one with the same arguments; a
+    permanent failure leaves nothing below the prefix. A nested zip is kept as a file.
+
+    Args:
+        store: holds the archive and receives the members.
+        archive: a .zip, .tar, .tgz or .tar.gz, in any letter case.
+        prefix: receives the members; see `prefix_for`. Nobody else writes there.
+        rules: layout and limits.
+
+    Returns:
+        The expansion, `reused` if a manifest said that this version is expanded already, in this layout.
+
+    Raises:
+        UnsupportedArchive: the name is that of no archive; nothing has been touched.
+        Rejected: `bad-prefix`, the prefix does not end in a slash, or the archive is below it.
+        ArchiveFailed: an ItemFailed: `archive-unsafe`, `archive-damaged`, `archive-limit`, `archive-encrypted`,
+            `archive-method`, `archive-empty`, `archive-type-mismatch`, `name-collision`.
+        ItemFailed: `archive-missing`; `prefix-taken`, the prefix holds what is not of this archive.
+        Retryable: the store's: the same call may well succeed later.
+    """
+    format_of(archive.key)
+    if not prefix.key.endswith("/") or f"{archive.bucket}/{archive.key}".startswith(f"{prefix.bucket}/{prefix.key}"):
+        raise Rejected("bad-prefix", f"{prefix.href} is no prefix that {archive.href} can be expanded below")
+    manifest = load_manifest(store, prefix)
+    if manifest is not None and manifest.archive != archive.href:
+        raise ItemFailed("prefix-taken", f"{prefix.href} belongs to {manifest.archive}")
+    stored = store.head(archive)
+    if manifest is not None and _is_done(manifest, stored, rules) and _stand(store, prefix, manifest):
+        return _expansion(prefix, manifest, reused=True)
+    if stored is None:
+        raise ItemFailed("archive-missing", f"{archive.href} is not there, and no complete manifest tells of it")
+    with ArchiveReader(store, archive, stored) as reader:
+        return _Attempt(store, archive, stored, prefix, rules).run(reader, manifest)
+
+
+def _is_done(manifest: Manifest, stored: Stored | None, rules: Rules) -> bool:
+    return manifest.state == "complete" and (stored is None or _same_version(manifest, stored, rules))
+
+
+def _same_version(manifest: Manifest, stored: Stored, rules: Rules) -> bool:
+    return (manifest.archive_etag, manifest.layout) == (stored.etag, rules.layout)
+
+
+def _stand(store: ObjectStore, prefix: Location, manifest: Manifest) -> bool:
+    sizes = {key: stored.size for key, stored in listed(store, prefix).items()}
+    return all(sizes.get(prefix.key + member.path) == member.size for member in manifest.members)
+
+
+def _expansion(prefix: Location, manifest: Manifest, reused: bool) -> Expansion:
+    return Expansion(
+        archive=manifest.archive,
+        archive_etag=manifest.archive_etag,
+        prefix=prefix.href,
+        manifest=manifest_for(prefix).href,
+        members=len(manifest.members),
+        size=manifest.size,
+        reused=reused,
+    )
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    store: ObjectStore
+    archive: Location
+    stored: Stored
+    prefix: Location
+    rules: Rules
+
+    def run(self, reader: ArchiveReader, manifest: Manifest | None) -> Expansion:
+        present = listed(self.store, self.prefix)
+        unexplained = _unexplained(self.prefix, manifest, present)
+        if unexplained:
+            raise taken(self.prefix, unexplained)
+        try:
+            contents = Contents(reader, self.archive.key, self.prefix.key, self.rules)
+        except ArchiveFailed as found:
+            raise found.about(self.archive.href) from found
+        present = self._claim(manifest, present)
+        with MemberWriter(self.store, self.prefix, present) as writer:
+            notes = self._write(contents, writer, present)
+        return self._commit(notes, reader.md5(), [*contents.noticed, *writer.noticed])
+
+    def _claim(self, manifest: Manifest | None, present: dict[str, Stored]) -> dict[str, Stored]:
+        """Claim the prefix and return what is there already; what another version has left goes first."""
+        if manifest is not None and not _same_version(manifest, self.stored, self.rules):
+            remove(self.store, self._locations(present))
+            present = {}
+        save_manifest(self.store, self.prefix, self._manifest())
+        return present
+
+    def _write(self, contents: Contents, writer: MemberWriter, present: dict[str, Stored]) -> dict[str, Note]:
+        leftovers = self._locations(present)
+        try:
+            for file in contents.files():
+                writer.write(file)
+            notes = writer.finish()
+            leftovers = []  # those of this archive are among the notes now, the others are not ours to delete
+            verify_all(self.store, self.prefix, notes)
+        except ArchiveFailed as failure:
+            self._withdraw(writer, leftovers)
+            raise failure.about(self.archive.href) from failure
+        except (ItemFailed, Rejected):
+            self._withdraw(writer, leftovers)
+            raise
+        return notes
+
+    def _withdraw(self, writer: MemberWriter, leftovers: list[Location]) -> None:
+        """Remove what this attempt and the earlier ones have written; the claim last, as it explains the rest."""
+        writer.stop()
+        remove(self.store, {*writer.begun, *leftovers})
+        self.store.delete(manifest_for(self.prefix))
+
+    def _commit(self, notes: dict[str, Note], md5: str, noticed: list[Problem]) -> Expansion:
+        members = tuple(Member(path, note.written.size, note.sha256) for path, note in sorted(notes.items()))
+        size = sum(member.size for member in members)
+        update = {"state": "complete", "archive_md5": md5, "members": members, "size": size}
+        manifest = self._manifest().model_copy(update=update | {"problems": tuple(noticed)})
+        save_manifest(self.store, self.prefix, manifest)
+        return _expansion(self.prefix, manifest, reused=False)
+
+    def _manifest(self) -> Manifest:
+        return Manifest(
+            state="writing",
+            archive=self.archive.href,
+            archive_etag=self.stored.etag,
+            archive_size=self.stored.size,
+            prefix=self.prefix.href,
+            layout=self.rules.layout,
+            expanded_at=datetime.now(UTC),
+        )
+
+    def _locations(self, present: dict[str, Stored]) -> list[Location]:
+        return [Location(self.prefix.bucket, key) for key in present]
+
+
+def _unexplained(prefix: Location, manifest: Manifest | None, present: dict[str, Stored]) -> dict[str, Stored]:
+    """Return the objects below a prefix that are certainly not of its archive."""
+    if manifest is None:
+        return present
+    if manifest.state == "writing":
+        return {}
+    known = {prefix.key + member.path for member in manifest.members}
+    return {key: stored for key, stored in present.items() if key not in known}

@@ -1,0 +1,265 @@
+"""What an archive may hold: the limits, and the problems for which it is refused as a whole."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Literal, Self
+
+from shared.errors import ItemFailed
+from shared.settings import Settings
+
+Layout = Literal["flat", "tree"]
+
+KEY_BYTES = 1024
+"""Longest key of S3, in bytes of UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html."""
+
+SEGMENT_BYTES = 255
+"""Longest segment of a key that SeaweedFS, and every file system behind an S3 gateway, can hold."""
+
+METADATA_BYTES = 2**20
+"""Largest extended header (pax, long name) of one tar member."""
+
+RATIO_FLOOR = 256 * 2**20
+"""Bytes out up to which the ratio is not looked at: small texts compress very well."""
+
+_LISTED = 20
+_SHOWN = 200
+
+
+class Kind(StrEnum):
+    """The kinds of problem. Public: they stand in reasons and in manifests."""
+
+    ABSOLUTE_PATH = "absolute-path"
+    PATH_TRAVERSAL = "path-traversal"
+    DRIVE_LETTER = "drive-letter"
+    BACKSLASH = "backslash"
+    CONTROL_CHARACTER = "control-character"
+    BAD_NAME = "bad-name"
+    NAME_TOO_LONG = "name-too-long"
+    SYMLINK = "symlink"
+    HARD_LINK = "hard-link"
+    SPECIAL_FILE = "special-file"
+    SPARSE = "sparse"
+    DUPLICATE_NAME = "duplicate-name"
+    FILE_AND_DIRECTORY = "file-and-directory"
+    OVERLAP = "overlap"
+    HEADER_DISAGREEMENT = "header-disagreement"
+    TRUNCATED = "truncated"
+    BAD_HEADER = "bad-header"
+    BAD_DATA = "bad-data"
+    BAD_SIZE = "bad-size"
+    BAD_CHECKSUM = "bad-checksum"
+    TRAILING_DATA = "trailing-data"
+    TOO_MANY_MEMBERS = "too-many-members"
+    TOO_MANY_BYTES = "too-many-bytes"
+    RATIO = "ratio"
+    DEPTH = "depth"
+    METADATA = "metadata"
+    ENCRYPTED = "encrypted"
+    METHOD = "method"
+    EMPTY = "empty"
+    TYPE_MISMATCH = "type-mismatch"
+    NAME_COLLISION = "name-collision"
+    MERGED = "merged"
+    NESTED_ZIP = "nested-zip"
+
+
+_CODES = {
+    "archive-damaged": (
+        Kind.TRUNCATED,
+        Kind.BAD_HEADER,
+        Kind.BAD_DATA,
+        Kind.BAD_SIZE,
+        Kind.BAD_CHECKSUM,
+        Kind.TRAILING_DATA,
+    ),
+    "archive-limit": (Kind.TOO_MANY_MEMBERS, Kind.TOO_MANY_BYTES, Kind.RATIO, Kind.DEPTH, Kind.METADATA),
+    "archive-encrypted": (Kind.ENCRYPTED,),
+    "archive-method": (Kind.METHOD,),
+    "archive-empty": (Kind.EMPTY,),
+    "archive-type-mismatch": (Kind.TYPE_MISMATCH,),
+    "name-collision": (Kind.NAME_COLLISION,),
+}
+_CODE_OF = {kind: code for code, kinds in _CODES.items() for kind in kinds}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about a member, or (with an empty path) about the archive as a whole.
+
+    Attributes:
+        kind: what it is.
+        path: of the member; within a nested archive `outer.tar/inner`.
+        detail: a few words for the operator.
+    """
+
+    kind: Kind
+    path: str
+    detail: str
+
+    @property
+    def code(self) -> str:
+        """The code of the error that this problem leads to."""
+        return _CODE_OF.get(self.kind, "archive-unsafe")
+
+    def __str__(self) -> str:
+        path = self.path if len(self.path) <= _SHOWN else self.path[:_SHOWN] + "..."
+        return f"{self.kind.value} {path!r} ({self.detail})" if path else f"{self.kind.value} ({self.detail})"
+
+
+class ArchiveFailed(ItemFailed):
+    """The archive is refused as a whole; it stays where it is. The first problem decides the code.
+
+    Attributes:
+        problems: the first of them, at most 20.
+        total: how many there are.
+        archive: its href, once known.
+    """
+
+    def __init__(self, problems: Sequence[Problem], total: int | None = None, archive: str = "the archive") -> None:
+        self.problems = tuple(problems[:_LISTED])
+        self.total = len(problems) if total is None else total
+        self.archive = archive
+        more = self.total - len(self.problems)
+        listed = "; ".join(map(str, self.problems)) + (f"; and {more} more" if more else "")
+        super().__init__(self.problems[0].code, f"{archive} is refused: {listed}")
+
+    def about(self, archive: str) -> "ArchiveFailed":
+        """Return the same error with the archive named in its reason."""
+        return ArchiveFailed(self.problems, self.total, archive)
+
+    def within(self, member: str) -> "ArchiveFailed":
+        """Return the same error with its paths told from outside the member in which it was found."""
+        inner = [
+            problem
+            if f"{problem.path}/".startswith(f"{member}/")
+            else replace(problem, path=f"{member}/{problem.path}".rstrip("/"))
+            for problem in self.problems
+        ]
+        return ArchiveFailed(inner, self.total)
+
+    def __reduce__(self) -> tuple[type["ArchiveFailed"], tuple[Sequence[Problem], int, str]]:
+        return type(self), (self.problems, self.total, self.archive)
+
+
+def flaw(kind: Kind, path: str, detail: str) -> ArchiveFailed:
+    """Return the error for one problem."""
+    return ArchiveFailed([Problem(kind, path, detail)])
+
+
+class Findings:
+    """Collects the problems of a preflight, so that an operator learns of all in one run."""
+
+    def __init__(self) -> None:
+        self._first: list[Problem] = []
+        self._total = 0
+
+    def add(self, found: ArchiveFailed) -> None:
+        """Take the problems of one member."""
+        self._first = [*self._first, *found.problems][:_LISTED]
+        self._total += found.total
+
+    def raise_if_any(self) -> None:
+        """Raise `ArchiveFailed` if there was any problem."""
+        if self._first:
+            raise ArchiveFailed(self._first, self._total)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How archives are expanded.
+
+    Attributes:
+        layout: `flat` keeps the file names only, `tree` the relative paths.
+        max_members: files and directories in one archive, nested ones counted.
+        max_bytes: that one archive may expand to.
+        max_ratio: bytes out per byte of the archive, once past `RATIO_FLOOR`.
+        max_depth: archives within archives.
+    """
+
+    layout: Layout = "flat"
+    max_members: int = 200_000
+    max_bytes: int = 64 * 2**30
+    max_ratio: float = 200
+    max_depth: int = 8
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the rules that the settings state."""
+        return cls(
+            layout=settings.archive_layout,
+            max_members=settings.archive_max_members,
+            max_bytes=settings.archive_max_bytes,
+            max_ratio=settings.archive_max_ratio,
+            max_depth=settings.archive_max_depth,
+        )
+
+
+@dataclass
+class Meter:
+    """Counts bytes that are produced and stops at the limits, whatever sizes were declared."""
+
+    rules: Rules
+    archive_size: int
+    total: int = 0
+
+    def add(self, size: int, path: str = "") -> None:
+        """Count bytes that came out.
+
+        Raises:
+            ArchiveFailed: `archive-limit`, there are too many of them, in all or for the archive's size.
+        """
+        self.total += size
+        if self.total > self.rules.max_bytes:
+            raise flaw(Kind.TOO_MANY_BYTES, path, f"more than {self.rules.max_bytes} bytes come out")
+        if self.total > RATIO_FLOOR and self.total > self.rules.max_ratio * self.archive_size:
+            raise flaw(Kind.RATIO, path, f"more than {self.rules.max_ratio:g} bytes come out per byte of the archive")
+
+    def over(self, chunks: Iterable[bytes | memoryview], path: str) -> Iterator[bytes | memoryview]:
+        """Pass chunks on and count them."""
+        for chunk in chunks:
+            self.add(len(chunk), path)
+            yield chunk
+
+
+@dataclass
+class Budget:
+    """What one archive may still produce, nested archives counted in.
+
+    Attributes:
+        output: counts the bytes that become objects, and extended headers.
+    """
+
+    rules: Rules
+    archive_size: int
+    output: Meter = field(init=False)
+    _members: int = 0
+    _nested: dict[int, Meter] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.output = self._meter()
+        self._nested = defaultdict(self._meter)
+
+    def count_member(self, path: str) -> None:
+        """Count an entry, be it a file or a directory.
+
+        Raises:
+            ArchiveFailed: `archive-limit`, there are too many.
+        """
+        self._members += 1
+        if self._members > self.rules.max_members:
+            raise flaw(Kind.TOO_MANY_MEMBERS, path, f"more than {self.rules.max_members} members")
+
+    def enter(self, depth: int, path: str) -> Meter:
+        """Return what counts the bytes of the archives that are nested `depth` deep, from 1 on.
+
+        Raises:
+            ArchiveFailed: `archive-limit`, that is too deep.
+        """
+        if depth > self.rules.max_depth:
+            raise flaw(Kind.DEPTH, path, f"more than {self.rules.max_depth} archives within archives")
+        return self._nested[depth]
+
+    def _meter(self) -> Meter:
+        return Meter(self.rules, self.archive_size)

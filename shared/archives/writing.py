@@ -1,0 +1,185 @@
+"""Writes members below a prefix, many small ones at once, and checks that they have arrived."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from shared.archives.contents import Placed, collision
+from shared.archives.rules import Kind, Problem
+from shared.errors import ItemFailed, Retryable
+from shared.storage.digests import PART_BYTES, Written, digest_of
+from shared.storage.objects import Location, ObjectStore, Stored
+
+PUTS_AT_ONCE = 32
+WAITING_BYTES = 64 * 2**20
+WAITING_PUTS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What was written of one member: where it came from, its SHA-256 (hex), what the store must hold."""
+
+    source: str
+    sha256: str
+    written: Written
+
+
+class MemberWriter:
+    """Writes files below a prefix, the small ones in a pool; used as a context manager, from one thread.
+
+    At most `WAITING_BYTES` wait for being written, whatever the archive's size.
+
+    Attributes:
+        noticed: equal members that became one object.
+    """
+
+    def __init__(self, store: ObjectStore, prefix: Location, present: Mapping[str, Stored]) -> None:
+        """Begin to write.
+
+        Args:
+            store: where to.
+            prefix: below which.
+            present: by key, what an earlier attempt with the same archive has left; it is not sent again.
+        """
+        self.noticed: list[Problem] = []
+        self._store = store
+        self._prefix = prefix
+        self._present = present
+        self._pool = ThreadPoolExecutor(PUTS_AT_ONCE, thread_name_prefix="archive-put")
+        self._begun: dict[str, str] = {}
+        self._notes: dict[str, Note] = {}
+        self._pending: dict[str, tuple[Future[Note], int]] = {}
+        self._waiting = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Drop what has not begun and wait for what has: afterwards nothing more is written."""
+        self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def begun(self) -> list[Location]:
+        """Everything that this attempt has, or may have, written."""
+        return [location_below(self._prefix, target) for target in self._begun]
+
+    def write(self, file: Placed) -> None:
+        """Write one file; a small one may still be on its way when this returns.
+
+        Raises:
+            ArchiveFailed: `name-collision`, another content has this place already; and what reading it raises.
+            Retryable, Rejected: the store's, also for files before.
+        """
+        if file.target in self._begun:
+            self._merge(file)
+            return
+        self._begun[file.target] = file.source
+        if file.size > PART_BYTES:
+            self._notes[file.target] = self._stream(file)
+            return
+        data = b"".join(file.chunks)
+        self._make_room(len(data))
+        future = self._pool.submit(self._put, file.target, file.source, data)
+        self._pending[file.target] = (future, len(data))
+        self._waiting += len(data)
+
+    def finish(self) -> dict[str, Note]:
+        """Wait for the last file and return the notes by target."""
+        while self._pending:
+            self._settle()
+        return self._notes
+
+    def _make_room(self, size: int) -> None:
+        while self._pending and (self._waiting + size > WAITING_BYTES or len(self._pending) >= WAITING_PUTS):
+            self._settle()
+
+    def _settle(self) -> None:
+        target = next(iter(self._pending))
+        future, size = self._pending[target]
+        self._notes[target] = future.result()
+        del self._pending[target]
+        self._waiting -= size
+
+    def _put(self, target: str, source: str, data: bytes) -> Note:
+        location = location_below(self._prefix, target)
+        sha256 = hashlib.sha256(data).hexdigest()
+        present = self._present.get(location.key)
+        if present is not None and present.size == len(data):
+            known = digest_of(data)
+            if known.etag == present.etag:
+                return Note(source, sha256, known)
+        return Note(source, sha256, self._store.put(location, data))
+
+    def _stream(self, file: Placed) -> Note:
+        sha256 = hashlib.sha256()
+        with self._store.open_writer(location_below(self._prefix, file.target)) as writer:
+            for chunk in file.chunks:
+                sha256.update(chunk)
+                writer.write(chunk)
+        return Note(file.source, sha256.hexdigest(), writer.written)
+
+    def _merge(self, file: Placed) -> None:
+        sha256, size = hashlib.sha256(), 0
+        for chunk in file.chunks:
+            sha256.update(chunk)
+            size += len(chunk)
+        while file.target in self._pending:
+            self._settle()
+        first = self._notes[file.target]
+        if (size, sha256.hexdigest()) != (first.written.size, first.sha256):
+            raise collision(file.target, first.source, file.source)
+        self.noticed.append(Problem(Kind.MERGED, file.source, f"has the content of {first.source!r}"))
+
+
+def location_below(prefix: Location, target: str) -> Location:
+    """Return the location of a path below a prefix."""
+    return Location(prefix.bucket, prefix.key + target)
+
+
+def listed(store: ObjectStore, prefix: Location) -> dict[str, Stored]:
+    """Return what is below a prefix, by key."""
+    return {stored.key: stored for stored in store.list(prefix)}
+
+
+def verify_all(store: ObjectStore, prefix: Location, notes: Mapping[str, Note]) -> None:
+    """Compare one listing of a prefix with the notes of what was written there.
+
+    Raises:
+        Retryable: `s3-mismatch`, a member is missing or is not what was sent.
+        ItemFailed: `prefix-taken`, there is something that nobody has noted.
+    """
+    found = listed(store, prefix)
+    for target, note in notes.items():
+        location = location_below(prefix, target)
+        stored = found.pop(location.key, None)
+        if stored is None or stored.size != note.written.size:
+            raise Retryable("s3-mismatch", f"{location.href} is not listed with its {note.written.size} bytes")
+        if stored.etag != note.written.etag:
+            store.verify(location, note.written)
+    if found:
+        raise taken(prefix, found)
+
+
+def taken(prefix: Location, found: Mapping[str, Stored]) -> ItemFailed:
+    """Return the error for objects below a prefix that are not the archive's."""
+    example = min(found)
+    return ItemFailed(
+        "prefix-taken",
+        f"{prefix.href} holds {len(found)} objects that no manifest explains, such as {example[:200]!r}; "
+        "move them away and run this item again",
+    )
+
+
+def remove(store: ObjectStore, locations: Iterable[Location]) -> None:
+    """Delete objects, many at once; that one is not there is no error."""
+    with ThreadPoolExecutor(PUTS_AT_ONCE, thread_name_prefix="archive-delete") as pool:
+        for _ in pool.map(store.delete, locations):
+            pass

@@ -1,0 +1,159 @@
+"""Members of a zip: checked as a whole before the first is written, then read in the order they stand."""
+
+import stat
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+
+from isal import isal_zlib
+
+from shared.archives.paths import Census
+from shared.archives.reading import ArchiveReader
+from shared.archives.rules import ArchiveFailed, Budget, Findings, Kind, Meter, flaw
+from shared.archives.streams import Chunk, Entry, bunzip2, inflate, unlzma
+from shared.archives.zip_directory import NO_32, Record, locate, records, zip64_values
+
+_LOCAL = struct.Struct("<4s5H3L2H")
+_DESCRIPTOR, _DESCRIPTOR64 = struct.Struct("<3L"), struct.Struct("<L2Q")
+_DESCRIPTOR_MARK = b"PK\7\x08"
+_DESCRIPTOR_BYTES = 24
+
+
+def _stored(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    return iter(chunks)
+
+
+_METHODS: dict[int, Callable[[Iterable[Chunk]], Iterator[Chunk]]] = {0: _stored, 8: inflate, 12: bunzip2, 14: unlzma}
+
+
+class ZipArchive:
+    """A zip whose directory has been read and found harmless."""
+
+    def __init__(self, reader: ArchiveReader, budget: Budget) -> None:
+        """Read the directory and check all that it tells.
+
+        Raises:
+            ArchiveFailed: with every problem of every member.
+        """
+        self._reader = reader
+        self._directory = locate(reader)
+        self.census = Census(budget)
+        self.files: list[Record] = []
+        self._admit_all(Meter(budget.rules, reader.size))
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the files in the order they stand; each one's chunks are valid until the next is asked for.
+
+        Raises:
+            ArchiveFailed: while the chunks are read: `archive-damaged`, `archive-unsafe`.
+        """
+        ends = [record.offset for record in self.files[1:]] + [self._directory.start]
+        for record, end in zip(self.files, ends, strict=True):
+            yield Entry(record.path, record.size, self._content(record, end))
+
+    def _admit_all(self, claimed: Meter) -> None:
+        findings = Findings()
+        everything = []
+        for record in records(self._reader, self._directory):
+            everything.append(record)
+            try:
+                self._admit(record)
+                claimed.add(record.size, record.name)
+            except ArchiveFailed as found:
+                if found.code == "archive-limit":
+                    raise
+                findings.add(found)
+        everything.sort(key=lambda record: record.offset)
+        for overlap in _overlaps(everything, self._directory.start):
+            findings.add(overlap)
+        findings.raise_if_any()
+        self.files.sort(key=lambda record: record.offset)
+
+    def _admit(self, record: Record) -> None:
+        record.path = self.census.admit(record.name, record.is_directory)
+        kind = stat.S_IFMT(record.mode)
+        if kind == stat.S_IFLNK:
+            raise flaw(Kind.SYMLINK, record.name, "a symbolic link")
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise flaw(Kind.SPECIAL_FILE, record.name, "neither a file nor a directory")
+        if record.is_encrypted:
+            raise flaw(Kind.ENCRYPTED, record.name, "is encrypted")
+        if record.method not in _METHODS or record.is_patch:
+            raise flaw(Kind.METHOD, record.name, f"compression method {record.method} is not supported")
+        if record.is_directory and record.size:
+            raise flaw(Kind.BAD_SIZE, record.name, "a directory that holds data")
+        if not record.is_directory:
+            self.files.append(record)
+
+    def _content(self, record: Record, end: int) -> Iterator[Chunk]:
+        start = self._start(record)
+        if start + record.packed > end:
+            raise flaw(Kind.OVERLAP, record.path, "runs into the next member")
+        produced, crc = 0, 0
+        try:
+            for chunk in self._unpacked(record, start):
+                produced += len(chunk)
+                if produced > record.size:
+                    raise flaw(Kind.BAD_SIZE, "", f"gives more than its {record.size} bytes")
+                crc = isal_zlib.crc32(chunk, crc)
+                yield chunk
+        except ArchiveFailed as found:
+            raise found.within(record.path) from found
+        _check(record, produced, crc)
+        self._check_descriptor(record, start + record.packed)
+
+    def _unpacked(self, record: Record, start: int) -> Iterator[Chunk]:
+        if not record.packed and not record.size:
+            return iter(())
+        return _METHODS[record.method](self._reader.chunks(start, record.packed))
+
+    def _start(self, record: Record) -> int:
+        """Compare the local header with the directory and return the offset of the content."""
+        header = self._reader.read_at(record.offset, _LOCAL.size)
+        if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
+            raise flaw(Kind.BAD_HEADER, record.path, "its local header is damaged")
+        _, _, flags, method, _, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack(header)
+        rest = self._reader.read_at(record.offset + _LOCAL.size, name_size + extra_size)
+        known = {"size": size, "packed": packed}
+        wanted = [name for name, value in known.items() if value == NO_32]
+        known |= zip64_values(rest[name_size:], wanted)
+        there = (rest[:name_size], method, flags & 1)
+        if there != (record.raw, record.method, record.flags & 1):
+            raise flaw(Kind.HEADER_DISAGREEMENT, record.path, "its local header names something else")
+        facts = (crc, known["packed"], known["size"])
+        if facts != (record.crc, record.packed, record.size) and not record.has_descriptor:
+            raise flaw(Kind.HEADER_DISAGREEMENT, record.path, "its local header tells another size or CRC")
+        start: int = record.offset + _LOCAL.size + name_size + extra_size
+        return start
+
+    def _check_descriptor(self, record: Record, at: int) -> None:
+        if not record.has_descriptor:
+            return
+        found = self._reader.read_at(at, _DESCRIPTOR_BYTES)
+        facts = (record.crc, record.packed, record.size)
+        spellings = [mark + form.pack(*facts) for mark in (b"", _DESCRIPTOR_MARK) for form in _descriptors(record)]
+        if not any(found.startswith(spelling) for spelling in spellings):
+            raise flaw(Kind.HEADER_DISAGREEMENT, record.path, "its data descriptor tells another size or CRC")
+
+
+def _descriptors(record: Record) -> list[struct.Struct]:
+    return [_DESCRIPTOR64] if max(record.packed, record.size) > NO_32 else [_DESCRIPTOR, _DESCRIPTOR64]
+
+
+def _overlaps(everything: list[Record], directory_start: int) -> Iterator[ArchiveFailed]:
+    for record, following in pairwise(everything):
+        if _least_end(record) > following.offset:
+            yield flaw(Kind.OVERLAP, following.name, f"lies over {record.name[:80]!r}")
+    if everything and _least_end(everything[-1]) > directory_start:
+        yield flaw(Kind.OVERLAP, everything[-1].name, "lies over the directory")
+
+
+def _least_end(record: Record) -> int:
+    return record.offset + _LOCAL.size + len(record.raw) + record.packed
+
+
+def _check(record: Record, produced: int, crc: int) -> None:
+    if produced != record.size:
+        raise flaw(Kind.BAD_SIZE, record.path, f"gives {produced} bytes, not {record.size}")
+    if crc != record.crc:
+        raise flaw(Kind.BAD_CHECKSUM, record.path, "its CRC-32 is wrong")

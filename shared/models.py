@@ -1,0 +1,175 @@
+"""Runs and their items, as the ledger records them."""
+
+import hashlib
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from shared.selection import Selection
+from shared.stac.item import Item
+
+OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+"""An owner: letters and digits, `_` and `-` within; it is the first segment of an S3 key."""
+
+CollectionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+class RunKind(StrEnum):
+    """What a run was asked for, and so what its result looks like."""
+
+    STAGING = "staging"
+    DECOMPRESS = "decompress"
+
+
+class RunRequest(BaseModel):
+    """What a run is to do. Small: it is kept in the ledger, and the messages carry only the run's id."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: RunKind = RunKind.STAGING
+    label: str = ""
+    owner: OwnerId
+    collection: CollectionId
+    selection: Selection
+    timeout_seconds: float = -1
+    decompress: bool = True
+
+
+class RunState(StrEnum):
+    """Where a run stands; the last three are final."""
+
+    ACCEPTED = "accepted"
+    WORKING = "working"
+    SUCCESSFUL = "successful"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+    @property
+    def final(self) -> bool:
+        """Whether the run is over."""
+        return self in (RunState.SUCCESSFUL, RunState.PARTIAL, RunState.FAILED)
+
+
+class ItemState(StrEnum):
+    """How far an item of a run has come. `finished` in its record says whether it goes any further."""
+
+    FOUND = "found"
+    CLAIMED = "claimed"
+    STAGED = "staged"
+    CATALOGUED = "catalogued"
+    EXPANDED = "expanded"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Counts(BaseModel):
+    """What a run has come to.
+
+    Once it is closed, `items` = `staged` + `skipped` + `failed`; `expanded` is part of `staged`. Bytes downloaded are
+    those that crossed the network, repeated tries included.
+    """
+
+    items: int = 0
+    staged: int = 0
+    skipped: int = 0
+    expanded: int = 0
+    failed: int = 0
+    bytes_downloaded: int = 0
+    bytes_found: int = 0
+    bytes_finished: int = 0
+
+    @property
+    def finished(self) -> int:
+        """Items that go no further."""
+        return self.staged + self.skipped + self.failed
+
+
+class Run(BaseModel):
+    """The ledger's record of a run. Times are seconds since the epoch."""
+
+    id: str
+    request: RunRequest
+    state: RunState
+    counts: Counts = Counts()
+    code: str = ""
+    reason: str = ""
+    created: float
+    closed: float | None = None
+    artifact: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took, or None while it goes on."""
+        return None if self.closed is None else self.closed - self.created
+
+
+class ItemRecord(BaseModel):
+    """The ledger's record of one item of a run. Times are seconds since the epoch."""
+
+    run_id: str
+    key: str
+    item_id: str
+    state: ItemState
+    size: int = 0
+    code: str = ""
+    reason: str = ""
+    attempts: int = 0
+    downloaded: int = 0
+    claimed: float | None = None
+    staged: float | None = None
+    catalogued: float | None = None
+    expanded: float | None = None
+    finished: float | None = None
+    intact: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be done: finished, failed, or found as it should be."""
+        return self.finished is not None or self.intact or self.state is ItemState.FAILED
+
+
+class Outcome(BaseModel):
+    """How an item ended: its final state and, where it was skipped or failed, why."""
+
+    state: ItemState
+    code: str = ""
+    reason: str = ""
+
+
+class StagedAsset(BaseModel):
+    """An asset that a run has put into S3: its size in bytes and its checksum as a multihash."""
+
+    href: str
+    size: int
+    checksum: str
+
+
+class ExpandedAsset(BaseModel):
+    """An archive whose members stand in S3, verified: what it was, and what it has become. Sizes in bytes."""
+
+    archive: str
+    archive_etag: str
+    prefix: str
+    manifest: str
+    members: int
+    size: int
+
+
+class Found(BaseModel):
+    """An item as the search puts it into the ledger: what the station said, or why it cannot be used."""
+
+    item_id: str
+    item: Item | None = None
+    code: str = ""
+    reason: str = ""
+
+    @classmethod
+    def unusable(cls, item_id: str, code: str, reason: str) -> Self:
+        """An item that the station offers and nobody can stage."""
+        return cls(item_id=item_id, code=code, reason=reason)
+
+
+def work_key(owner: str, collection: str, item_id: str) -> str:
+    """Return the id of the work on an item: the same for every run and every worker that wants it (24 hex digits)."""
+    return hashlib.sha256(f"{owner}\0{collection}\0{item_id}".encode()).hexdigest()[:24]

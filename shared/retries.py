@@ -1,0 +1,23 @@
+"""When a step is tried again: exponential backoff with full jitter, or the delay that the other side asked for."""
+
+import random
+
+from shared.errors import Retryable
+from shared.settings import Settings
+
+
+def delay_before_retry(error: Retryable, attempt: int, settings: Settings) -> float | None:
+    """Return the seconds to wait before the next try, or None where the budget is used up.
+
+    Args:
+        error: what the last try ended with; its own delay is honoured up to `backoff_max`.
+        attempt: how many tries there were, the first being 1.
+        settings: `attempts`, `backoff_base` and `backoff_max`.
+    """
+    if attempt >= settings.attempts:
+        return None
+    if error.delay is not None:
+        return min(error.delay, settings.backoff_max)
+    ceiling = min(settings.backoff_max, settings.backoff_base * 2 ** (attempt - 1))
+    # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    return random.uniform(0, ceiling)  # noqa: S311 - spreads load, guards nothing

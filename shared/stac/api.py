@@ -1,0 +1,165 @@
+"""One STAC API over HTTP: requests with its credentials, answers read up to a limit, errors that say what they mean."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import cast
+
+import httpx
+
+from shared.errors import Rejected, Retryable
+from shared.stac.item import Json
+
+_TRANSIENT = frozenset({408, 425, 429})
+_REDIRECTS = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status that means success or that the caller asked to see, and the JSON object that came with it."""
+
+    status: int
+    body: Json
+
+
+class StacApi:
+    """A STAC API, called `name` (`station` or `catalog`) in error codes.
+
+    Every request may raise, with `NAME` for the name:
+        Rejected: `NAME-unauthorized` (401, 403), `NAME-not-found` (404), `NAME-refused` (any other 4xx).
+        Retryable: `NAME-rate-limited` (429, with its Retry-After), `NAME-unavailable` (408, 425, 5xx, network),
+            `NAME-bad-answer` (no JSON object, cut short, or too large).
+    """
+
+    def __init__(self, name: str, url: str, client: httpx.Client, max_bytes: int) -> None:
+        self.name = name
+        self.url = url
+        self._client = client
+        self._max_bytes = max_bytes
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        body: Json | None = None,
+        *,
+        expected: tuple[int, ...] = (),
+        wait: float | None = None,
+    ) -> Answer:
+        """Send one request and read its answer whole.
+
+        Args:
+            method: of HTTP.
+            url: absolute, or a path below the API's URL.
+            body: sent as JSON.
+            expected: statuses of 4xx that are an answer to the caller, not an error.
+            wait: seconds to wait for the next bytes, where that is less than usual.
+        """
+        timeout = self._client.timeout if wait is None else httpx.Timeout(wait)
+        with self.open(method, url, body, expected=expected, timeout=timeout) as response:
+            return Answer(response.status_code, self._json(response))
+
+    @contextmanager
+    def open(
+        self,
+        method: str,
+        url: str,
+        body: Json | None = None,
+        *,
+        expected: tuple[int, ...] = (),
+        headers: dict[str, str] | None = None,
+        timeout: httpx.Timeout | None = None,
+    ) -> Iterator[httpx.Response]:
+        """Send one request and leave the reading of its answer to the block."""
+        absolute = url if re.match(r"https?://", url) else f"{self.url}{url}"
+        label = f"{method} {absolute}"
+        try:
+            with self._client.stream(
+                method, absolute, json=body, headers=headers, timeout=timeout or self._client.timeout
+            ) as response:
+                if response.status_code not in expected:
+                    self._raise_for(response, label)
+                yield response
+        except httpx.InvalidURL:
+            raise Rejected("bad-href", f"{absolute[:200]!r} is no URL") from None
+        except httpx.HTTPError as error:
+            raise Retryable(
+                f"{self.name}-unavailable", f"{label}: {type(error).__name__}: {str(error)[:200]}"
+            ) from error
+
+    def _json(self, response: httpx.Response) -> Json:
+        content = b"".join(limited(response, self._max_bytes, self.name))
+        if not content:
+            return {}
+        try:
+            body = json.loads(content)
+        except (ValueError, RecursionError):
+            body = None
+        if not isinstance(body, dict):
+            raise Retryable(f"{self.name}-bad-answer", f"{response.url} answered with something that is no JSON object")
+        return cast("Json", body)
+
+    def _raise_for(self, response: httpx.Response, label: str) -> None:
+        status = response.status_code
+        if status < 400:
+            return
+        detail = f"{label} answered {status}{_detail(response)}"
+        if status in (401, 403):
+            raise Rejected(f"{self.name}-unauthorized", f"{detail}; check AUXIP_{self.name.upper()}_API_KEY")
+        if status == 404:
+            raise Rejected(f"{self.name}-not-found", detail)
+        if status == 429:
+            raise Retryable(f"{self.name}-rate-limited", detail, _retry_after(response))
+        if status in _TRANSIENT or status >= 500:
+            raise Retryable(f"{self.name}-unavailable", detail, _retry_after(response))
+        raise Rejected(f"{self.name}-refused", detail)
+
+
+def limited(response: httpx.Response, limit: int, name: str) -> Iterator[bytes]:
+    """Yield the decoded body of an answer.
+
+    Raises:
+        Retryable: `NAME-bad-answer`, it is longer than `limit` bytes.
+    """
+    size = 0
+    for chunk in response.iter_bytes():
+        size += len(chunk)
+        if size > limit:
+            raise Retryable(f"{name}-bad-answer", f"{response.url} answered with more than {limit} bytes")
+        yield chunk
+
+
+def _detail(response: httpx.Response) -> str:
+    """What the API says of an error: `detail` (FastAPI) or `description` (OGC), else nothing."""
+    try:
+        body = json.loads(b"".join(limited(response, 65_536, "api")))
+    except (ValueError, RecursionError, Retryable, httpx.HTTPError):
+        return ""
+    said = body.get("detail") or body.get("description") if isinstance(body, dict) else None
+    return f" ({str(said)[:200]})" if said else ""
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds of a Retry-After, given as a number or as a date (RFC 9110, section 10.2.3)."""
+    value = response.headers.get("retry-after", "")
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def http_client(timeout: float, hooks: list[Callable[[httpx.Request], None]]) -> httpx.Client:
+    """Return a client that follows a few redirects and calls `hooks` before each request of the chain."""
+    return httpx.Client(
+        timeout=timeout,
+        follow_redirects=True,
+        max_redirects=_REDIRECTS,
+        event_hooks={"request": [*hooks]},
+        headers={"accept": "application/geo+json, application/json"},
+    )

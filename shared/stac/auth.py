@@ -1,0 +1,32 @@
+"""Credentials of a STAC API: sent to its own host and the domains it trusts, and to nobody else."""
+
+from collections.abc import Callable, Collection
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+API_KEY_HEADER = "x-api-key"
+
+
+def api_key_hook(key: SecretStr | None, url: str, trusted: Collection[str]) -> Callable[[httpx.Request], None]:
+    """Return a hook that puts the key on requests to the API's own origin or a trusted domain, and takes it off others.
+
+    A hook and not a header of the client: httpx calls it for each request of a redirect chain, while of its own
+    accord it takes only `Authorization` off when a redirect leads to another host.
+
+    Args:
+        key: the API key, or None where the API asks for none.
+        url: base URL of the API.
+        trusted: further host names that may be sent the key.
+    """
+    home = urlsplit(url)
+
+    def put_key(request: httpx.Request) -> None:
+        request.headers.pop(API_KEY_HEADER, None)
+        target = urlsplit(str(request.url))
+        own = (target.scheme, target.hostname, target.port) == (home.scheme, home.hostname, home.port)
+        if key is not None and (own or target.hostname in trusted):
+            request.headers[API_KEY_HEADER] = key.get_secret_value()
+
+    return put_key

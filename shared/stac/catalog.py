@@ -1,0 +1,117 @@
+"""The STAC catalog that receives the items: read, written, read back."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from shared.errors import Rejected, Retryable
+from shared.settings import Settings
+from shared.stac.api import StacApi, http_client
+from shared.stac.auth import api_key_hook
+from shared.stac.item import Item, Json
+
+_WORLD: Final[Json] = {
+    "type": "Polygon",
+    "coordinates": [[[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]],
+}
+"""Stands in for the geometry that an auxiliary item has not: pgSTAC refuses `null` with 400."""
+
+_IDS_AT_ONCE = 100
+
+
+class Catalog:
+    """The catalog of the settings: a STAC API with the Transaction extension."""
+
+    def __init__(self, settings: Settings) -> None:
+        hook = api_key_hook(settings.catalog_api_key, settings.catalog_url, ())
+        client = http_client(settings.catalog_timeout, [hook])
+        self.api = StacApi("catalog", settings.catalog_url, client, settings.max_answer_bytes)
+
+    def require_collection(self, collection: str) -> None:
+        """Make sure that a collection exists, before any work is begun for it.
+
+        Raises:
+            Rejected: `unknown-collection`; and what `StacApi` raises.
+        """
+        answer = self.api.call("GET", f"/collections/{quote(collection, safe='')}", expected=(404,))
+        if answer.status == 404:
+            raise Rejected(
+                "unknown-collection",
+                f"the catalog {self.api.url} has no collection {collection!r}; create it or correct the name",
+            )
+
+    def get(self, collection: str, item_id: str) -> Item | None:
+        """Return an item of a collection, or None where it has none of this id."""
+        answer = self.api.call("GET", _path(collection, item_id), expected=(404,))
+        return None if answer.status == 404 else _item(answer.body)
+
+    def publish(self, item: Item) -> Item:
+        """Write an item, new or changed, and read it back. Writing the same item twice is harmless.
+
+        Args:
+            item: with the `collection` it belongs to.
+
+        Raises:
+            Retryable: `catalog-mismatch`, the catalog shows something else than was written; and what `StacApi` raises.
+        """
+        collection = item.collection or ""
+        body = _with_geometry(item)
+        answer = self.api.call("POST", f"/collections/{quote(collection, safe='')}/items", body, expected=(409,))
+        if answer.status == 409:
+            self.api.call("PUT", _path(collection, item.id), body)
+        shown = self.get(collection, item.id)
+        if shown is None or _hrefs(shown) != _hrefs(item):
+            raise Retryable("catalog-mismatch", f"the catalog does not show item {item.id!r} as it was written")
+        return shown
+
+    def items(self, collection: str, ids: Sequence[str]) -> Iterator[Item]:
+        """Yield the items of these ids, in their order.
+
+        Raises:
+            Retryable: `catalog-mismatch`, the catalog shows fewer than were asked for.
+        """
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            batch = ids[start : start + _IDS_AT_ONCE]
+            body: Json = {"collections": [collection], "ids": list(batch), "limit": len(batch)}
+            shown = {item.id: item for item in _features(self.api.call("POST", "/search", body).body)}
+            missing = [item_id for item_id in batch if item_id not in shown]
+            if missing:
+                raise Retryable("catalog-mismatch", f"the catalog does not show {missing[:5]!r} though it holds them")
+            yield from (shown[item_id] for item_id in batch)
+
+
+def _path(collection: str, item_id: str) -> str:
+    return f"/collections/{quote(collection, safe='')}/items/{quote(item_id, safe='')}"
+
+
+def _with_geometry(item: Item) -> Json:
+    body = item.to_json()
+    if body.get("geometry") is None:
+        body["geometry"] = _WORLD
+        body["bbox"] = [-180, -90, 180, 90]
+    return body
+
+
+def _item(body: Json) -> Item:
+    try:
+        item = Item.model_validate(body)
+    except ValidationError as error:
+        raise Retryable("catalog-bad-answer", f"the catalog's item is malformed: {error.errors()[0]['msg']}") from None
+    if item.geometry == _WORLD:
+        item.geometry = None
+    return item
+
+
+def _features(body: Json) -> list[Item]:
+    features = body.get("features")
+    if not isinstance(features, list):
+        raise Retryable(
+            "catalog-bad-answer", "the catalog answered a search with something that is no FeatureCollection"
+        )
+    return [_item(feature) for feature in features if isinstance(feature, dict)]
+
+
+def _hrefs(item: Item) -> dict[str, str]:
+    return {key: asset.href for key, asset in item.assets.items()}

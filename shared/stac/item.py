@@ -1,0 +1,55 @@
+"""STAC items and assets as they arrive from a station or a catalog."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, NonNegativeInt
+
+Json = dict[str, JsonValue]
+
+
+def _whole_number(value: object) -> object:
+    # Stations give file:size as a number or, sometimes, as a string of digits.
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+class Asset(BaseModel):
+    """An asset of a STAC item; fields that we do not know are kept as they came."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    href: str = Field(min_length=1, max_length=8192)
+    size: Annotated[NonNegativeInt | None, BeforeValidator(_whole_number)] = Field(None, alias="file:size")
+    checksum: str | None = Field(None, alias="file:checksum")
+    source: "Source | None" = Field(None, alias="auxip:source")
+    manifest: str | None = Field(None, alias="auxip:manifest")
+
+
+class Source(BaseModel):
+    """What an expanded asset was made from: the station's asset, so that a later run knows it again."""
+
+    name: str
+    size: NonNegativeInt | None = None
+    checksum: str | None = None
+
+
+class Item(BaseModel):
+    """A STAC item. Reading and writing it changes nothing that we do not mean to change: no timestamp is re-spelled."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["Feature"] = "Feature"
+    id: str = Field(min_length=1, max_length=512)
+    collection: str | None = None
+    geometry: Json | None = None
+    properties: Json
+    assets: dict[str, Asset]
+    links: list[Json] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes of all assets, as far as they are stated."""
+        return sum(asset.size or 0 for asset in self.assets.values())
+
+    def to_json(self) -> Json:
+        """Return the item as it goes over the wire: fields that were never there stay away, nulls that were stay."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)

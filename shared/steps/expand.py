@@ -1,0 +1,53 @@
+"""Expand one archive: of an item in the catalog, or any object in S3 that a caller names."""
+
+from shared.archives import Rules, expand, prefix_for
+from shared.context import Context
+from shared.errors import Retryable
+from shared.models import ExpandedAsset, ItemRecord, Run
+from shared.steps.publish import delete_archive
+from shared.storage.objects import Location
+
+
+def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> None:
+    """Expand the archive that the catalog's item has under the asset key `name`; it stays until that is published.
+
+    Raises:
+        ItemFailed: the archive is unsafe, damaged or too large (codes `archive-...`).
+        Retryable: S3 or the catalog could not answer.
+    """
+    shown = context.catalog.get(run.request.collection, record.item_id)
+    if shown is None:
+        raise Retryable("catalog-mismatch", f"the catalog does not show item {record.item_id!r} any more")
+    if name not in shown.assets:
+        return  # expanded and published by another run
+    archive = Location.parse(shown.assets[name].href)
+    expanded = _expand(context, archive, prefix_for(archive, shown.assets))
+    context.ledger.record_expansion(run.id, record.key, name, expanded)
+
+
+def process_asset(context: Context, href: str) -> str:
+    """Replace an archive object by its content: expand it, verify that, and then delete the archive.
+
+    Returns:
+        The href of the new prefix.
+
+    Raises:
+        UnsupportedArchive: by its name the object is no archive; nothing is touched.
+        ItemFailed: the archive is unsafe, damaged or too large; it stays.
+    """
+    archive = Location.parse(href)
+    expanded = _expand(context, archive, prefix_for(archive))
+    delete_archive(context, expanded)
+    return expanded.prefix
+
+
+def _expand(context: Context, archive: Location, prefix: Location) -> ExpandedAsset:
+    expansion = expand(context.store, archive, prefix, Rules.from_settings(context.settings))
+    return ExpandedAsset(
+        archive=archive.href,
+        archive_etag=expansion.archive_etag,
+        prefix=expansion.prefix,
+        manifest=expansion.manifest,
+        members=expansion.members,
+        size=expansion.size,
+    )

@@ -1,0 +1,102 @@
+"""Publish an item: first as it was staged, then as it is once its archives are expanded; only then delete them."""
+
+from shared.archives import expanded_name
+from shared.context import Context
+from shared.errors import Retryable
+from shared.models import ExpandedAsset, ItemRecord, ItemState, Run, StagedAsset
+from shared.stac.item import Asset, Item, Source
+from shared.steps.standing import expanded_asset
+from shared.storage.objects import Location
+
+
+def publish_item(context: Context, run: Run, record: ItemRecord) -> None:
+    """Write a staged item to the catalog and read it back; an asset that stands there is kept as the catalog has it.
+
+    Raises:
+        Retryable: `catalog-mismatch`, `not-staged`, or the catalog could not answer.
+        Rejected: the catalog refuses the item.
+    """
+    offered = context.ledger.stac_item(run.id, record.key)
+    staged = context.ledger.staged_assets(run.id, record.key)
+    shown = context.catalog.get(run.request.collection, offered.id)
+    item = _staged_item(run, offered, staged, shown)
+    if shown is None or item.assets != shown.assets:
+        context.catalog.publish(item)
+    context.ledger.reach(run.id, record.key, ItemState.CATALOGUED)
+
+
+def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
+    """Write an item whose archives are expanded to the catalog, read it back, and then delete the archives.
+
+    Raises:
+        Retryable: `catalog-mismatch`, or the catalog or S3 could not answer.
+    """
+    expanded = context.ledger.expansions(run.id, record.key)
+    shown = context.catalog.get(run.request.collection, record.item_id)
+    if shown is None:
+        raise Retryable("catalog-mismatch", f"the catalog does not show item {record.item_id!r} any more")
+    item = _expanded_item(shown, expanded)
+    if item.assets != shown.assets:
+        context.catalog.publish(item)
+    for one in expanded.values():
+        delete_archive(context, one)
+    context.ledger.reach(run.id, record.key, ItemState.EXPANDED)
+
+
+def delete_archive(context: Context, expanded: ExpandedAsset) -> None:
+    """Delete an archive whose members stand, unless it is another object by now than the one that was expanded."""
+    archive = Location.parse(expanded.archive)
+    stored = context.store.head(archive)
+    if stored is not None and stored.etag == expanded.archive_etag:
+        context.store.delete(archive)
+
+
+def _staged_item(run: Run, offered: Item, staged: dict[str, StagedAsset], shown: Item | None) -> Item:
+    item = offered.model_copy(deep=True)
+    item.collection = run.request.collection
+    item.links = []
+    item.properties["owner"] = run.request.owner
+    item.assets = {}
+    for key, asset in offered.assets.items():
+        expanded = expanded_asset(shown, key, asset) if shown else None
+        if expanded is not None and shown is not None:
+            name = next(name for name, one in shown.assets.items() if one is expanded)
+            item.assets[name] = expanded
+        elif key in staged:
+            item.assets[key] = _with_content(asset, staged[key])
+        elif shown is not None and key in shown.assets:
+            item.assets[key] = shown.assets[key]
+        else:
+            raise Retryable("not-staged", f"asset {key!r} is neither staged nor in the catalog; staging begins anew")
+    return item
+
+
+def _with_content(asset: Asset, staged: StagedAsset) -> Asset:
+    return asset.model_copy(update={"href": staged.href, "size": staged.size, "checksum": staged.checksum})
+
+
+def _expanded_item(shown: Item, expanded: dict[str, ExpandedAsset]) -> Item:
+    """The item with each expanded archive's asset under its new key, the other assets as they are, in their order."""
+    item = shown.model_copy(deep=True)
+    item.assets = {}
+    for key, asset in shown.assets.items():
+        if key in expanded:
+            item.assets[expanded_name(key, shown.assets)] = _expanded(key, asset, expanded[key])
+        else:
+            item.assets[key] = asset
+    return item
+
+
+def _expanded(key: str, asset: Asset, expanded: ExpandedAsset) -> Asset:
+    """The asset without what described the archive: its type, size and checksum are those of another object."""
+    kept = asset.model_dump(by_alias=True, exclude_unset=True, exclude={"type", "checksum", "alternate"})
+    source = Source(name=key, size=asset.size, checksum=asset.checksum)
+    return Asset.model_validate(
+        {
+            **kept,
+            "href": expanded.prefix,
+            "file:size": expanded.size,
+            "auxip:source": source,
+            "auxip:manifest": expanded.manifest,
+        }
+    )

@@ -1,0 +1,66 @@
+"""Whether an asset of the station stands in the catalog and in S3 already, so that nothing need be downloaded."""
+
+from enum import Enum, auto
+
+from shared.archives import is_archive
+from shared.context import Context
+from shared.stac.item import Asset, Item
+from shared.storage.digests import md5_of_checksum
+from shared.storage.objects import Location
+
+
+class Standing(Enum):
+    """What is there of an asset."""
+
+    MISSING = auto()
+    STAGED = auto()
+    EXPANDED = auto()
+
+
+def standing(context: Context, shown: Item | None, key: str, offered: Asset, target: Location) -> Standing:
+    """Compare an asset that the station offers with what the catalog shows and the store holds.
+
+    Args:
+        context: where to look.
+        shown: the item as the catalog shows it, or None.
+        key: of the asset at the station.
+        offered: the asset at the station.
+        target: where it is to be staged.
+    """
+    if shown is None:
+        return Standing.MISSING
+    expanded = expanded_asset(shown, key, offered)
+    if expanded is not None:
+        return Standing.EXPANDED if _manifest_stands(context, expanded) else Standing.MISSING
+    staged = shown.assets.get(key)
+    if staged is None or staged.href != target.href or not same_content(staged, offered):
+        return Standing.MISSING
+    stored = context.store.head(target)
+    return Standing.STAGED if stored is not None and stored.size == staged.size else Standing.MISSING
+
+
+def expanded_asset(shown: Item, key: str, offered: Asset) -> Asset | None:
+    """Return the asset of the catalog's item that was expanded from this very archive, if there is one."""
+    for asset in shown.assets.values():
+        source = asset.source
+        if source is not None and source.name == key:
+            was = Asset.model_validate({"href": asset.href, "file:size": source.size, "file:checksum": source.checksum})
+            return asset if same_content(was, offered) else None
+    return None
+
+
+def same_content(known: Asset, offered: Asset) -> bool:
+    """Whether size and checksum agree, as far as the station states them."""
+    if offered.size is not None and known.size != offered.size:
+        return False
+    stated = md5_of_checksum(offered.checksum)
+    return stated is None or md5_of_checksum(known.checksum) == stated
+
+
+def archives_of(item: Item) -> list[str]:
+    """Return the keys of an item's assets that are archives still, by their names and their hrefs."""
+    return [key for key, asset in item.assets.items() if is_archive(key) and asset.source is None]
+
+
+def _manifest_stands(context: Context, expanded: Asset) -> bool:
+    return expanded.manifest is not None and context.store.head(Location.parse(expanded.manifest)) is not None

@@ -1,0 +1,36 @@
+"""Where things are in S3: `<prefix><owner>/<collection>/<item id>/<asset key>`, and a run's artifacts."""
+
+import unicodedata
+
+from shared.errors import ItemFailed
+from shared.settings import Settings
+from shared.storage.objects import Location
+
+_LONGEST_SEGMENT = 255  # SeaweedFS and other stores on a file system take no longer segment of a key
+
+
+def asset_location(settings: Settings, owner: str, collection: str, item_id: str, asset_key: str) -> Location:
+    """Return where an asset is staged: the same for every run.
+
+    Raises:
+        ItemFailed: `unsafe-asset-name` or `unsafe-item-id`, the name could lead out of the item's folder or cannot be
+            a segment of a key.
+    """
+    item_segment = _segment(item_id, "unsafe-item-id")
+    asset_segment = _segment(asset_key, "unsafe-asset-name")
+    return Location(settings.s3_bucket, f"{settings.s3_prefix}{owner}/{collection}/{item_segment}/{asset_segment}")
+
+
+def run_location(settings: Settings, run_id: str, name: str) -> Location:
+    """Return where an artifact of a run is."""
+    return Location(settings.s3_bucket, f"{settings.s3_prefix}runs/{_segment(run_id, 'unsafe-run-id')}/{name}")
+
+
+def _segment(name: str, code: str) -> str:
+    if name in ("", ".", "..") or "/" in name or "\\" in name or ".." in name:
+        raise ItemFailed(code, f"{name[:200]!r} could lead out of its folder; ask the station to correct the name")
+    if any(unicodedata.category(letter).startswith("C") for letter in name):
+        raise ItemFailed(code, f"{name[:200]!r} has control characters; ask the station to correct the name")
+    if len(name.encode()) > _LONGEST_SEGMENT:
+        raise ItemFailed(code, f"{name[:200]!r} is longer than {_LONGEST_SEGMENT} bytes")
+    return name

@@ -1,0 +1,31 @@
+"""Instants as stations spell them, in UTC."""
+
+from datetime import UTC, datetime
+
+from shared.errors import Rejected
+
+OPEN_END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""The end of a validity that has none: spelled `99991231T235959` or `99999999T999999` (the second is no date)."""
+
+
+def parse_instant(text: str) -> datetime:
+    """Read an RFC 3339 instant, or a station's compact spelling, as UTC; an offset is converted, none means UTC.
+
+    Raises:
+        Rejected: `bad-datetime`, it is no instant.
+    """
+    if text.replace("-", "").replace(":", "").startswith("99999999T"):
+        return OPEN_END
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise Rejected("bad-datetime", f"{text[:80]!r} is no date and time such as 2024-01-31T00:00:00Z") from None
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    return instant.astimezone(UTC)
+
+
+def format_instant(instant: datetime) -> str:
+    """Spell an instant as RFC 3339 in UTC, with milliseconds where it has any."""
+    timespec = "milliseconds" if instant.microsecond else "seconds"
+    return instant.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

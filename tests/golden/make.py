@@ -1,0 +1,299 @@
+"""Makes the archives of the golden cases: `python -m tests.golden.make` writes each that is not there yet.
+
+The archives are committed, since another version of zlib or tarfile may write other bytes. What comes out of them is
+not made here: `expected/` (layout flat), `expected-tree/` and `expected.json` (a refusal) are written by hand.
+"""
+
+import bz2
+import gzip
+import io
+import stat
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+WHEN = (2024, 1, 2, 3, 4, 6)
+XML = b"<auxiliary><start>2024-01-02T00:00:00</start></auxiliary>\n" * 4
+DATA = bytes(range(256)) * 4
+Members = dict[str, bytes]
+
+CASES: dict[str, Callable[[], bytes]] = {}
+
+
+def case(path: str) -> Callable[[Callable[[], bytes]], Callable[[], bytes]]:
+    def register(make: Callable[[], bytes]) -> Callable[[], bytes]:
+        CASES[path] = make
+        return make
+
+    return register
+
+
+def zip_of(members: Members, method: int = zipfile.ZIP_DEFLATED, streamed: bool = False, zip64: bool = False) -> bytes:
+    target = Unseekable() if streamed else io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name, WHEN)
+            info.compress_type = method
+            info.external_attr = (stat.S_IFDIR | 0o755 if name.endswith("/") else stat.S_IFREG | 0o644) << 16
+            with archive.open(info, "w", force_zip64=zip64) as member:
+                member.write(content)
+    return target.getvalue()
+
+
+class Unseekable(io.BytesIO):
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: object) -> int:
+        raise io.UnsupportedOperation
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation
+
+
+def tar_of(members: Members, form: int = tarfile.USTAR_FORMAT) -> bytes:
+    return tar_with(
+        [(info_of(name, tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE), members[name]) for name in members],
+        form,
+    )
+
+
+def info_of(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.mtime = kind, link, 1_704_164_646
+    return info
+
+
+def tar_with(entries: list[tuple[tarfile.TarInfo, bytes]], form: int = tarfile.USTAR_FORMAT) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w", format=form) as archive:
+        for info, content in entries:
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return target.getvalue()
+
+
+def tgz_of(members: Members) -> bytes:
+    return gzipped(tar_of(members))
+
+
+def gzipped(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
+
+
+def changed(data: bytes, at: int, new: bytes) -> bytes:
+    at %= len(data)
+    return data[:at] + new + data[at + len(new) :]
+
+
+def one_zip(name: str, kind: int = stat.S_IFREG, content: bytes = b"x") -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        info = zipfile.ZipInfo("replaced", WHEN)
+        info.filename = name
+        info.external_attr = (kind | 0o644) << 16
+        archive.writestr(info, content)
+    return target.getvalue()
+
+
+# --- formats ---------------------------------------------------------------------------------------------------------
+
+PRODUCT = {"a.xml": XML, "data/b.dat": DATA, "data/empty": b""}
+CASES["zip-stored/product.zip"] = lambda: zip_of(PRODUCT, zipfile.ZIP_STORED)
+CASES["zip-deflate/product.zip"] = lambda: zip_of(PRODUCT)
+CASES["zip-bzip2/product.zip"] = lambda: zip_of(PRODUCT, zipfile.ZIP_BZIP2)
+CASES["zip-lzma/product.ZIP"] = lambda: zip_of(PRODUCT, zipfile.ZIP_LZMA)
+CASES["zip-data-descriptors/product.zip"] = lambda: zip_of(PRODUCT, streamed=True)
+CASES["zip64/product.zip"] = lambda: zip_of(PRODUCT, zip64=True)
+CASES["zip64-data-descriptors/product.zip"] = lambda: zip_of(PRODUCT, streamed=True, zip64=True)
+CASES["tar/product.tar"] = lambda: tar_of(PRODUCT)
+CASES["tar-pax-long-names/product.tar"] = lambda: tar_of({"d/" * 60 + "ü" * 110 + ".xml": XML}, tarfile.PAX_FORMAT)
+CASES["tar-gnu-long-names/product.tar"] = lambda: tar_of({"d/" * 60 + "n" * 210 + ".xml": XML}, tarfile.GNU_FORMAT)
+CASES["tgz-upper-case/PRODUCT.TGZ"] = lambda: tgz_of(PRODUCT)
+CASES["tar-gz/product.tar.gz"] = lambda: tgz_of(PRODUCT)
+CASES["tgz-dot-slash/product.tgz"] = lambda: tgz_of({"./": b"", "./a.xml": XML, "./data/b.dat": DATA})
+CASES["names-of-all-kinds/product.zip"] = lambda: zip_of({"ä ö.xml": XML, "50%#?&+.dat": DATA, "a.zarr/.zgroup": b"{}"})
+CASES["equal-files/product.zip"] = lambda: zip_of({"a/manifest.xml": XML, "b/manifest.xml": XML})
+CASES["nested-zip-kept/product.tar"] = lambda: tar_of({"inner.zip": one_zip("a"), "a.xml": XML})
+CASES["top-directory/S3A_AUX.SEN3.zip"] = lambda: zip_of(
+    {"S3A_AUX.SEN3/": b"", "S3A_AUX.SEN3/manifest.xml": XML, "S3A_AUX.SEN3/sub/b.dat": DATA}
+)
+CASES["top-directory-tgz/product.tgz"] = lambda: tgz_of({"top/": b"", "top/a.xml": XML, "top/sub/b.dat": DATA})
+CASES["two-top-directories/product.tgz"] = lambda: tgz_of({"one/a.xml": XML, "two/b.dat": DATA})
+CASES["nested-tar-gz-in-zip/some_adfs.zip"] = lambda: zip_of(
+    {"file.xml": XML, "content.tar.gz": tgz_of({"x/one.dat": DATA, "two.dat": b"two"})}
+)
+CASES["nested-three-deep/product.tar"] = lambda: tar_of(
+    {"in/one.tgz": tgz_of({"two.TAR": tar_of({"three.tar.gz": tgz_of({"deep/last.xml": XML})})}), "a.xml": XML}
+)
+
+
+@case("tgz-of-two-gzip-members/product.tgz")
+def _two_gzip_members() -> bytes:
+    tar = tar_of(PRODUCT)
+    return gzipped(tar[:1000]) + gzipped(tar[1000:]) + bytes(512)
+
+
+# --- dangers ---------------------------------------------------------------------------------------------------------
+
+CASES["unsafe-traversal-zip/x.zip"] = lambda: one_zip("../../evil")
+CASES["unsafe-traversal-tgz/x.tgz"] = lambda: tgz_of({"ok": b"x", "a/../../evil": b"x"})
+CASES["unsafe-absolute/x.zip"] = lambda: one_zip("/etc/passwd")
+CASES["unsafe-drive-letter/x.zip"] = lambda: one_zip("C:evil")
+CASES["unsafe-backslash/x.zip"] = lambda: one_zip("a\\b")
+CASES["unsafe-nul/x.zip"] = lambda: one_zip("a\0b")
+CASES["unsafe-dot/x.zip"] = lambda: one_zip(".")
+CASES["unsafe-long-segment/x.zip"] = lambda: one_zip("n" * 256)
+CASES["unsafe-long-key/x.zip"] = lambda: one_zip("d/" * 600 + "f")
+CASES["unsafe-symlink-zip/x.zip"] = lambda: one_zip("link", stat.S_IFLNK, b"/etc/passwd")
+CASES["unsafe-fifo-zip/x.zip"] = lambda: one_zip("fifo", stat.S_IFIFO)
+CASES["unsafe-symlink-tar/x.tar"] = lambda: tar_with([(info_of("link", tarfile.SYMTYPE, "/etc/passwd"), b"")])
+CASES["unsafe-hard-link/x.tar"] = lambda: tar_with(
+    [(info_of("a", tarfile.REGTYPE), b"x"), (info_of("b", tarfile.LNKTYPE, "a"), b"")]
+)
+CASES["unsafe-device/x.tar"] = lambda: tar_with([(info_of("null", tarfile.CHRTYPE), b"")])
+CASES["unsafe-fifo/x.tgz"] = lambda: gzipped(tar_with([(info_of("fifo", tarfile.FIFOTYPE), b"")]))
+CASES["unsafe-unknown-type/x.tar"] = lambda: tar_with([(info_of("what", b"Z"), b"")])
+CASES["unsafe-sparse/x.tar"] = lambda: tar_with([(info_of("hole", tarfile.GNUTYPE_SPARSE), b"")])
+CASES["unsafe-not-utf-8/x.tar"] = lambda: tar_of({"caf\udce9": b"x"})
+CASES["unsafe-duplicate-zip/x.zip"] = lambda: zip_of({"a": b"1", "./a": b"2"})
+CASES["unsafe-duplicate-tgz/x.tgz"] = lambda: tgz_of({"a": b"1", "./a": b"1"})
+CASES["unsafe-file-and-directory/x.zip"] = lambda: zip_of({"a": b"1", "a/b": b"2"})
+CASES["unsafe-directory-and-file/x.tgz"] = lambda: tgz_of({"a/b": b"1", "a": b"2"})
+CASES["unsafe-many-at-once/x.zip"] = lambda: zip_of({"../a": b"1", "/b": b"2", "ok": b"3", "c\\d": b"4"})
+CASES["unsafe-nested/x.zip"] = lambda: zip_of({"ok": b"x", "in/x.tgz": tgz_of({"../evil": b"x"})})
+
+
+@case("unsafe-sparse-pax/x.tar")
+def _sparse_pax() -> bytes:
+    info = info_of("hole", tarfile.REGTYPE)
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    return tar_with([(info, b"x")], tarfile.PAX_FORMAT)
+
+
+@case("unsafe-overlap/x.zip")
+def _overlap() -> bytes:
+    archive = zip_of({"aaa": DATA, "bbb": DATA})
+    second = archive.rindex(b"PK\1\2")
+    return changed(archive, second + 42, struct.pack("<L", 3))
+
+
+@case("unsafe-local-name/x.zip")
+def _local_name() -> bytes:
+    return changed(one_zip("good"), 30, b"evil")
+
+
+@case("unsafe-local-size/x.zip")
+def _local_size() -> bytes:
+    return changed(one_zip("good"), 22, struct.pack("<L", 9))
+
+
+@case("unsafe-descriptor/x.zip")
+def _descriptor() -> bytes:
+    archive = zip_of({"a": DATA}, streamed=True)
+    return changed(archive, archive.index(b"PK\7\x08") + 4, b"\0\0\0\0")
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+CASES["damaged-zip-cut/x.zip"] = lambda: zip_of(PRODUCT)[:-30]
+CASES["damaged-zip-crc/x.zip"] = lambda: changed(one_zip("a", content=b"content"), 32, b"C")
+CASES["damaged-zip-in-front/x.zip"] = lambda: b"PK\3\4" + zip_of(PRODUCT)
+CASES["damaged-zip-local-header/x.zip"] = lambda: (lambda z: changed(z, z.index(b"PK\3\4", 4), b"XX"))(zip_of(PRODUCT))
+CASES["damaged-zip-directory/x.zip"] = lambda: (lambda z: changed(z, z.rindex(b"PK\1\2"), b"XX"))(zip_of(PRODUCT))
+CASES["damaged-zip-count/x.zip"] = lambda: changed(zip_of(PRODUCT), -12, b"\2\0")
+CASES["damaged-zip-in-parts/x.zip"] = lambda: changed(zip_of(PRODUCT), -18, b"\1\0")
+CASES["damaged-zip-deflate/x.zip"] = lambda: changed(zip_of({"a": XML}), 31, b"\xff\xff\xff\xff")
+CASES["damaged-tgz-cut/x.tgz"] = lambda: tgz_of(PRODUCT)[:-40]
+CASES["damaged-tgz-trailer-cut/x.tgz"] = lambda: tgz_of(PRODUCT)[:-3]
+CASES["damaged-tgz-crc/x.tgz"] = lambda: changed(tgz_of(PRODUCT), -8, b"\0\0\0\0")
+CASES["damaged-tgz-length/x.tgz"] = lambda: changed(tgz_of(PRODUCT), -2, b"\7")
+CASES["damaged-tgz-trailing/x.tgz"] = lambda: tgz_of(PRODUCT) + b"rubbish behind the end of the stream"
+CASES["damaged-tar-cut-in-member/x.tar"] = lambda: tar_of(PRODUCT)[:700]
+CASES["damaged-tar-cut-at-header/x.tar"] = lambda: tar_of({"a": b"1", "b": b"2"})[:1024]
+CASES["damaged-tar-second-header/x.tar"] = lambda: changed(tar_of({"a": b"1", "b": b"2"}), 1024, b"XX")
+CASES["damaged-tar-concatenated/x.tar"] = lambda: tar_of({"a": b"1"})[:2048] + tar_of({"b": b"2"})
+CASES["damaged-tar-negative-size/x.tar"] = lambda: resummed(changed(tar_of({"a": b"1"}), 124, b"\xff" * 12))
+CASES["damaged-nested/x.zip"] = lambda: zip_of({"in.tgz": changed(tgz_of(PRODUCT), -8, b"\0\0\0\0")})
+CASES["damaged-beginning/x.zip"] = lambda: changed(zip_of(PRODUCT), 0, b"XX")
+CASES["damaged-nothing/x.tgz"] = lambda: b""
+
+
+def resummed(tar: bytes) -> bytes:
+    blank = changed(tar, 148, b" " * 8)
+    return changed(tar, 148, b"%06o\0 " % sum(blank[:512]))
+
+
+@case("damaged-pax-header/x.tar")
+def _pax_header() -> bytes:
+    tar = tar_of({"ü.xml": XML}, tarfile.PAX_FORMAT)
+    return changed(tar, 512, b"99")
+
+
+@case("damaged-pax-size/x.tar")
+def _pax_size() -> bytes:
+    info = info_of("a", tarfile.REGTYPE)
+    info.pax_headers = {"size": "-1"}
+    return tar_with([(info, b"x")], tarfile.PAX_FORMAT)
+
+
+@case("damaged-header-without-member/x.tar")
+def _header_without_member() -> bytes:
+    return tar_of({"ü.xml": XML}, tarfile.PAX_FORMAT)[:1024] + bytes(1024)
+
+
+# --- limits, and what is not supported -------------------------------------------------------------------------------
+
+CASES["limit-members/x.zip"] = lambda: zip_of({f"f{number}": b"x" for number in range(6)})
+CASES["limit-members-directories/x.tgz"] = lambda: tgz_of({f"d{number}/": b"" for number in range(6)})
+CASES["limit-bytes/x.tgz"] = lambda: tgz_of({"a": bytes(600), "b": bytes(600)})
+CASES["limit-bytes-claimed/x.zip"] = lambda: zip_of({"a": bytes(600), "b": bytes(600)})
+CASES["limit-bytes-produced/x.zip"] = lambda: understated(zip_of({"a": bytes(5000)}), 5000, 10)
+CASES["limit-depth/x.zip"] = lambda: zip_of({"a.tar": tar_of({"b.tar": tar_of({"c": b"x"})})})
+CASES["limit-metadata/x.tgz"] = lambda: gzipped(tar_of({"ü" * 600_000: b"x"}, tarfile.PAX_FORMAT))
+CASES["encrypted/x.zip"] = lambda: flagged(one_zip("secret"), 1)
+CASES["method-deflate64/x.zip"] = lambda: with_method(one_zip("a"), 9)
+CASES["type-zip-as-tar/x.tar"] = lambda: zip_of(PRODUCT)
+CASES["type-tgz-as-tar/x.tar"] = lambda: tgz_of(PRODUCT)
+CASES["type-tar-as-tgz/x.tgz"] = lambda: tar_of(PRODUCT)
+CASES["type-bzip2-as-tgz/x.tgz"] = lambda: bz2.compress(tar_of(PRODUCT))
+CASES["type-nested/x.zip"] = lambda: zip_of({"in.tar.gz": zip_of(PRODUCT)})
+CASES["empty-zip/x.zip"] = lambda: zip_of({})
+CASES["empty-tar/x.tar"] = lambda: tar_of({})
+CASES["empty-only-directories/x.zip"] = lambda: zip_of({"a/": b"", "a/b/": b""})
+CASES["empty-nested/x.zip"] = lambda: zip_of({"in.tar": tar_of({})})
+CASES["collision-zip/x.zip"] = lambda: zip_of({"a/manifest.xml": XML, "b/manifest.xml": DATA})
+CASES["collision-tgz/x.tgz"] = lambda: tgz_of({"a/manifest.xml": XML, "b/manifest.xml": DATA})
+CASES["collision-nested/x.zip"] = lambda: zip_of({"a.xml": XML, "in.tgz": tgz_of({"a.xml": DATA})})
+
+
+def flagged(archive: bytes, flag: int) -> bytes:
+    return patched(archive, 6, 8, struct.pack("<H", flag))
+
+
+def with_method(archive: bytes, method: int) -> bytes:
+    return patched(archive, 8, 10, struct.pack("<H", method))
+
+
+def understated(archive: bytes, size: int, claimed: int) -> bytes:
+    assert struct.unpack_from("<L", archive, 22)[0] == size
+    return patched(archive, 22, 24, struct.pack("<L", claimed))
+
+
+def patched(archive: bytes, local: int, central: int, new: bytes) -> bytes:
+    return changed(changed(archive, local, new), archive.rindex(b"PK\1\2") + central, new)
+
+
+def main() -> None:
+    for path, make in CASES.items():
+        target = HERE / path
+        target.parent.mkdir(exist_ok=True)
+        if not target.exists():
+            target.write_bytes(make())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+from typing import cast
+
+import pytest
+from obstore.store import MemoryStore, S3Store
+
+from shared.archives import Rules
+from shared.settings import Settings
+from shared.storage.objects import Location, ObjectStore
+
+BUCKET = "auxip"
+PREFIX = Location(BUCKET, "owner/item/product/")
+
+
+class MemoryObjects(ObjectStore):
+    """The façade over a store in memory. Its ETags are no digests, so every verification reads back."""
+
+    def _connect(self, bucket: str) -> S3Store:
+        return cast("S3Store", MemoryStore())
+
+    def hold(self, key: str, data: bytes) -> Location:
+        """Put an object there and return where it is."""
+        location = Location(BUCKET, key)
+        with self.open_writer(location) as writer:
+            writer.write(data)
+        return location
+
+    def content(self, prefix: Location = PREFIX) -> dict[str, bytes]:
+        """Return what is below a prefix, by path."""
+        found = [Location(prefix.bucket, stored.key) for stored in self.list(prefix)]
+        return {location.key.removeprefix(prefix.key): self.get(location, 2**30) or b"" for location in found}
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings.model_validate(
+        {
+            "redis_url": "redis://localhost",
+            "station_url": "http://localhost",
+            "catalog_url": "http://localhost",
+            "s3_endpoint": "http://localhost",
+            "s3_access_key_id": "key",
+            "s3_secret_access_key": "secret",
+            "s3_bucket": BUCKET,
+        }
+    )
+
+
+@pytest.fixture
+def store(settings: Settings) -> MemoryObjects:
+    return MemoryObjects(settings)
+
+
+@pytest.fixture
+def rules(settings: Settings) -> Rules:
+    return Rules.from_settings(settings)

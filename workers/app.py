@@ -1,0 +1,38 @@
+"""The Celery application, `workers.app:app`: what workers, beat, Flower and callers share."""
+
+from functools import cache
+
+from celery import Celery
+from celery.signals import worker_process_init
+
+from shared.context import Context
+from shared.settings import SettingsError, load_settings
+from workers.config import celery_config
+from workers.sweeps import beat_schedule
+
+app = Celery(
+    "auxip", include=[f"workers.tasks.{name}" for name in ("search", "staging", "catalog", "decompress", "runs")]
+)
+
+
+@cache
+def context() -> Context:
+    """Return what the steps of this process work with."""
+    return Context(load_settings())
+
+
+def _configure() -> dict[str, object]:
+    try:
+        settings = load_settings()
+        return {**celery_config(settings), "beat_schedule": beat_schedule(settings)}
+    except SettingsError as error:
+        raise SystemExit(f"auxip: {error}") from None
+
+
+@worker_process_init.connect
+def _forget_the_parents_connections(**_: object) -> None:
+    context.cache_clear()
+
+
+# A promise: the environment is read when the configuration is first needed, not when this module is imported.
+app.add_defaults(_configure)

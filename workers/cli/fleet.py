@@ -1,0 +1,109 @@
+"""The workers, beat and Flower of one machine, as children of an embedded stack."""
+
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.processes import Child, free_ports
+from local.stack import Stack
+from shared.errors import Rejected
+from shared.settings import PREFIX
+from workers.queues import QUEUES
+
+_PINGS = 60
+
+
+@dataclass(frozen=True)
+class Flower:
+    """Where Flower is and who may see it."""
+
+    url: str
+    user: str
+    password: str
+
+
+def adopt(stack: Stack, extra: dict[str, str] | None = None) -> None:
+    """Make this process a client of the stack: settings of another deployment must not be mixed into it."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+    os.environ.update({**stack.environment(), **(extra or {})})
+
+
+def start_workers(stack: Stack) -> list[Child]:
+    """Start one worker for each queue."""
+    return [
+        _celery(
+            stack,
+            f"worker-{queue.name}",
+            [
+                "worker",
+                "--queues",
+                queue.name,
+                "--pool",
+                queue.pool,
+                "--concurrency",
+                str(queue.concurrency),
+                "--hostname",
+                f"{queue.name}@%h",
+                "--without-mingle",
+                "--without-gossip",
+                "--loglevel",
+                "INFO",
+            ],
+        )
+        for queue in QUEUES
+    ]
+
+
+def start_beat(stack: Stack) -> Child:
+    """Start beat, which sends the sweeps of the settings' file."""
+    return _celery(stack, "beat", ["beat", "--schedule", str(stack.folder / "beat"), "--loglevel", "INFO"])
+
+
+def start_flower(stack: Stack) -> tuple[Child, Flower]:
+    """Start Flower on a free port, with credentials made now."""
+    (port,) = free_ports(1)
+    flower = Flower(f"http://127.0.0.1:{port}", "auxip", secrets.token_urlsafe(16))
+    options = ["flower", "--address=127.0.0.1", f"--port={port}"]
+    # From the environment: a command line is there for every user to read.
+    access = {"FLOWER_BASIC_AUTH": f"{flower.user}:{flower.password}"}
+    return _celery(stack, "flower", options, access), flower
+
+
+def wait_for_workers(children: list[Child]) -> None:
+    """Wait until a worker of each queue answers."""
+    from workers.app import app
+
+    for _ in range(_PINGS):
+        check(children)
+        if len(app.control.ping(timeout=1, limit=len(QUEUES)) or ()) >= len(QUEUES):
+            return
+    raise Rejected("workers-silent", f"the workers did not answer within {_PINGS} s; their logs are with the stack's")
+
+
+def check(children: list[Child]) -> None:
+    """Make sure that every child is alive.
+
+    Raises:
+        Rejected: `process-ended`, with the last lines of its log.
+    """
+    for child in children:
+        status = child.popen.poll()
+        if status is not None:
+            raise Rejected("process-ended", f"{child.name} ended with status {status}:\n{child.tail()}")
+
+
+def env_file(stack: Stack) -> Path:
+    """Write this process's settings to a file that only its owner reads, for other shells; returns its path."""
+    path = stack.folder / "auxip.env"
+    path.touch(mode=0o600)
+    lines = [f"export {name}='{value}'" for name, value in sorted(os.environ.items()) if name.startswith(PREFIX)]
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def _celery(stack: Stack, name: str, arguments: list[str], extra: dict[str, str] | None = None) -> Child:
+    argv = [sys.executable, "-m", "celery", "-A", "workers.app:app", *arguments]
+    return stack.start_process(name, argv, {**os.environ, **(extra or {})})

@@ -1,0 +1,94 @@
+"""How runs are shown: tables for people, objects for programs."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from shared.models import ItemRecord, Run
+from shared.stac.item import Json
+from shared.times import format_instant
+
+_STYLES = {"failed": "red", "partial": "yellow", "skipped": "dim", "expanded": "green", "successful": "green"}
+
+
+def print_json(value: Json) -> None:
+    """Print one JSON object on a line of its own."""
+    click.echo(json.dumps(value))
+
+
+def run_json(run: Run) -> Json:
+    """Return what a program wants to know of a run."""
+    counts = run.counts
+    return {
+        "run": run.id,
+        "label": run.request.label,
+        "status": run.state.value,
+        "code": run.code,
+        "reason": run.reason,
+        "items": counts.items,
+        "staged": counts.staged,
+        "skipped": counts.skipped,
+        "expanded": counts.expanded,
+        "failed": counts.failed,
+        "bytes_downloaded": counts.bytes_downloaded,
+        "seconds": None if run.seconds is None else round(run.seconds, 2),
+        "artifact": run.artifact,
+    }
+
+
+def item_json(record: ItemRecord) -> Json:
+    """Return what a program wants to know of an item of a run."""
+    return record.model_dump(mode="json", exclude={"run_id"})
+
+
+def summary(run: Run) -> str:
+    """Return one line about a run."""
+    counts = run.counts
+    took = "" if run.seconds is None else f" in {run.seconds:.1f} s"
+    line = (
+        f"run {run.id[:8]} {run.state}: {counts.items} items, {counts.staged} staged ({counts.expanded} of them "
+        f"expanded), {counts.skipped} skipped, {counts.failed} failed; "
+        f"{megabytes(counts.bytes_downloaded)} downloaded{took}"
+    )
+    return f"{line}; {run.code}: {run.reason}" if run.code else line
+
+
+def print_items(records: Iterable[ItemRecord]) -> None:
+    """Print a table of items: how each ended, and why."""
+    table = Table("item", "state", "size", "downloaded", "why", box=None, header_style="bold")
+    table.columns[0].overflow = table.columns[4].overflow = "fold"
+    for record in records:
+        why = " ".join(part for part in (record.code, record.reason) if part)
+        style = _STYLES.get(record.state, "")
+        table.add_row(
+            record.item_id, record.state, megabytes(record.size), megabytes(record.downloaded), why, style=style
+        )
+    _console().print(table)
+
+
+def print_runs(runs: Iterable[Run]) -> None:
+    """Print a table of runs."""
+    table = Table("run", "begun", "state", "items", "staged", "expanded", "skipped", "failed", "downloaded", "label")
+    table.box = None
+    for run in runs:
+        counts = run.counts
+        numbers = (counts.items, counts.staged, counts.expanded, counts.skipped, counts.failed)
+        begun = format_instant(datetime.fromtimestamp(run.created, UTC).replace(microsecond=0))
+        cells = (run.id, begun, run.state, *map(str, numbers), megabytes(counts.bytes_downloaded), run.request.label)
+        table.add_row(*cells, style=_STYLES.get(run.state, ""))
+    _console().print(table)
+
+
+def megabytes(size: int) -> str:
+    """Spell a number of bytes in MB (10^6)."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def _console() -> Console:
+    # A pipe has no width: rows must not be cut for the 80 columns that a terminal is assumed to have.
+    console = Console()
+    return console if console.is_terminal else Console(width=200)

@@ -1,0 +1,43 @@
+"""`auxip runs`, `auxip show`, `auxip contract`: what the ledger knows, and what callers may send."""
+
+import click
+
+from shared.context import Context
+from shared.settings import load_settings
+from workers.cli.output import item_json, print_items, print_json, print_runs, run_json, summary
+from workers.contract import json_schema
+
+
+@click.command()
+@click.option("--newest", default=20, show_default=True, help="how many")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def runs(newest: int, as_json: bool) -> None:
+    """List the newest runs."""
+    found = Context(load_settings()).ledger.runs(newest)
+    if as_json:
+        print_json({"runs": [run_json(run) for run in found]})
+    else:
+        print_runs(found)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def show(run: str, as_json: bool) -> None:
+    """Show a run and each of its items. RUN is its id, or the beginning of it."""
+    ledger = Context(load_settings()).ledger
+    found = ledger.find_run(run)
+    records = ledger.items(found.id)
+    if as_json:
+        print_json({**run_json(found), "results": [item_json(record) for record in records]})
+        return
+    print_items(records)
+    click.echo(summary(found))
+    if found.artifact:
+        click.echo(f"report: {found.artifact}")
+
+
+@click.command()
+def contract() -> None:
+    """Print the JSON Schema of every public task's arguments."""
+    print_json({**json_schema()})

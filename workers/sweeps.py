@@ -1,0 +1,125 @@
+"""Periodic sweeps: what beat sends, and which run a sweep begins now.
+
+The sweeps stand in a TOML file (`AUXIP_SWEEPS_FILE`):
+
+    [sweep.orbits]
+    every = "1h"                       # seconds, or a number with s, m, h or d
+    owner = "operations"
+    collection = "aux"
+    product_types = ["OPER_AUX_RESORB_OPOD"]
+    start = "-3h"                      # the window, relative to the beginning of the period
+    end = "0h"
+
+A sweep's run has an id computed from its name and the beginning of its period, so two beats begin it once.
+"""
+
+import re
+import time
+import tomllib
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from shared.errors import Rejected
+from shared.models import CollectionId, OwnerId, RunRequest
+from shared.selection import Instant, ProductType, ValCover
+from shared.settings import Settings, SettingsError
+
+_RUNS = uuid.UUID("5b0c4b0e-52a5-5ab4-8f14-2ac0a3a5fb25")
+_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(value: object) -> object:
+    match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
+    if match is None:
+        raise ValueError("is no duration such as 90s, 15m, 6h or 1d")
+    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+
+class Sweep(BaseModel):
+    """One periodic ValCover sweep."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    every: Annotated[Duration, Field(ge=timedelta(seconds=1))]
+    owner: OwnerId
+    collection: CollectionId
+    product_types: Annotated[tuple[ProductType, ...], Field(min_length=1)]
+    start: Duration | Instant
+    end: Duration | Instant
+    decompress: bool = True
+
+    def due_run(self, now: float | None = None) -> tuple[str, RunRequest]:
+        """Return the id and the request of the run for the period that contains `now` (seconds since the epoch)."""
+        period = self.every.total_seconds()
+        number = int((time.time() if now is None else now) // period)
+        begin = datetime.fromtimestamp(number * period, UTC)
+        window = ValCover(product_types=self.product_types, start=_at(begin, self.start), end=_at(begin, self.end))
+        request = RunRequest(
+            label=f"sweep {self.name}",
+            owner=self.owner,
+            collection=self.collection,
+            selection=window,
+            decompress=self.decompress,
+        )
+        return str(uuid.uuid5(_RUNS, f"{self.name} {begin.isoformat()}")), request
+
+
+def load_sweeps(settings: Settings) -> dict[str, Sweep]:
+    """Read the sweeps of the settings' file, by name; none where no file is set.
+
+    Raises:
+        SettingsError: the file is missing or wrong; the reason names the file, the sweep and the field.
+    """
+    if settings.sweeps_file is None:
+        return {}
+    try:
+        document = tomllib.loads(settings.sweeps_file.read_text("utf-8"))
+        tables = document.get("sweep", {})
+        return {name: Sweep.model_validate({"name": name, **fields}) for name, fields in tables.items()}
+    except (OSError, ValueError, TypeError, AttributeError, Rejected) as error:
+        raise SettingsError(f"AUXIP_SWEEPS_FILE {settings.sweeps_file}: {_one_line(error)}") from None
+
+
+def find_sweep(settings: Settings, name: str) -> Sweep:
+    """Return the sweep of this name.
+
+    Raises:
+        Rejected: `unknown-sweep`.
+    """
+    sweeps = load_sweeps(settings)
+    if name not in sweeps:
+        raise Rejected(
+            "unknown-sweep", f"no sweep {name!r} in AUXIP_SWEEPS_FILE; it has: {', '.join(sweeps) or 'none'}"
+        )
+    return sweeps[name]
+
+
+def beat_schedule(settings: Settings) -> dict[str, object]:
+    """Return beat's schedule: a sweep that no worker took within its period is dropped, the next one covers it."""
+    return {
+        f"sweep {name}": {
+            "task": "auxip.sweep",
+            "schedule": sweep.every,
+            "args": (name,),
+            "options": {"expires": sweep.every.total_seconds()},
+        }
+        for name, sweep in load_sweeps(settings).items()
+    }
+
+
+def _at(begin: datetime, offset: timedelta | datetime) -> datetime:
+    return offset if isinstance(offset, datetime) else begin + offset
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return str(error).splitlines()[0]

@@ -1,0 +1,25 @@
+"""Queue `decompress`: archives expanded in place."""
+
+from functools import partial
+
+from shared.archives import expanded_name
+from shared.ledger import lease
+from shared.steps.expand import expand_asset, process_asset
+from workers.app import app, context
+from workers.base import BoundTask, perform, retried
+from workers.contract import ProcessAssetMessage, decode
+
+
+@app.task(name="auxip.process_asset", bind=True, ignore_result=False)
+def process(self: BoundTask, asset_href: str, asset_name: str) -> str:
+    """Replace one archive in S3 by its content; returns the href of the new prefix."""
+    message = decode(ProcessAssetMessage, asset_href=asset_href, asset_name=asset_name)
+    expanded_name(message.asset_name)  # a name that is no archive's is refused before anything is touched
+    with retried(self), lease(context().ledger.redis, message.asset_href, context().settings.lease):
+        return process_asset(context(), message.asset_href)
+
+
+@app.task(name="auxip.step.expand_asset", bind=True)
+def expand(self: BoundTask, run_id: str, key: str, name: str) -> None:
+    """Expand one archive of one item; the archive stays until the expanded item is published."""
+    perform(self, run_id, key, partial(expand_asset, name=name), part=name)

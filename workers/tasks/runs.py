@@ -1,0 +1,127 @@
+"""Queue `runs`: opening, fanning out and closing runs, and settling their items."""
+
+from celery.exceptions import Ignore
+
+from shared.models import RunKind, RunRequest
+from shared.stac.item import Json
+from shared.steps.close import close
+from shared.steps.settle import settle_item
+from shared.steps.standing import archives_of
+from workers import flows
+from workers.app import app, context
+from workers.base import BoundTask, retried
+from workers.contract import OnDemandMessage, StagingMessage, UnzipMessage, decode
+from workers.sweeps import find_sweep
+
+
+@app.task(name="auxip.staging", bind=True, ignore_result=False)
+def staging(
+    self: BoundTask,
+    env: Json,
+    cql2_filter: Json,
+    catalog_collection_identifier: str,
+    timeout_seconds: float = -1,
+    decompress: bool = True,
+) -> None:
+    """Stage what a CQL2 search finds; the result is `[status, ItemCollection or null]`."""
+    message = decode(
+        StagingMessage,
+        env=env,
+        cql2_filter=cql2_filter,
+        catalog_collection_identifier=catalog_collection_identifier,
+        timeout_seconds=timeout_seconds,
+        decompress=decompress,
+    )
+    _open(self, message.request())
+
+
+@app.task(name="auxip.on_demand_staging", bind=True, ignore_result=False)
+def on_demand_staging(
+    self: BoundTask,
+    env: Json,
+    start_datetime: str,
+    end_datetime: str,
+    product_type: str | list[str],
+    catalog_collection_identifier: str,
+    timeout_seconds: float = -1,
+    decompress: bool = True,
+) -> None:
+    """Stage what covers a window (ValCover); the result is `[status, ItemCollection or null]`."""
+    message = decode(
+        OnDemandMessage,
+        env=env,
+        start_datetime=start_datetime,
+        end_datetime=end_datetime,
+        product_type=product_type,
+        catalog_collection_identifier=catalog_collection_identifier,
+        timeout_seconds=timeout_seconds,
+        decompress=decompress,
+    )
+    _open(self, message.request())
+
+
+@app.task(name="auxip.unzip_decompress", bind=True, ignore_result=False)
+def unzip_decompress(self: BoundTask, env: Json, auxip_item: Json) -> None:
+    """Expand the archives of an item that is in the catalog; the result is the item as it is then."""
+    _open(self, decode(UnzipMessage, env=env, auxip_item=auxip_item).request())
+
+
+@app.task(name="auxip.sweep")
+def sweep(name: str) -> None:
+    """Begin the run of a periodic sweep, unless another beat has begun it for the same period."""
+    run_id, request = find_sweep(context().settings, name).due_run()
+    if context().ledger.open_run(run_id, request):
+        flows.find(run_id).apply_async()
+
+
+@app.task(name="auxip.step.open_page", bind=True)
+def open_page(self: BoundTask, run_id: str, number: int) -> None:
+    """Fan out one page of a run's items."""
+    with retried(self):
+        size = context().settings.page_items
+        run = context().ledger.run(run_id)
+        keys = context().ledger.keys(run_id, number * size, (number + 1) * size)
+        items = [(key, _archives(run.id, key, run.request)) for key in keys]
+    link = flows.decompression if run.request.kind is RunKind.DECOMPRESS else flows.staging
+    flows.page_of_items(run_id, number, [link(run_id, key, archives) for key, archives in items]).apply_async()
+
+
+@app.task(name="auxip.step.settle_item", bind=True)
+def settle(self: BoundTask, run_id: str, key: str) -> None:
+    """Say how an item ended."""
+    with retried(self):
+        settle_item(context(), context().ledger.run(run_id), context().ledger.item(run_id, key))
+
+
+@app.task(name="auxip.step.close_page", bind=True)
+def close_page(self: BoundTask, run_id: str, number: int) -> None:
+    """Record that a page is done; the last one closes the run."""
+    with retried(self):
+        if context().ledger.close_page(run_id, number):
+            flows.close(run_id, context().ledger.continuation(run_id)).apply_async()
+
+
+@app.task(name="auxip.step.close_run", bind=True, ignore_result=False)
+def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
+    """Close a run. This task has the id that the caller waits on: what it returns is the run's result."""
+    with retried(self):
+        return close(context(), context().ledger.run(run_id))
+
+
+def _open(task: BoundTask, request: RunRequest) -> None:
+    """Open a run under the id of the caller's task, and leave the task's result to `close_run`.
+
+    Raises:
+        Ignore: always. Celery then neither stores a result nor goes on with what is linked to the task.
+    """
+    run_id = str(task.request.id)
+    with retried(task):
+        context().ledger.open_run(run_id, request, flows.continuation_of(task.request))
+        flows.find(run_id).apply_async()
+    raise Ignore
+
+
+def _archives(run_id: str, key: str, request: RunRequest) -> list[str]:
+    if not request.decompress or context().ledger.item(run_id, key).over:
+        return []
+    return archives_of(context().ledger.stac_item(run_id, key))

@@ -1,0 +1,37 @@
+"""Queue `search`: what does the station have?"""
+
+from shared.stac.item import Json
+from shared.steps.close import item_collection
+from shared.steps.find import find_items, search_items
+from workers import flows
+from workers.app import app, context
+from workers.base import BoundTask, perform_search, retried
+from workers.contract import SearchMessage, decode
+
+
+@app.task(name="auxip.search", bind=True, ignore_result=False)
+def search(self: BoundTask, env: Json, auxip_cql2: Json, error_if_empty: bool = False) -> Json | None:
+    """Search the station; returns an ItemCollection, or None where nothing is found."""
+    message = decode(SearchMessage, env=env, auxip_cql2=auxip_cql2, error_if_empty=error_if_empty)
+    with retried(self):
+        items = search_items(context(), message.auxip_cql2, message.error_if_empty)
+    return item_collection(items) if items else None
+
+
+@app.task(name="auxip.step.find_items", bind=True)
+def find(self: BoundTask, run_id: str) -> None:
+    """Drain the station's pages into the ledger, then fan the run out."""
+    perform_search(self, run_id, lambda: _find(run_id))
+
+
+def _find(run_id: str) -> None:
+    run = context().ledger.run(run_id)
+    if run.state.final:
+        return
+    count = find_items(context(), run)
+    pages = -(-count // context().settings.page_items)
+    context().ledger.begin_work(run_id, pages)
+    for number in range(pages):
+        flows.page(run_id, number).apply_async()
+    if not pages:
+        flows.close(run_id, context().ledger.continuation(run_id)).apply_async()

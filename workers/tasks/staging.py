@@ -1,0 +1,11 @@
+"""Queue `staging`: bytes from the station into S3."""
+
+from shared.steps.stage import stage_item
+from workers.app import app
+from workers.base import BoundTask, perform
+
+
+@app.task(name="auxip.step.stage_item", bind=True)
+def stage(self: BoundTask, run_id: str, key: str) -> None:
+    """Stage the assets of one item."""
+    perform(self, run_id, key, stage_item)
