@@ -2,12 +2,11 @@
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from shared.selection import Selection
-from shared.stac.item import Item
 
 OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 """An owner: letters and digits, `_` and `-` within; it is the first segment of an S3 key."""
@@ -154,20 +153,6 @@ class ExpandedAsset(BaseModel):
     manifest: str
     members: int
     size: int
-
-
-class Found(BaseModel):
-    """An item as the search puts it into the ledger: what the station said, or why it cannot be used."""
-
-    item_id: str
-    item: Item | None = None
-    code: str = ""
-    reason: str = ""
-
-    @classmethod
-    def unusable(cls, item_id: str, code: str, reason: str) -> Self:
-        """An item that the station offers and nobody can stage."""
-        return cls(item_id=item_id, code=code, reason=reason)
 
 
 def work_key(owner: str, collection: str, item_id: str) -> str:

@@ -1,30 +1,15 @@
-"""What a run selects: a policy or a plain CQL2 search, as queries to a station and a choice among its answers.
-
-A validator that raises `Rejected` is not caught by pydantic, so the caller sees the code and not a validation report.
-"""
+"""What a run selects: a policy or a plain CQL2 search, as searches of a station and a choice among its answers."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-import cql2
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.errors import AuxipError, ItemFailed, Rejected
 from shared.stac.item import Item, Json
+from shared.stac.search import Cql2
 from shared.times import format_instant, parse_instant
-
-_OPERATORS = frozenset(
-    "and or not = <> < > <= >= like in between isNull casei accenti + - * / % ^ div "
-    "t_after t_before t_contains t_disjoint t_during t_equals t_finishedBy t_finishes t_intersects t_meets t_metBy "
-    "t_overlappedBy t_overlaps t_startedBy t_starts "
-    "s_contains s_crosses s_disjoint s_equals s_intersects s_overlaps s_touches s_within "
-    "a_containedBy a_contains a_equals a_overlaps".split()
-)
-"""Operators of OGC 21-065r2. The parser takes any other for a function, so it alone does not find a misspelt one."""
-
-_DEEPEST = 50
-"""Levels of nesting in a filter: the CQL2 parser overflows its stack, and the process with it, at some thousands."""
 
 _VALIDITY: Json = {"interval": [{"property": "start_datetime"}, {"property": "end_datetime"}]}
 
@@ -37,46 +22,8 @@ def _utc(value: datetime) -> datetime:
     return parse_instant(value.isoformat())
 
 
-def _cql2_json(expression: Json) -> Json:
-    check_cql2(expression)
-    return expression
-
-
 Instant = Annotated[datetime, BeforeValidator(_instant), AfterValidator(_utc)]
 ProductType = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-
-
-class SortKey(BaseModel):
-    """A key to sort by; stations take one only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    field: str = Field(min_length=1, max_length=128)
-    direction: Literal["asc", "desc"] = "asc"
-
-
-class Cql2(BaseModel):
-    """A plain CQL2 search: every item that the station finds, up to `limit`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    policy: Literal["CQL2"] = "CQL2"
-    filter: Annotated[Json, AfterValidator(_cql2_json)]
-    limit: int | None = Field(None, ge=1)
-    sortby: tuple[SortKey, ...] = Field((), max_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_expression(cls, value: object) -> object:
-        return {"filter": value} if isinstance(value, dict) and "op" in value else value
-
-    def searches(self) -> Sequence[Self]:
-        """Return the searches to send to the station."""
-        return (self,)
-
-    def accepts(self, item: Item) -> bool:  # noqa: ARG002 - the filter has decided
-        """Whether the policy takes an item that the station found."""
-        return True
 
 
 class ValCover(BaseModel):
@@ -144,36 +91,3 @@ def validity(item: Item) -> tuple[datetime, datetime]:
     except (AuxipError, ValueError):
         raise ItemFailed("bad-validity", f"start_datetime and end_datetime are {bounds!r}, no instants") from None
     return start, end
-
-
-def check_cql2(expression: Json) -> None:
-    """Tell a CQL2-JSON filter from a dictionary that is none.
-
-    Raises:
-        Rejected: `bad-filter`, with what is wrong.
-    """
-    if "op" not in expression:
-        raise Rejected("bad-filter", "the filter is no CQL2-JSON: it has no `op`")
-    unknown = sorted(_operators(expression) - _OPERATORS)
-    if unknown:
-        raise Rejected("bad-filter", f"the filter has operators that CQL2 does not know: {', '.join(unknown)[:200]}")
-    try:
-        cql2.Expr(expression).validate()
-    except Exception as error:  # noqa: BLE001 - the parser raises a bare Exception
-        raise Rejected("bad-filter", f"the filter is no CQL2-JSON: {str(error)[:300]}") from None
-
-
-def _operators(expression: object) -> set[str]:
-    found: set[str] = set()
-    waiting = [(expression, 0)]
-    while waiting:
-        part, depth = waiting.pop()
-        if depth > _DEEPEST:
-            raise Rejected("bad-filter", f"the filter is nested deeper than {_DEEPEST} levels")
-        if isinstance(part, dict):
-            if "op" in part:
-                found.add(str(part["op"]))
-            waiting.extend((value, depth + 1) for value in part.values())
-        elif isinstance(part, list):
-            waiting.extend((value, depth + 1) for value in part)
-    return found

@@ -6,8 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shared.errors import Rejected
 from shared.models import CollectionId, OwnerId, RunKind, RunRequest
-from shared.selection import Cql2, Given, Instant, ProductType, ValCover
+from shared.selection import Given, Instant, ProductType, ValCover
 from shared.stac.item import Item, Json
+from shared.stac.search import Cql2
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

@@ -27,6 +27,8 @@ from local.stac.store import Exists, Json, Missing, Store
 _STATUS_CODES: dict[type[Exception], int] = {BadQuery: 400, UnknownSortKey: 404, Missing: 404, Exists: 409}
 _TOKEN = "from-"  # noqa: S105  # the start of a paging token, no secret
 _DEFAULT_LIMIT = 1000
+# pystac-client 0.9 looks for the class of version 1.0, stac-fastapi 7 declares that of version 1.1.
+_SORT_CONFORMANCE = [f"https://api.stacspec.org/v1.{minor}.0/item-search#sort" for minor in (0, 1)]
 
 
 class _PostSearch(BaseSearchPostRequest, extra="forbid"):
@@ -151,7 +153,7 @@ def stac_api(title: str, client: Reader, extensions: list[ApiExtension], setting
     """
     searching: list[ApiExtension] = [
         SearchFilterExtension(client=Queryables()),
-        SearchSortExtension(),
+        SearchSortExtension(conformance_classes=_SORT_CONFORMANCE),
         TokenPaginationExtension(),
     ]
     return StacApi(

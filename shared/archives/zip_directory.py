@@ -33,6 +33,7 @@ class Record:
         raw: the name as it is spelled in the archive.
         name: the same, decoded.
         path: the safe path, once it has been admitted.
+        end: where the next one, or the directory, begins; known once all records are.
     """
 
     raw: bytes
@@ -45,6 +46,7 @@ class Record:
     mode: int
     offset: int
     path: str = ""
+    end: int = 0
 
     @property
     def is_directory(self) -> bool:

@@ -3,7 +3,6 @@
 import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
 
 from isal import isal_zlib
 
@@ -47,9 +46,8 @@ class ZipArchive:
         Raises:
             ArchiveFailed: while the chunks are read: `archive-damaged`, `archive-unsafe`.
         """
-        ends = [record.offset for record in self.files[1:]] + [self._directory.start]
-        for record, end in zip(self.files, ends, strict=True):
-            yield Entry(record.path, record.size, self._content(record, end))
+        for record in self.files:
+            yield Entry(record.path, record.size, self._content(record))
 
     def _admit_all(self, claimed: Meter) -> None:
         findings = Findings()
@@ -63,7 +61,6 @@ class ZipArchive:
                 if found.code == "archive-limit":
                     raise
                 findings.add(found)
-        everything.sort(key=lambda record: record.offset)
         for overlap in _overlaps(everything, self._directory.start):
             findings.add(overlap)
         findings.raise_if_any()
@@ -85,10 +82,10 @@ class ZipArchive:
         if not record.is_directory:
             self.files.append(record)
 
-    def _content(self, record: Record, end: int) -> Iterator[Chunk]:
+    def _content(self, record: Record) -> Iterator[Chunk]:
         start = self._start(record)
-        if start + record.packed > end:
-            raise flaw(Kind.OVERLAP, record.path, "runs into the next member")
+        if start + record.packed > record.end:
+            raise flaw(Kind.OVERLAP, record.path, "runs into what stands behind it")
         produced, crc = 0, 0
         try:
             for chunk in self._unpacked(record, start):
@@ -141,15 +138,12 @@ def _descriptors(record: Record) -> list[struct.Struct]:
 
 
 def _overlaps(everything: list[Record], directory_start: int) -> Iterator[ArchiveFailed]:
-    for record, following in pairwise(everything):
-        if _least_end(record) > following.offset:
-            yield flaw(Kind.OVERLAP, following.name, f"lies over {record.name[:80]!r}")
-    if everything and _least_end(everything[-1]) > directory_start:
-        yield flaw(Kind.OVERLAP, everything[-1].name, "lies over the directory")
-
-
-def _least_end(record: Record) -> int:
-    return record.offset + _LOCAL.size + len(record.raw) + record.packed
+    """Tell each record where it ends at the latest, and yield those that go further."""
+    everything.sort(key=lambda record: record.offset)
+    ends = [record.offset for record in everything[1:]] + [directory_start]
+    for record, record.end in zip(everything, ends, strict=False):
+        if record.offset + _LOCAL.size + len(record.raw) + record.packed > record.end:
+            yield flaw(Kind.OVERLAP, record.name, "runs into what stands behind it")
 
 
 def _check(record: Record, produced: int, crc: int) -> None:

@@ -22,7 +22,6 @@ from shared.ledger import scripts
 from shared.models import (
     Counts,
     ExpandedAsset,
-    Found,
     ItemRecord,
     ItemState,
     Outcome,
@@ -32,7 +31,7 @@ from shared.models import (
     StagedAsset,
     work_key,
 )
-from shared.stac.item import Item
+from shared.stac.item import Found, Item
 
 _RUNS = "auxip:runs"
 _BATCH = 500

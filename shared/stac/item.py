@@ -1,6 +1,6 @@
 """STAC items and assets as they arrive from a station or a catalog."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, NonNegativeInt
 
@@ -53,3 +53,17 @@ class Item(BaseModel):
     def to_json(self) -> Json:
         """Return the item as it goes over the wire: fields that were never there stay away, nulls that were stay."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+class Found(BaseModel):
+    """An item as a search found it: what the station said, or why it cannot be used."""
+
+    item_id: str
+    item: Item | None = None
+    code: str = ""
+    reason: str = ""
+
+    @classmethod
+    def unusable(cls, item_id: str, code: str, reason: str) -> Self:
+        """An item that the station offers and nobody can stage."""
+        return cls(item_id=item_id, code=code, reason=reason)

@@ -7,12 +7,11 @@ from urllib.parse import urljoin, urlsplit
 from pydantic import ValidationError
 
 from shared.errors import Rejected, Retryable
-from shared.models import Found
-from shared.selection import Cql2
 from shared.settings import Settings
 from shared.stac.api import StacApi, http_client
 from shared.stac.auth import api_key_hook
-from shared.stac.item import Item, Json
+from shared.stac.item import Found, Item, Json
+from shared.stac.search import Cql2
 
 
 class Station:

@@ -6,9 +6,10 @@ from itertools import chain, islice
 
 from shared.context import Context
 from shared.errors import ItemFailed, NothingFound, Rejected
-from shared.models import Found, Run
-from shared.selection import Cql2, Given, Search
-from shared.stac.item import Item
+from shared.models import Run
+from shared.selection import Given, Search
+from shared.stac.item import Found, Item
+from shared.stac.search import Cql2
 
 _BATCH = 200
 

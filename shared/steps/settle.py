@@ -25,11 +25,7 @@ def outcome(run: Run, record: ItemRecord, item: Item | None) -> Outcome:
     if record.state is ItemState.FAILED or item is None:
         return Outcome(state=ItemState.FAILED, code=record.code, reason=record.reason)
     if record.intact:
-        return Outcome(
-            state=ItemState.SKIPPED,
-            code="already-staged",
-            reason="the catalog shows it and its objects stand as they should",
-        )
+        return Outcome(state=ItemState.SKIPPED, code="already-staged", reason="catalog and S3 have it as it should be")
     goal = ItemState.EXPANDED if run.request.decompress and archives_of(item) else ItemState.CATALOGUED
     if record.state is goal:
         return Outcome(state=goal)

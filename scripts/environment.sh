@@ -1,0 +1,51 @@
+# Sourced by ./demo, ./test and .ci/run: makes .venv with the locked versions of one requirements file.
+# uv is used where it is there, else python3 -m venv and pip; both install the same, hash by hash.
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+find_python() {
+    for name in python3 python3.14 python3.13 python3.12 python3.11; do
+        if command -v "$name" >/dev/null 2>&1 &&
+            "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    fail "Python 3.11 or later is needed and was not found; install it (Debian: apt install python3 python3-venv)."
+}
+
+make_venv() {
+    if [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null; then return; fi
+    rm -rf .venv
+    python=$(find_python) || exit 1
+    if command -v uv >/dev/null 2>&1; then
+        uv venv --quiet --python "$python" .venv
+    else
+        "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+            fail "$python has no venv module. On Debian and Ubuntu it is a package of its own: apt install python3-venv"
+        "$python" -m venv .venv
+    fi
+}
+
+install_locked() {
+    if command -v uv >/dev/null 2>&1; then
+        uv pip install --quiet --python .venv/bin/python --require-hashes -r "$1"
+        uv pip install --quiet --python .venv/bin/python --no-deps --editable .
+    else
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$1"
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+    fi
+}
+
+# ensure_environment NAME: installs requirements/NAME.txt and the project, unless that very lock is installed already.
+ensure_environment() {
+    export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
+    lock=requirements/$1.txt
+    stamp=.venv/.installed-$1
+    if [ -x .venv/bin/auxip ] && cat "$lock" pyproject.toml | cmp -s - "$stamp"; then return; fi
+    say "Installing the locked versions of $lock into .venv (once; a minute without uv) ..."
+    make_venv
+    install_locked "$lock"
+    cat "$lock" pyproject.toml >"$stamp"
+}
