@@ -41,7 +41,8 @@ class Stack:
     """A context manager that runs the stack; enter it once, in the main thread.
 
     On the way out, also after an error, Ctrl-C or SIGTERM, it stops the processes that were started through it,
-    then its own, and deletes its folder. What SIGKILL leaves behind is removed by the next start.
+    then its own, and deletes its folder. What SIGKILL leaves behind is removed by the next start. Meanwhile NO_PROXY
+    in the environment of this process names the loopback address, as S3 clients would send even that to a proxy.
 
     Attributes:
         collection: the catalog's collection, which exists and is empty.
@@ -129,12 +130,13 @@ class Stack:
 
     def _start(self, undo: ExitStack) -> None:
         undo.enter_context(_exit_on_sigterm())
+        undo.enter_context(_loopback_without_proxy())
         _remove_leftovers()
         self.folder = undo.enter_context(_private_folder())
         valkey_port, stac_port, *others = processes.free_ports(2 + seaweed.PORTS)
         self._url = f"http://{LOOPBACK}:{stac_port}"
         self._station_key, self._catalog_key = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-        self._http = undo.enter_context(httpx.Client(trust_env=False))  # no proxy of the user's environment
+        self._http = undo.enter_context(httpx.Client())
         self._valkey = Valkey(self._folder("valkey"), valkey_port, secrets.token_urlsafe(24))
         undo.callback(self._valkey.child.stop, _STOP_SECONDS)
         self._seaweed = SeaweedFS(self._folder("seaweedfs"), self.bucket, others)
@@ -210,6 +212,21 @@ def _exit_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _loopback_without_proxy() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
+    for name, value in before.items():
+        os.environ[name] = f"{value},{LOOPBACK}" if value else LOOPBACK
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -141,8 +141,9 @@ def _overlaps(everything: list[Record], directory_start: int) -> Iterator[Archiv
     """Tell each record where it ends at the latest, and yield those that go further."""
     everything.sort(key=lambda record: record.offset)
     ends = [record.offset for record in everything[1:]] + [directory_start]
-    for record, record.end in zip(everything, ends, strict=False):
-        if record.offset + _LOCAL.size + len(record.raw) + record.packed > record.end:
+    for record, end in zip(everything, ends, strict=False):
+        record.end = end
+        if record.offset + _LOCAL.size + len(record.raw) + record.packed > end:
             yield flaw(Kind.OVERLAP, record.name, "runs into what stands behind it")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from shared.context import Context
 from shared.models import ItemRecord, ItemState, Run, StagedAsset
 from shared.stac.item import Asset, Item
-from shared.steps.standing import Standing, archives_of, standing
+from shared.steps.standing import Standing, archives_of, require_owner, standing
 from shared.storage.digests import md5_of_checksum
 from shared.storage.keys import asset_location
 from shared.storage.objects import Location
@@ -15,13 +15,14 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
     """Put every asset of an item that is missing into S3, and record each as it is verified.
 
     Raises:
-        ItemFailed: `unsafe-asset-name`, `unsafe-item-id`, `unsupported-href`, `bad-checksum`, `too-large`.
+        ItemFailed: `unsafe-asset-name`, `unsafe-item-id`, `unsupported-href`, `bad-checksum`, `too-large`, `other-owner`.
         Retryable: `size-mismatch`, `checksum-mismatch`, or a fault of the network, the station, the catalog or S3.
         Rejected: the station or the store refuses.
     """
     item = context.ledger.stac_item(run.id, record.key)
     targets = {key: _target(context, run, item, key) for key in item.assets}
     shown = context.catalog.get(run.request.collection, item.id)
+    require_owner(run, shown)
     stands = {key: standing(context, shown, key, asset, targets[key]) for key, asset in item.assets.items()}
     if _intact(run, item, stands):
         context.ledger.record_intact(run.id, record.key)

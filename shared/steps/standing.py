@@ -4,6 +4,8 @@ from enum import Enum, auto
 
 from shared.archives import is_archive
 from shared.context import Context
+from shared.errors import ItemFailed
+from shared.models import Run
 from shared.stac.item import Asset, Item
 from shared.storage.digests import md5_of_checksum
 from shared.storage.objects import Location
@@ -60,6 +62,17 @@ def same_content(known: Asset, offered: Asset) -> bool:
 def archives_of(item: Item) -> list[str]:
     """Return the keys of an item's assets that are archives still, by their names and their hrefs."""
     return [key for key, asset in item.assets.items() if is_archive(key) and asset.source is None]
+
+
+def require_owner(run: Run, shown: Item | None) -> None:
+    """Make sure that the catalog's item, if there is one, is not another owner's, whose hrefs we would replace.
+
+    Raises:
+        ItemFailed: `other-owner`.
+    """
+    owner = None if shown is None else shown.properties.get("owner")
+    if owner is not None and owner != run.request.owner:
+        raise ItemFailed("other-owner", f"in this collection the item belongs to {owner!r}; use a collection of your own")
 
 
 def _manifest_stands(context: Context, expanded: Asset) -> bool:

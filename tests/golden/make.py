@@ -56,7 +56,10 @@ class Unseekable(io.BytesIO):
 
 def tar_of(members: Members, form: int = tarfile.USTAR_FORMAT) -> bytes:
     return tar_with(
-        [(info_of(name, tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE), members[name]) for name in members],
+        [
+            (info_of(name, tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE), members[name])
+            for name in members
+        ],
         form,
     )
 
@@ -137,6 +140,25 @@ def _two_gzip_members() -> bytes:
     return gzipped(tar[:1000]) + gzipped(tar[1000:]) + bytes(512)
 
 
+@case("zip64-end/product.zip")
+def _zip64_end() -> bytes:
+    return with_zip64_end(zip_of(PRODUCT))
+
+
+def with_zip64_end(archive: bytes) -> bytes:
+    """Tell where the directory is by a zip64 record only, and where the first member is by its zip64 field only."""
+    count, size, start = struct.unpack_from("<H2L", archive, len(archive) - 12)
+    record = archive[start : start + 46]
+    name_end = start + 46 + struct.unpack_from("<H", record, 28)[0]
+    record = changed(changed(record, 30, struct.pack("<H", 18)), 42, b"\xff" * 4)
+    field = struct.pack("<3H", 0xCAFE, 2, 0) + struct.pack("<2HQ", 1, 8, 0)
+    directory = record + archive[start + 46 : name_end] + field + archive[name_end : start + size]
+    end64 = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, len(directory), start)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, start + len(directory), 1)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 7) + b"comment"
+    return archive[:start] + directory + end64 + locator + end
+
+
 # --- dangers ---------------------------------------------------------------------------------------------------------
 
 CASES["unsafe-traversal-zip/x.zip"] = lambda: one_zip("../../evil")
@@ -207,6 +229,21 @@ CASES["damaged-zip-directory/x.zip"] = lambda: (lambda z: changed(z, z.rindex(b"
 CASES["damaged-zip-count/x.zip"] = lambda: changed(zip_of(PRODUCT), -12, b"\2\0")
 CASES["damaged-zip-in-parts/x.zip"] = lambda: changed(zip_of(PRODUCT), -18, b"\1\0")
 CASES["damaged-zip-deflate/x.zip"] = lambda: changed(zip_of({"a": XML}), 31, b"\xff\xff\xff\xff")
+CASES["damaged-zip64-end/x.zip"] = lambda: (lambda z: changed(z, z.index(b"PK\6\6"), b"XX"))(
+    with_zip64_end(zip_of(PRODUCT))
+)
+CASES["damaged-zip64-field/x.zip"] = lambda: changed(zip_of({"a": b"x"}, zip64=True), 31, b"\2")
+CASES["damaged-zip64-in-parts/x.zip"] = lambda: (lambda z: changed(z, z.index(b"PK\6\6") + 16, b"\1"))(
+    with_zip64_end(zip_of(PRODUCT))
+)
+CASES["damaged-zip-directory-moved/x.zip"] = lambda: changed(zip_of(PRODUCT), -6, b"\0\0\0\0")
+CASES["damaged-zip-compressed-cut/x.zip"] = lambda: with_packed(zip_of({"a": DATA}), -1)
+CASES["damaged-zip-compressed-more/x.zip"] = lambda: with_packed(zip_of({"a": DATA}), 1)
+CASES["damaged-lzma-header/x.zip"] = lambda: changed(zip_of({"a": XML}, zipfile.ZIP_LZMA), 33, b"\7")
+CASES["damaged-lzma-properties/x.zip"] = lambda: changed(zip_of({"a": XML}, zipfile.ZIP_LZMA), 35, b"\x2c")
+CASES["damaged-lzma-cut/x.zip"] = lambda: with_method(one_zip("a"), 14)
+CASES["limit-lzma-dictionary/x.zip"] = lambda: changed(zip_of({"a": XML}, zipfile.ZIP_LZMA), 36, b"\xff" * 4)
+CASES["damaged-directory-with-data/x.zip"] = lambda: one_zip("d/")
 CASES["damaged-tgz-cut/x.tgz"] = lambda: tgz_of(PRODUCT)[:-40]
 CASES["damaged-tgz-trailer-cut/x.tgz"] = lambda: tgz_of(PRODUCT)[:-3]
 CASES["damaged-tgz-crc/x.tgz"] = lambda: changed(tgz_of(PRODUCT), -8, b"\0\0\0\0")
@@ -276,6 +313,15 @@ def flagged(archive: bytes, flag: int) -> bytes:
 
 def with_method(archive: bytes, method: int) -> bytes:
     return patched(archive, 8, 10, struct.pack("<H", method))
+
+
+def with_packed(archive: bytes, more: int) -> bytes:
+    """Cut a byte off the compressed data of the only member, or add one, and be consistent about it everywhere else."""
+    directory = archive.rindex(b"PK\1\2")
+    packed = struct.unpack_from("<L", archive, 18)[0] + more
+    content = archive[: directory + more] if more < 0 else archive[:directory] + bytes(more)
+    moved = patched(content + archive[directory:], 18, 20, struct.pack("<L", packed))
+    return changed(moved, -6, struct.pack("<L", directory + more))
 
 
 def understated(archive: bytes, size: int, claimed: int) -> bytes:

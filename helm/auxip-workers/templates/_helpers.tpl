@@ -34,7 +34,7 @@ annotations:
 {{- define "auxip.podSpec" -}}
 serviceAccountName: {{ include "auxip.name" .root }}-workers
 automountServiceAccountToken: false
-# Service links are variables named for every Service of the namespace; Flower and the settings would read some as theirs.
+# Kubernetes sets variables named for each Service of the namespace; the settings and Flower would take some for theirs.
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ .root.Values.terminationGracePeriodSeconds }}
 {{- with .root.Values.imagePullSecrets }}
@@ -88,14 +88,6 @@ volumeMounts:
     mountPath: /etc/auxip
     readOnly: true
   {{- end }}
-{{- end -}}
-
-{{/*
-SIGTERM as Celery's soft shutdown: by itself it waits for the tasks at work without limit.
-*/}}
-{{- define "auxip.sigterm" -}}
-- name: REMAP_SIGTERM
-  value: SIGQUIT
 {{- end -}}
 
 {{/*

@@ -1,0 +1,325 @@
+"""The chart: renders to valid objects, equals the table of queues, and holds no secret of its own."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import helm_python
+import kubernetes_validate  # type: ignore[import-untyped]  # ships neither annotations nor stubs
+import pytest
+import yaml
+from helm_python import Chart, HelmRenderError, HelmValuesError
+
+from shared.settings import SECRETS_DIR, Settings
+from workers.queues import QUEUES, Pool, Queue
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "helm" / "auxip-workers"
+SETTINGS: dict[str, Any] = {
+    "AUXIP_STATION_URL": "https://station.example/stac",
+    "AUXIP_CATALOG_URL": "https://catalog.example/stac",
+    "AUXIP_S3_ENDPOINT": "https://s3.example",
+    "AUXIP_S3_BUCKET": "bucket",
+}
+MINIMAL: dict[str, Any] = {"existingSecret": "auxip", "settings": SETTINGS}
+SWEEPS = '[[sweep]]\nname = "daily"\n'
+FULL = MINIMAL | {
+    "sweeps": SWEEPS,
+    "imagePullSecrets": [{"name": "registry"}],
+    "queues": {"decompress": {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "cpu", "operator": "Exists"}]}},
+}
+Object = dict[str, Any]
+ROLES = [*(f"worker-{queue.name}" for queue in QUEUES), "beat", "flower"]
+PINGED = [*(queue.name for queue in QUEUES), "beat"]
+
+
+def render(values: dict[str, Any]) -> list[Object]:
+    with Chart.load(CHART) as chart:
+        manifests = chart.render(values, name="auxip", namespace="there")
+    texts = (text for path, text in manifests.items() if not path.endswith("NOTES.txt"))
+    return [found for text in texts for found in yaml.safe_load_all(text) if found]
+
+
+def deployments(objects: list[Object]) -> dict[str, Object]:
+    """Return the Deployments by their component: worker-QUEUE, beat or flower."""
+    found = (each for each in objects if each["kind"] == "Deployment")
+    return {each["metadata"]["labels"]["app.kubernetes.io/component"]: each for each in found}
+
+
+def pod(deployment: Object) -> Object:
+    spec: Object = deployment["spec"]["template"]["spec"]
+    return spec
+
+
+def container(deployment: Object) -> Object:
+    (only,) = pod(deployment)["containers"]
+    found: Object = only
+    return found
+
+
+def config_data(objects: list[Object], component: str) -> dict[str, str]:
+    maps = {each["metadata"]["name"]: each for each in objects if each["kind"] == "ConfigMap"}
+    data: dict[str, str] = maps[f"auxip-auxip-workers-{component}"]["data"]
+    return data
+
+
+def option(arguments: list[str], name: str) -> str:
+    return arguments[arguments.index(name) + 1]
+
+
+def schema() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+    return found
+
+
+def settings_in_schema() -> set[str]:
+    return set(schema()["properties"]["settings"]["propertyNames"]["enum"])
+
+
+def secret_keys_in_values() -> set[str]:
+    return set(re.findall(r"^#   (auxip_[a-z0-9_]+)", (CHART / "values.yaml").read_text(), flags=re.MULTILINE))
+
+
+def texts() -> Iterator[str]:
+    return (path.read_text() for path in CHART.rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="module")
+def minimal() -> list[Object]:
+    return render(MINIMAL)
+
+
+@pytest.fixture(scope="module")
+def roles(minimal: list[Object]) -> dict[str, Object]:
+    return deployments(minimal)
+
+
+def test_lint_finds_no_more_than_the_missing_icon() -> None:
+    report = helm_python.lint(CHART, MINIMAL, strict=True)
+    assert report["errors"] == []
+    assert [message["error"] for message in report["messages"]] == ["icon is recommended"]
+
+
+@pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["minimal", "full"])
+def test_every_object_is_valid_kubernetes(values: dict[str, Any]) -> None:
+    for found in render(values):
+        kubernetes_validate.validate(found, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_the_chart_is_of_the_project_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == project["version"]
+
+
+def test_a_missing_secret_is_named() -> None:
+    with pytest.raises(HelmRenderError, match="existingSecret must name a Secret with auxip_redis_url"):
+        render({"settings": SETTINGS})
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_a_missing_setting_is_named(name: str) -> None:
+    with pytest.raises(HelmRenderError, match=rf"settings\.{name} must be set"):
+        render(MINIMAL | {"settings": SETTINGS | {name: ""}})
+
+
+def test_no_secret_is_rendered(minimal: list[Object]) -> None:
+    assert [found for found in minimal if found["kind"] == "Secret"] == []
+
+
+def test_there_is_one_deployment_per_queue_and_beat_and_flower(roles: dict[str, Object]) -> None:
+    assert sorted(roles) == sorted(ROLES)
+
+
+@pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)
+def test_a_worker_runs_as_the_table_says(roles: dict[str, Object], queue: Queue) -> None:
+    arguments = container(roles[f"worker-{queue.name}"])["args"]
+    told = [option(arguments, name) for name in ("--queues", "--pool", "--concurrency", "--hostname")]
+    assert told == [queue.name, queue.pool, str(queue.concurrency), f"{queue.name}@%h"]
+
+
+def test_a_queue_can_be_switched_off() -> None:
+    left = deployments(render(MINIMAL | {"queues": {"search": {"enabled": False}}}))
+    assert sorted(left) == sorted(set(ROLES) - {"worker-search"})
+
+
+def test_a_queue_is_given_its_replicas() -> None:
+    found = deployments(render(MINIMAL | {"queues": {"staging": {"replicas": 7}}}))
+    assert found["worker-staging"]["spec"]["replicas"] == 7
+
+
+def test_a_queue_is_given_its_nodes() -> None:
+    found = pod(deployments(render(FULL))["worker-decompress"])
+    assert (found["nodeSelector"], found["tolerations"]) == (
+        {"disk": "fast"},
+        [{"key": "cpu", "operator": "Exists"}],
+    )
+
+
+def test_an_unknown_pool_is_refused() -> None:
+    with pytest.raises(HelmValuesError, match="/queues/search/pool"):
+        render(MINIMAL | {"queues": {"search": {"pool": "eventlet"}}})
+
+
+def test_the_schema_has_the_pools_of_the_table() -> None:
+    assert schema()["definitions"]["queue"]["properties"]["pool"]["enum"] == list(get_args(Pool))
+
+
+def test_an_unknown_queue_is_refused() -> None:
+    with pytest.raises(HelmValuesError, match="serach"):
+        render(MINIMAL | {"queues": {"serach": {"replicas": 2}}})
+
+
+def test_the_schema_has_the_queues_of_the_table() -> None:
+    assert list(schema()["properties"]["queues"]["properties"]) == [queue.name for queue in QUEUES]
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(HelmValuesError, match="AUXIP_S3_BUKET"):
+        render(MINIMAL | {"settings": SETTINGS | {"AUXIP_S3_BUKET": "bucket"}})
+
+
+@pytest.mark.parametrize("name", sorted(secret_keys_in_values()))
+def test_a_secret_among_the_settings_is_refused(name: str) -> None:
+    with pytest.raises(HelmValuesError, match=name.upper()):
+        render(MINIMAL | {"settings": SETTINGS | {name.upper(): "hush"}})
+
+
+def test_every_setting_has_one_place_in_the_values() -> None:
+    places = [*settings_in_schema(), *(name.upper() for name in secret_keys_in_values()), "AUXIP_SWEEPS_FILE"]
+    assert sorted(places) == sorted(f"AUXIP_{name.upper()}" for name in Settings.model_fields)
+
+
+def test_every_auxip_name_is_a_setting() -> None:
+    names = {name for text in texts() for name in re.findall(r"\bAUXIP_[A-Z0-9_]*[A-Z0-9]", text)}
+    assert names <= {f"AUXIP_{name.upper()}" for name in Settings.model_fields} | {SECRETS_DIR}
+
+
+def test_a_large_number_is_written_without_an_exponent() -> None:
+    objects = render(MINIMAL | {"settings": SETTINGS | {"AUXIP_MAX_ASSET_BYTES": 2**36}})
+    assert config_data(objects, "settings")["AUXIP_MAX_ASSET_BYTES"] == "68719476736"
+
+
+def test_a_list_is_written_as_json() -> None:
+    objects = render(MINIMAL | {"settings": SETTINGS | {"AUXIP_STATION_COLLECTIONS": ["a", "b"]}})
+    assert json.loads(config_data(objects, "settings")["AUXIP_STATION_COLLECTIONS"]) == ["a", "b"]
+
+
+def test_sweeps_are_a_file_that_the_setting_names() -> None:
+    objects = render(MINIMAL | {"sweeps": SWEEPS})
+    mounts = {mount["name"]: mount["mountPath"] for mount in container(deployments(objects)["beat"])["volumeMounts"]}
+    assert config_data(objects, "settings")["AUXIP_SWEEPS_FILE"] == f"{mounts['sweeps']}/sweeps.toml"
+
+
+def test_sweeps_are_the_toml_of_the_values() -> None:
+    text = config_data(render(MINIMAL | {"sweeps": SWEEPS}), "sweeps")["sweeps.toml"]
+    assert tomllib.loads(text) == {"sweep": [{"name": "daily"}]}
+
+
+def test_without_sweeps_there_is_no_such_setting(minimal: list[Object]) -> None:
+    assert "AUXIP_SWEEPS_FILE" not in config_data(minimal, "settings")
+
+
+def test_beat_is_alone_and_never_overlaps_itself(roles: dict[str, Object]) -> None:
+    spec = roles["beat"]["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_flower_can_be_switched_off() -> None:
+    names = [found["metadata"]["name"] for found in render(MINIMAL | {"flower": {"enabled": False}})]
+    assert [name for name in names if "flower" in name] == []
+
+
+def test_flower_can_only_be_looked_at(roles: dict[str, Object]) -> None:
+    assert "--read-only" in container(roles["flower"])["args"]
+
+
+def test_flower_takes_its_password_from_the_secret(roles: dict[str, Object]) -> None:
+    variables = {each["name"]: each for each in container(roles["flower"])["env"]}
+    wanted = {"secretKeyRef": {"name": "auxip", "key": "flower_basic_auth"}}
+    assert variables["FLOWER_BASIC_AUTH"]["valueFrom"] == wanted
+
+
+def test_the_service_selects_flower_only(minimal: list[Object], roles: dict[str, Object]) -> None:
+    (service,) = (found for found in minimal if found["kind"] == "Service")
+    labels = {role: roles[role]["spec"]["template"]["metadata"]["labels"] for role in roles}
+    assert [role for role, has in labels.items() if service["spec"]["selector"].items() <= has.items()] == ["flower"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_pod_is_confined(roles: dict[str, Object], role: str) -> None:
+    around, inside = pod(roles[role])["securityContext"], container(roles[role])["securityContext"]
+    assert around["runAsNonRoot"]
+    assert around["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert inside == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_pod_runs_as_the_user_of_the_image(roles: dict[str, Object], role: str) -> None:
+    context = pod(roles[role])["securityContext"]
+    assert f"USER {context['runAsUser']}:{context['runAsGroup']}\n" in (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_pod_is_given_no_token_of_the_cluster(roles: dict[str, Object], role: str) -> None:
+    assert pod(roles[role])["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_pod_is_given_no_variables_of_other_services(roles: dict[str, Object], role: str) -> None:
+    """A Service named auxip-x would set AUXIP_X_PORT, and the settings refuse a name that they do not know."""
+    assert pod(roles[role])["enableServiceLinks"] is False
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_pod_finds_the_secret_where_the_settings_look(roles: dict[str, Object], role: str) -> None:
+    volumes = {volume["name"]: volume for volume in pod(roles[role])["volumes"]}
+    mounts = {mount["name"]: mount["mountPath"] for mount in container(roles[role])["volumeMounts"]}
+    assert (volumes["secrets"]["secret"]["secretName"], mounts["secrets"]) == ("auxip", "/run/secrets")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_changed_setting_restarts_a_pod(roles: dict[str, Object], role: str) -> None:
+    changed = deployments(render(MINIMAL | {"settings": SETTINGS | {"AUXIP_S3_BUCKET": "other"}}))
+    before, after = (each[role]["spec"]["template"]["metadata"]["annotations"] for each in (roles, changed))
+    assert before != after
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_pod_is_given_its_grace(role: str) -> None:
+    found = deployments(render(MINIMAL | {"terminationGracePeriodSeconds": 99}))
+    assert pod(found[role])["terminationGracePeriodSeconds"] == 99
+
+
+def test_chart_and_compose_give_the_same_grace(roles: dict[str, Object]) -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert f"{pod(roles['beat'])['terminationGracePeriodSeconds']}s" == compose["x-auxip"]["stop_grace_period"]
+
+
+@pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)
+def test_sigterm_is_the_soft_shutdown(roles: dict[str, Object], queue: Queue) -> None:
+    assert {"name": "REMAP_SIGTERM", "value": "SIGQUIT"} in container(roles[f"worker-{queue.name}"])["env"]
+
+
+@pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
+@pytest.mark.parametrize("node", PINGED)
+def test_a_probe_pings_the_node_of_its_own_pod(roles: dict[str, Object], node: str, probe: str) -> None:
+    command = container(roles["beat" if node == "beat" else f"worker-{node}"])[probe]["exec"]["command"]
+    assert command[-1].endswith(f"inspect ping --timeout 10 --destination {node}@$HOSTNAME")
+
+
+@pytest.mark.parametrize("node", PINGED)
+def test_an_outage_of_the_broker_does_not_restart_a_pod_at_once(roles: dict[str, Object], node: str) -> None:
+    probe = container(roles["beat" if node == "beat" else f"worker-{node}"])["livenessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 600
+
+
+def test_the_values_stay_short() -> None:
+    assert len((CHART / "values.yaml").read_text().splitlines()) < 150

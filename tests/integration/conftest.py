@@ -1,0 +1,127 @@
+"""The embedded stack, and a worker for each queue, once for all integration tests."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from celery.result import AsyncResult
+
+from local.processes import Child
+from local.stack import Stack
+from shared.context import Context
+from shared.models import Run
+from shared.settings import PREFIX, load_settings
+from shared.stac.item import Json
+
+_FAST = {"AUXIP_BACKOFF_BASE": "0.05", "AUXIP_ATTEMPTS": "3", "AUXIP_BACKOFF_MAX": "1", "AUXIP_PAGE_ITEMS": "20"}
+"""Tries follow each other quickly, and a run of the sample products has more than one page."""
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    before = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+    with Stack() as started:
+        from workers.cli.fleet import adopt
+
+        adopt(started, _FAST)
+        yield started
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def context(stack: Stack) -> Context:
+    return Context(load_settings())
+
+
+@pytest.fixture(scope="session")
+def workers(stack: Stack) -> list[Child]:
+    from workers.cli.fleet import start_workers, wait_for_workers
+
+    children = start_workers(stack)
+    wait_for_workers(children)
+    return children
+
+
+@pytest.fixture(autouse=True)
+def _no_faults_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "stack" in request.fixturenames:
+        stack: Stack = request.getfixturevalue("stack")
+        stack.set_station_faults([])
+        stack.set_catalog_faults([])
+
+
+@pytest.fixture
+def collection(stack: Stack) -> str:
+    """A new and empty collection of the catalog."""
+    name = f"aux-{uuid.uuid4().hex[:8]}"
+    environment = stack.environment()
+    answer = httpx.post(
+        f"{environment['AUXIP_CATALOG_URL']}/collections",
+        headers={"x-api-key": environment["AUXIP_CATALOG_API_KEY"]},
+        json={
+            "type": "Collection",
+            "stac_version": "1.1.0",
+            "id": name,
+            "description": "of one test",
+            "license": "other",
+            "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
+            "links": [],
+        },
+    )
+    answer.raise_for_status()
+    return name
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A program that enqueues work and waits for the result, with nothing but the task's public name."""
+
+    collection: str
+    env: Json
+
+    def send(self, task: str, **message: object) -> "AsyncResult[object]":
+        from workers.app import app
+
+        return app.send_task(task, kwargs={"env": self.env, **message})
+
+    def stage(self, cql2: Json, **options: object) -> "AsyncResult[object]":
+        message = {"cql2_filter": cql2, "catalog_collection_identifier": self.collection}
+        return self.send("auxip.staging", **message, **options)
+
+
+@pytest.fixture
+def caller(workers: list[Child], collection: str) -> Caller:
+    assert all(child.popen.poll() is None for child in workers)
+    return Caller(collection, {"owner_id": f"owner{uuid.uuid4().hex[:6]}"})
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
+        time.sleep(0.05)
+
+
+def closed_run(context: Context, run_id: str) -> Run:
+    """Wait until a run is closed, and return its record."""
+    wait_for(lambda: context.ledger.run(run_id).closed is not None, "the run is closed")
+    return context.ledger.run(run_id)
+
+
+def of_type(*product_types: str) -> Json:
+    """A CQL2 filter for product types."""
+    equals: list[Json] = [{"op": "=", "args": [{"property": "product:type"}, each]} for each in product_types]
+    return equals[0] if len(equals) == 1 else {"op": "or", "args": [*equals]}
+
+
+def of_id(item_id: str) -> Json:
+    """A CQL2 filter for one item."""
+    return {"op": "=", "args": [{"property": "id"}, item_id]}
