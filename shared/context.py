@@ -24,6 +24,15 @@ class Context:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
+    def close(self) -> None:
+        """Close the connections that were opened."""
+        opened = vars(self)
+        if "ledger" in opened:
+            self.ledger.redis.close()
+        for name in ("station", "catalog"):
+            if name in opened:
+                opened[name].api.close()
+
     @cached_property
     def ledger(self) -> Ledger:
         """The record of runs and items."""

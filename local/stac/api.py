@@ -76,8 +76,8 @@ class Reader(AsyncBaseCoreClient):
         fields = cast(Any, search_request)  # its model is put together at run time
         sortby = [(each.field, each.direction.value) for each in fields.sortby or []]
         search = _search(fields.limit, fields.token, fields.collections, fields.ids, fields.filter_expr, sortby=sortby)
-        page, token = self._page(search)
-        return _answer(page, token and _post_link(kwargs["request"], body, token))
+        page, following = self._page(search)
+        return _answer(page, _post_link(kwargs["request"], body, following) if following else None)
 
     async def get_search(  # type: ignore[override]  # the fields of the extensions come as keywords
         self,
@@ -96,7 +96,7 @@ class Reader(AsyncBaseCoreClient):
         wanted = read_filter(filter_expr) if filter_expr else None
         order = [(key.lstrip("+- "), "desc" if key.startswith("-") else "asc") for key in sortby or []]
         page, following = self._page(_search(limit, token, collections, ids, wanted, sortby=order))
-        return _answer(page, following and _get_link(kwargs["request"], following))
+        return _answer(page, _get_link(kwargs["request"], following) if following else None)
 
     async def item_collection(  # type: ignore[override]  # bbox and datetime are refused below
         self, collection_id: str, limit: int | None = None, token: str | None = None, **kwargs: Any
@@ -104,7 +104,7 @@ class Reader(AsyncBaseCoreClient):
         """GET /collections/{collection_id}/items."""
         _refuse_unsupported(kwargs)
         page, following = self._page(_search(limit, token, [collection_id]))
-        return _answer(page, following and _get_link(kwargs["request"], following))
+        return _answer(page, _get_link(kwargs["request"], following) if following else None)
 
     async def get_item(self, item_id: str, collection_id: str, **_: Any) -> stac.Item:
         """GET /collections/{collection_id}/items/{item_id}."""
@@ -208,7 +208,7 @@ def _first(token: str | None) -> int:
     return int(digits)
 
 
-def _answer(items: list[Json], following: Json | Literal[""] | None) -> stac.ItemCollection:
+def _answer(items: list[Json], following: Json | None) -> stac.ItemCollection:
     answer = {
         "type": "FeatureCollection",
         "features": items,

@@ -83,15 +83,13 @@ class ZipArchive:
             self.files.append(record)
 
     def _content(self, record: Record) -> Iterator[Chunk]:
-        start = self._start(record)
-        if start + record.packed > record.end:
-            raise flaw(Kind.OVERLAP, record.path, "runs into what stands behind it")
         produced, crc = 0, 0
         try:
+            start = self._start(record)
             for chunk in self._unpacked(record, start):
                 produced += len(chunk)
                 if produced > record.size:
-                    raise flaw(Kind.BAD_SIZE, "", f"gives more than its {record.size} bytes")
+                    raise flaw(Kind.BAD_SIZE, record.path, f"gives more than its {record.size} bytes")
                 crc = isal_zlib.crc32(chunk, crc)
                 yield chunk
         except ArchiveFailed as found:
@@ -121,6 +119,8 @@ class ZipArchive:
         if facts != (record.crc, record.packed, record.size) and not record.has_descriptor:
             raise flaw(Kind.HEADER_DISAGREEMENT, record.path, "its local header tells another size or CRC")
         start: int = record.offset + _LOCAL.size + name_size + extra_size
+        if start + record.packed > record.end:
+            raise flaw(Kind.OVERLAP, record.path, "runs into what stands behind it")
         return start
 
     def _check_descriptor(self, record: Record, at: int) -> None:

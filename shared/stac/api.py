@@ -91,6 +91,10 @@ class StacApi:
                 f"{self.name}-unavailable", f"{label}: {type(error).__name__}: {str(error)[:200]}"
             ) from error
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     def _json(self, response: httpx.Response) -> Json:
         content = b"".join(limited(response, self._max_bytes, self.name))
         if not content:

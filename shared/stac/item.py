@@ -25,9 +25,14 @@ class Asset(BaseModel):
 
 
 class Source(BaseModel):
-    """What an expanded asset was made from: the station's asset, so that a later run knows it again."""
+    """What an expanded asset was made from: the archive's key, href and ETag, its size in bytes and its checksum.
+
+    By it a later run knows the station's asset again, and an archive that a crash has left undeleted.
+    """
 
     name: str
+    href: str
+    etag: str
     size: NonNegativeInt | None = None
     checksum: str | None = None
 

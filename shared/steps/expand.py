@@ -4,7 +4,6 @@ from shared.archives import Rules, expand, prefix_for
 from shared.context import Context
 from shared.errors import Retryable
 from shared.models import ExpandedAsset, ItemRecord, Run
-from shared.steps.publish import delete_archive
 from shared.storage.objects import Location
 
 
@@ -37,7 +36,9 @@ def process_asset(context: Context, href: str) -> str:
     """
     archive = Location.parse(href)
     expanded = _expand(context, archive, prefix_for(archive))
-    delete_archive(context, expanded)
+    stored = context.store.head(archive)
+    if stored is not None and stored.etag == expanded.archive_etag:
+        context.store.delete(archive)
     return expanded.prefix
 
 

@@ -5,7 +5,7 @@ from shared.context import Context
 from shared.errors import Retryable
 from shared.models import ExpandedAsset, ItemRecord, ItemState, Run, StagedAsset
 from shared.stac.item import Asset, Item, Source
-from shared.steps.standing import expanded_asset
+from shared.steps.standing import archive_stands
 from shared.storage.objects import Location
 
 
@@ -38,17 +38,15 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     item = _expanded_item(shown, expanded)
     if item.assets != shown.assets:
         context.catalog.publish(item)
-    for one in expanded.values():
-        delete_archive(context, one)
+    for asset in item.assets.values():
+        delete_archive(context, asset)
     context.ledger.reach(run.id, record.key, ItemState.EXPANDED)
 
 
-def delete_archive(context: Context, expanded: ExpandedAsset) -> None:
-    """Delete an archive whose members stand, unless it is another object by now than the one that was expanded."""
-    archive = Location.parse(expanded.archive)
-    stored = context.store.head(archive)
-    if stored is not None and stored.etag == expanded.archive_etag:
-        context.store.delete(archive)
+def delete_archive(context: Context, expanded: Asset) -> None:
+    """Delete the archive that an asset was expanded from, unless another object is in its place by now."""
+    if expanded.source is not None and archive_stands(context, expanded):
+        context.store.delete(Location.parse(expanded.source.href))
 
 
 def _staged_item(run: Run, offered: Item, staged: dict[str, StagedAsset], shown: Item | None) -> Item:
@@ -58,17 +56,19 @@ def _staged_item(run: Run, offered: Item, staged: dict[str, StagedAsset], shown:
     item.properties["owner"] = run.request.owner
     item.assets = {}
     for key, asset in offered.assets.items():
-        expanded = expanded_asset(shown, key, asset) if shown else None
-        if expanded is not None and shown is not None:
-            name = next(name for name, one in shown.assets.items() if one is expanded)
-            item.assets[name] = expanded
-        elif key in staged:
-            item.assets[key] = _with_content(asset, staged[key])
-        elif shown is not None and key in shown.assets:
-            item.assets[key] = shown.assets[key]
-        else:
-            raise Retryable("not-staged", f"asset {key!r} is neither staged nor in the catalog; staging begins anew")
+        name, current = _current_asset(key, asset, staged, shown)
+        item.assets[name] = current
     return item
+
+
+def _current_asset(key: str, offered: Asset, staged: dict[str, StagedAsset], shown: Item | None) -> tuple[str, Asset]:
+    """An asset as it is by now: staged by this run, expanded, or staged by an earlier one; and its key."""
+    if key in staged:
+        return key, _with_content(offered, staged[key])
+    for name, asset in shown.assets.items() if shown else ():
+        if name == key or (asset.source is not None and asset.source.name == key):
+            return name, asset
+    raise Retryable("not-staged", f"asset {key!r} is neither staged nor in the catalog; staging begins anew")
 
 
 def _with_content(asset: Asset, staged: StagedAsset) -> Asset:
@@ -90,7 +90,9 @@ def _expanded_item(shown: Item, expanded: dict[str, ExpandedAsset]) -> Item:
 def _expanded(key: str, asset: Asset, expanded: ExpandedAsset) -> Asset:
     """The asset without what described the archive: its type, size and checksum are those of another object."""
     kept = asset.model_dump(by_alias=True, exclude_unset=True, exclude={"type", "checksum", "alternate"})
-    source = Source(name=key, size=asset.size, checksum=asset.checksum)
+    source = Source(
+        name=key, href=expanded.archive, etag=expanded.archive_etag, size=asset.size, checksum=asset.checksum
+    )
     return Asset.model_validate(
         {
             **kept,

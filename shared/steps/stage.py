@@ -52,12 +52,12 @@ def _stage_missing(context: Context, record: ItemRecord, item: Item, targets: di
 
 
 def _already_in_s3(context: Context, asset: Asset, target: Location) -> StagedAsset | None:
-    """The asset as an earlier try left it, where the store's ETag proves that it is the station's."""
+    """The asset as an earlier try left it, where its MD5 proves that it is the station's."""
     md5 = md5_of_checksum(asset.checksum)
     stored = context.store.head(target) if md5 is not None else None
-    if stored is None or stored.etag != md5 or asset.size not in (None, stored.size):
+    if md5 is None or stored is None or not context.store.holds(target, asset.size, md5):
         return None
-    return StagedAsset(href=target.href, size=stored.size, checksum=stored.etag)
+    return StagedAsset(href=target.href, size=stored.size, checksum=md5)
 
 
 def _fetch(context: Context, record: ItemRecord, asset: Asset, target: Location, there: int) -> StagedAsset:

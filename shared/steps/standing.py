@@ -17,6 +17,8 @@ class Standing(Enum):
     MISSING = auto()
     STAGED = auto()
     EXPANDED = auto()
+    LEFTOVER = auto()
+    """Expanded and published, and then something kept the archive from being deleted."""
 
 
 def standing(context: Context, shown: Item | None, key: str, offered: Asset, target: Location) -> Standing:
@@ -33,7 +35,7 @@ def standing(context: Context, shown: Item | None, key: str, offered: Asset, tar
         return Standing.MISSING
     expanded = expanded_asset(shown, key, offered)
     if expanded is not None:
-        return Standing.EXPANDED if _manifest_stands(context, expanded) else Standing.MISSING
+        return _expanded_standing(context, expanded)
     staged = shown.assets.get(key)
     if staged is None or staged.href != target.href or not same_content(staged, offered):
         return Standing.MISSING
@@ -72,8 +74,19 @@ def require_owner(run: Run, shown: Item | None) -> None:
     """
     owner = None if shown is None else shown.properties.get("owner")
     if owner is not None and owner != run.request.owner:
-        raise ItemFailed("other-owner", f"in this collection the item belongs to {owner!r}; use a collection of your own")
+        raise ItemFailed(
+            "other-owner", f"in this collection the item belongs to {owner!r}; use a collection of your own"
+        )
 
 
-def _manifest_stands(context: Context, expanded: Asset) -> bool:
-    return expanded.manifest is not None and context.store.head(Location.parse(expanded.manifest)) is not None
+def _expanded_standing(context: Context, expanded: Asset) -> Standing:
+    if expanded.manifest is None or context.store.head(Location.parse(expanded.manifest)) is None:
+        return Standing.MISSING
+    return Standing.LEFTOVER if archive_stands(context, expanded) else Standing.EXPANDED
+
+
+def archive_stands(context: Context, expanded: Asset) -> bool:
+    """Whether the very archive that an asset was expanded from is still in S3."""
+    source = expanded.source
+    stored = None if source is None else context.store.head(Location.parse(source.href))
+    return source is not None and stored is not None and stored.etag == source.etag

@@ -149,6 +149,13 @@ class ObjectStore:
         if stored.etag != written.etag and self._read_back(location, stored).md5 != written.md5:
             raise Retryable("s3-mismatch", f"{location.href} holds other bytes than were sent")
 
+    def holds(self, location: Location, size: int | None, md5: str) -> bool:
+        """Whether an object with this MD5 (hex) and, where it is known, this size is there; reads it if need be."""
+        stored = self.head(location)
+        if stored is None or size not in (None, stored.size):
+            return False
+        return stored.etag == md5 or self._read_back(location, stored).md5 == md5
+
     def list(self, prefix: Location) -> Iterator[Stored]:
         """Yield every object below a prefix, whose key ends in a slash."""
         with _translated(f"LIST {prefix.href}"):

@@ -1,7 +1,8 @@
 """Makes the archives of the golden cases: `python -m tests.golden.make` writes each that is not there yet.
 
-The archives are committed, since another version of zlib or tarfile may write other bytes. What comes out of them is
-not made here: `expected/` (layout flat), `expected-tree/` and `expected.json` (a refusal) are written by hand.
+The archives are committed, since another version of zlib or tarfile may write other bytes. What must come out of them
+(`expected/` in the layout flat, `expected-tree/`, or the refusal of `expected.json`) is never made by the code under
+test.
 """
 
 import bz2
@@ -232,6 +233,13 @@ CASES["damaged-zip-deflate/x.zip"] = lambda: changed(zip_of({"a": XML}), 31, b"\
 CASES["damaged-zip64-end/x.zip"] = lambda: (lambda z: changed(z, z.index(b"PK\6\6"), b"XX"))(
     with_zip64_end(zip_of(PRODUCT))
 )
+CASES["damaged-zip64-locator/x.zip"] = lambda: changed(zip_of(PRODUCT), -12, b"\xff\xff")
+CASES["damaged-zip-count-of-nothing/x.zip"] = lambda: changed(zip_of({}), -12, b"\xff\xff")
+CASES["damaged-zip-record-cut/x.zip"] = lambda: (lambda z: changed(z, z.rindex(b"PK\1\2") + 32, b"\xff"))(
+    zip_of(PRODUCT)
+)
+CASES["unsafe-local-extra/x.zip"] = lambda: changed(one_zip("good"), 28, b"\xff")
+CASES["unsafe-pax-global/x.tar"] = lambda: tar_of_global({"path": "../evil"})
 CASES["damaged-zip64-field/x.zip"] = lambda: changed(zip_of({"a": b"x"}, zip64=True), 31, b"\2")
 CASES["damaged-zip64-in-parts/x.zip"] = lambda: (lambda z: changed(z, z.index(b"PK\6\6") + 16, b"\1"))(
     with_zip64_end(zip_of(PRODUCT))
@@ -305,6 +313,13 @@ CASES["empty-nested/x.zip"] = lambda: zip_of({"in.tar": tar_of({})})
 CASES["collision-zip/x.zip"] = lambda: zip_of({"a/manifest.xml": XML, "b/manifest.xml": DATA})
 CASES["collision-tgz/x.tgz"] = lambda: tgz_of({"a/manifest.xml": XML, "b/manifest.xml": DATA})
 CASES["collision-nested/x.zip"] = lambda: zip_of({"a.xml": XML, "in.tgz": tgz_of({"a.xml": DATA})})
+
+
+def tar_of_global(headers: dict[str, str]) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT, pax_headers=headers) as archive:
+        archive.addfile(info_of("a", tarfile.REGTYPE))
+    return target.getvalue()
 
 
 def flagged(archive: bytes, flag: int) -> bytes:

@@ -4,6 +4,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import httpx
@@ -29,14 +30,23 @@ def stack() -> Iterator[Stack]:
 
         adopt(started, _FAST)
         yield started
+        _close_celery()
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
     os.environ.update(before)
 
 
+def _close_celery() -> None:
+    from workers.app import app
+
+    app.backend.client.close()
+    app.close()
+
+
 @pytest.fixture(scope="session")
-def context(stack: Stack) -> Context:
-    return Context(load_settings())
+def context(stack: Stack) -> Iterator[Context]:
+    with closing(Context(load_settings())) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -127,8 +127,13 @@ def test_a_filter_is_applied(catalog: httpx.Client, item: dict[str, Any]) -> Non
 def test_a_collection_lives_from_post_to_delete(catalog: httpx.Client) -> None:
     extent = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}}
     collection = {
-        **{"type": "Collection", "stac_version": "1.1.0", "id": f"c-{uuid4()}", "description": "x"},
-        **{"license": "other", "extent": extent, "links": []},
+        "type": "Collection",
+        "stac_version": "1.1.0",
+        "id": f"collection-{uuid4()}",
+        "description": "x",
+        "license": "other",
+        "extent": extent,
+        "links": [],
     }
     url = f"/collections/{collection['id']}"
     assert catalog.post("/collections", json=collection).status_code == 201

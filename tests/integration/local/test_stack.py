@@ -59,7 +59,8 @@ class Owner:
 
 @pytest.fixture
 def owner() -> Iterator[Owner]:
-    with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True) as popen:
+    argv = [sys.executable, "-c", OWNER]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as popen:  # noqa: S603
         assert popen.stdout is not None
         told = json.loads(popen.stdout.readline())
         folder, pids = Path(told["folder"]), told["pids"]
@@ -125,7 +126,7 @@ def test_nothing_listens_beyond_the_loopback_address(stack: Stack) -> None:
 
 def test_no_credential_stands_on_a_command_line(stack: Stack) -> None:
     environ = stack.environment()
-    credentials = [value for name, value in environ.items() if name.endswith("KEY") or name.endswith("KEY_ID")]
+    credentials = [value for name, value in environ.items() if name.endswith(("KEY", "KEY_ID"))]
     credentials.append(str(urlsplit(environ["AUXIP_REDIS_URL"]).password))
     shown = "".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in pids_of(stack))
     assert not [credential for credential in credentials if credential in shown]
@@ -142,11 +143,9 @@ def test_valkey_answers_who_has_the_password(stack: Stack) -> None:
 
 def test_valkey_refuses_who_has_no_password(stack: Stack) -> None:
     url = urlsplit(stack.environment()["AUXIP_REDIS_URL"])
-    with (
-        redis.Redis(host="127.0.0.1", port=url.port or 0) as client,
-        pytest.raises(redis.exceptions.AuthenticationError),
-    ):
-        client.ping()
+    with socket.create_connection(("127.0.0.1", url.port or 0), timeout=5) as connection:
+        connection.sendall(b"PING\r\n")
+        assert connection.recv(100).startswith(b"-NOAUTH")
 
 
 def test_valkey_keeps_its_keys_when_memory_runs_out(stack: Stack) -> None:

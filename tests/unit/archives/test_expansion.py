@@ -3,12 +3,14 @@
 import gzip
 import hashlib
 import pickle
+import random
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from shared.archives import ArchiveFailed, Kind, Problem, Rules, expand, load_manifest, manifest_for
 from shared.archives.reading import BLOCK_BYTES
+from shared.archives.rules import Layout
 from shared.errors import ItemFailed, Rejected, Retryable, UnsupportedArchive
 from shared.settings import Settings
 from shared.storage.digests import PART_BYTES, Written
@@ -130,6 +132,24 @@ def test_an_archive_of_many_blocks_is_read_whole_and_its_md5_known(store: Memory
     manifest = load_manifest(store, PREFIX)
     assert manifest is not None
     assert manifest.archive_md5 == hashlib.md5(tar, usedforsecurity=False).hexdigest()
+    assert store.content() == files
+
+
+@pytest.mark.parametrize("layout", ["flat", "tree"])
+@pytest.mark.parametrize(("name", "make"), [("x.zip", zip_of), ("x.tgz", tgz_of)])
+def test_it_does_not_matter_where_blocks_begin(
+    name: str, make: Make, layout: Layout, monkeypatch: pytest.MonkeyPatch, store: MemoryObjects
+) -> None:
+    monkeypatch.setattr("shared.archives.reading.BLOCK_BYTES", 1009)
+    files = {f"{number}.dat": random.Random(number).randbytes(6000) for number in range(20)}  # noqa: S311
+    content = make(files)
+    archive = store.hold(f"owner/item/{name}", content)
+
+    expand(store, archive, PREFIX, Rules(layout=layout))
+
+    manifest = load_manifest(store, PREFIX)
+    assert manifest is not None
+    assert manifest.archive_md5 == hashlib.md5(content, usedforsecurity=False).hexdigest()
     assert store.content() == files
 
 

@@ -1,0 +1,119 @@
+"""The golden archives against a real S3 server, and an expansion whose process is killed."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from shared.archives import ArchiveFailed, Rules, expand, manifest_for, prefix_for
+from shared.context import Context
+from shared.settings import load_settings
+from shared.storage.objects import Location, ObjectStore
+from tests.golden.make import tgz_of
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+CASES = sorted(path for path in GOLDEN.iterdir() if path.is_dir() and path.name != "__pycache__")
+EXPANDED = {"flat": "expected", "tree": "expected-tree"}
+FILES = {f"{number:03}.dat": bytes([number]) * 5000 for number in range(200)}
+
+KILLED = """
+import os, signal, sys, threading
+from shared.archives import Rules, expand, prefix_for
+from shared.settings import load_settings
+from shared.storage.objects import Location, ObjectStore
+
+class Dying(ObjectStore):
+    left, lock = 50, threading.Lock()
+    def put(self, *arguments, **options):
+        with self.lock:
+            self.left -= 1
+            if self.left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().put(*arguments, **options)
+
+archive = Location.parse(sys.argv[1])
+expand(Dying(load_settings()), archive, prefix_for(archive), Rules())
+"""
+
+
+@pytest.fixture
+def store(context: Context) -> ObjectStore:
+    return context.store
+
+
+def hold(store: ObjectStore, key: str, data: bytes) -> Location:
+    location = Location(load_settings().s3_bucket, key)
+    store.put(location, data)
+    return location
+
+
+def content(store: ObjectStore, prefix: Location) -> dict[str, bytes]:
+    found = [Location(prefix.bucket, stored.key) for stored in store.list(prefix)]
+    return {location.key.removeprefix(prefix.key): store.get(location, 2**20) or b"" for location in found}
+
+
+def archive_of(case: Path) -> Path:
+    (archive,) = (path for path in case.iterdir() if not path.name.startswith("expected"))
+    return archive
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("layout", ["flat", "tree"])
+@pytest.mark.parametrize("case", [case for case in CASES if (case / "expected").is_dir()], ids=lambda case: case.name)
+def test_an_archive_becomes_exactly_the_expected_objects(
+    case: Path, layout: Literal["flat", "tree"], store: ObjectStore
+) -> None:
+    source = archive_of(case)
+    archive = hold(store, f"{case.name}-{layout}/{source.name}", source.read_bytes())
+
+    expand(store, archive, prefix_for(archive), Rules(layout=layout))
+
+    assert content(store, prefix_for(archive)) == files_below(case / EXPANDED[layout])
+    assert expand(store, archive, prefix_for(archive), Rules(layout=layout)).reused
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if (case / "expected.json").is_file()], ids=lambda case: case.name
+)
+def test_a_refused_archive_leaves_nothing_but_itself(case: Path, store: ObjectStore) -> None:
+    expected = json.loads((case / "expected.json").read_text())
+    source = archive_of(case)
+    archive = hold(store, f"{case.name}/{source.name}", source.read_bytes())
+
+    with pytest.raises(ArchiveFailed, match=expected["code"]):
+        expand(store, archive, prefix_for(archive), Rules(**expected.get("rules", {})))
+
+    assert content(store, prefix_for(archive)) == {}
+    assert store.head(manifest_for(prefix_for(archive))) is None
+    assert store.head(archive) is not None
+
+
+def test_a_large_member_arrives_as_it_was(store: ObjectStore) -> None:
+    large = bytes(range(256)) * 2**17
+    archive = Location(load_settings().s3_bucket, "large/x.tgz")
+    with store.open_writer(archive) as writer:
+        writer.write(tgz_of({"large.dat": large}))
+
+    expand(store, archive, prefix_for(archive), Rules())
+
+    assert store.get(Location(archive.bucket, "large/x/large.dat"), 2**30) == large
+
+
+def test_an_expansion_whose_process_was_killed_is_finished_by_the_next(store: ObjectStore) -> None:
+    archive = hold(store, "killed/x.tgz", tgz_of(FILES))
+    prefix = prefix_for(archive)
+
+    killed = subprocess.run([sys.executable, "-c", KILLED, archive.href], check=False)  # noqa: S603
+
+    assert killed.returncode == -signal.SIGKILL
+    assert 0 < len(content(store, prefix)) < len(FILES)
+    assert store.head(archive) is not None
+    assert not expand(store, archive, prefix, Rules()).reused
+    assert content(store, prefix) == FILES
