@@ -144,17 +144,6 @@ class StagedAsset(BaseModel):
     checksum: str
 
 
-class ExpandedAsset(BaseModel):
-    """An archive whose members stand in S3, verified: what it was, and what it has become. Sizes in bytes."""
-
-    archive: str
-    archive_etag: str
-    prefix: str
-    manifest: str
-    members: int
-    size: int
-
-
 def work_key(owner: str, collection: str, item_id: str) -> str:
     """Return the id of the work on an item: the same for every run and every worker that wants it (24 hex digits)."""
     return hashlib.sha256(f"{owner}\0{collection}\0{item_id}".encode()).hexdigest()[:24]

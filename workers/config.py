@@ -7,6 +7,9 @@ from kombu import Queue
 from shared.settings import Settings
 from workers.queues import QUEUES
 
+SOFT_SHUTDOWN_SECONDS = 50.0
+"""Ten less than the grace period of docker-compose.yml and of the chart, for the handing back itself."""
+
 _HARD_LIMIT_MARGIN = 60
 _OUTAGE = 600
 
@@ -33,8 +36,7 @@ def _delivery() -> dict[str, object]:
         # One message per process: a long transfer must not sit on messages that others could work on.
         "worker_prefetch_multiplier": 1,
         # SIGTERM (as SIGQUIT, see the Dockerfile) lets steps finish this long, then hands them back.
-        "worker_soft_shutdown_timeout": 50.0,
-        "worker_enable_soft_shutdown_on_idle": True,
+        "worker_soft_shutdown_timeout": SOFT_SHUTDOWN_SECONDS,
         # When the broker is lost, a late-acknowledged step could be done twice: harmless by design, so let it finish.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # A leak, or the fragmentation after a large archive, ends with its process.

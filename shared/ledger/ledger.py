@@ -17,11 +17,11 @@ from typing import cast
 
 from redis import Redis
 
+from shared.archives import Expansion
 from shared.errors import Rejected
 from shared.ledger import scripts
 from shared.models import (
     Counts,
-    ExpandedAsset,
     ItemRecord,
     ItemState,
     Outcome,
@@ -205,13 +205,13 @@ class Ledger:
         """Return the assets of an item that the run has staged, by asset key."""
         return {name: StagedAsset.model_validate_json(text) for name, text in self._facts(run_id, key, _STAGED)}
 
-    def record_expansion(self, run_id: str, key: str, name: str, expanded: ExpandedAsset) -> None:
+    def record_expansion(self, run_id: str, key: str, name: str, expansion: Expansion) -> None:
         """Record that an archive's members stand in S3, verified."""
-        self._advance(run_id, key, {_EXPANSION + name: expanded.model_dump_json()})
+        self._advance(run_id, key, {_EXPANSION + name: expansion.model_dump_json()})
 
-    def expansions(self, run_id: str, key: str) -> dict[str, ExpandedAsset]:
+    def expansions(self, run_id: str, key: str) -> dict[str, Expansion]:
         """Return the archives of an item that the run has expanded, by asset key."""
-        return {name: ExpandedAsset.model_validate_json(text) for name, text in self._facts(run_id, key, _EXPANSION)}
+        return {name: Expansion.model_validate_json(text) for name, text in self._facts(run_id, key, _EXPANSION)}
 
     def reach(self, run_id: str, key: str, state: ItemState) -> None:
         """Record that an item has come to `staged`, `catalogued` or `expanded`, and when."""

@@ -1,9 +1,9 @@
 """Expand one archive: of an item in the catalog, or any object in S3 that a caller names."""
 
-from shared.archives import Rules, expand, prefix_for
+from shared.archives import Expansion, Rules, expand, prefix_for
 from shared.context import Context
 from shared.errors import Retryable
-from shared.models import ExpandedAsset, ItemRecord, Run
+from shared.models import ItemRecord, Run
 from shared.storage.objects import Location
 
 
@@ -20,8 +20,8 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
     if name not in shown.assets:
         return  # expanded and published by another run
     archive = Location.parse(shown.assets[name].href)
-    expanded = _expand(context, archive, prefix_for(archive, shown.assets))
-    context.ledger.record_expansion(run.id, record.key, name, expanded)
+    expansion = _expand(context, archive, prefix_for(archive, shown.assets))
+    context.ledger.record_expansion(run.id, record.key, name, expansion)
 
 
 def process_asset(context: Context, href: str) -> str:
@@ -35,20 +35,12 @@ def process_asset(context: Context, href: str) -> str:
         ItemFailed: the archive is unsafe, damaged or too large; it stays.
     """
     archive = Location.parse(href)
-    expanded = _expand(context, archive, prefix_for(archive))
+    expansion = _expand(context, archive, prefix_for(archive))
     stored = context.store.head(archive)
-    if stored is not None and stored.etag == expanded.archive_etag:
+    if stored is not None and stored.etag == expansion.archive_etag:
         context.store.delete(archive)
-    return expanded.prefix
+    return expansion.prefix
 
 
-def _expand(context: Context, archive: Location, prefix: Location) -> ExpandedAsset:
-    expansion = expand(context.store, archive, prefix, Rules.from_settings(context.settings))
-    return ExpandedAsset(
-        archive=archive.href,
-        archive_etag=expansion.archive_etag,
-        prefix=expansion.prefix,
-        manifest=expansion.manifest,
-        members=expansion.members,
-        size=expansion.size,
-    )
+def _expand(context: Context, archive: Location, prefix: Location) -> Expansion:
+    return expand(context.store, archive, prefix, Rules.from_settings(context.settings))

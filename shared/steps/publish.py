@@ -1,9 +1,9 @@
 """Publish an item: first as it was staged, then as it is once its archives are expanded; only then delete them."""
 
-from shared.archives import expanded_name
+from shared.archives import Expansion, expanded_name
 from shared.context import Context
 from shared.errors import Retryable
-from shared.models import ExpandedAsset, ItemRecord, ItemState, Run, StagedAsset
+from shared.models import ItemRecord, ItemState, Run, StagedAsset
 from shared.stac.item import Asset, Item, Source
 from shared.steps.standing import archive_stands
 from shared.storage.objects import Location
@@ -31,11 +31,11 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     Raises:
         Retryable: `catalog-mismatch`, or the catalog or S3 could not answer.
     """
-    expanded = context.ledger.expansions(run.id, record.key)
+    expansions = context.ledger.expansions(run.id, record.key)
     shown = context.catalog.get(run.request.collection, record.item_id)
     if shown is None:
         raise Retryable("catalog-mismatch", f"the catalog does not show item {record.item_id!r} any more")
-    item = _expanded_item(shown, expanded)
+    item = _expanded_item(shown, expansions)
     if item.assets != shown.assets:
         context.catalog.publish(item)
     for asset in item.assets.values():
@@ -75,30 +75,30 @@ def _with_content(asset: Asset, staged: StagedAsset) -> Asset:
     return asset.model_copy(update={"href": staged.href, "size": staged.size, "checksum": staged.checksum})
 
 
-def _expanded_item(shown: Item, expanded: dict[str, ExpandedAsset]) -> Item:
+def _expanded_item(shown: Item, expansions: dict[str, Expansion]) -> Item:
     """The item with each expanded archive's asset under its new key, the other assets as they are, in their order."""
     item = shown.model_copy(deep=True)
     item.assets = {}
     for key, asset in shown.assets.items():
-        if key in expanded:
-            item.assets[expanded_name(key, shown.assets)] = _expanded(key, asset, expanded[key])
+        if key in expansions:
+            item.assets[expanded_name(key, shown.assets)] = _expanded(key, asset, expansions[key])
         else:
             item.assets[key] = asset
     return item
 
 
-def _expanded(key: str, asset: Asset, expanded: ExpandedAsset) -> Asset:
+def _expanded(key: str, asset: Asset, expansion: Expansion) -> Asset:
     """The asset without what described the archive: its type, size and checksum are those of another object."""
     kept = asset.model_dump(by_alias=True, exclude_unset=True, exclude={"type", "checksum", "alternate"})
     source = Source(
-        name=key, href=expanded.archive, etag=expanded.archive_etag, size=asset.size, checksum=asset.checksum
+        name=key, href=expansion.archive, etag=expansion.archive_etag, size=asset.size, checksum=asset.checksum
     )
     return Asset.model_validate(
         {
             **kept,
-            "href": expanded.prefix,
-            "file:size": expanded.size,
+            "href": expansion.prefix,
+            "file:size": expansion.size,
             "auxip:source": source,
-            "auxip:manifest": expanded.manifest,
+            "auxip:manifest": expansion.manifest,
         }
     )

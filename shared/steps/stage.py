@@ -15,7 +15,8 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
     """Put every asset of an item that is missing into S3, and record each as it is verified.
 
     Raises:
-        ItemFailed: `unsafe-asset-name`, `unsafe-item-id`, `unsupported-href`, `bad-checksum`, `too-large`, `other-owner`.
+        ItemFailed: `unsafe-asset-name`, `unsafe-item-id`, `unsupported-href`, `bad-checksum`, `too-large`,
+            `other-owner`.
         Retryable: `size-mismatch`, `checksum-mismatch`, or a fault of the network, the station, the catalog or S3.
         Rejected: the station or the store refuses.
     """

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from celery.backends.redis import RedisBackend
 from celery.result import AsyncResult
 
 from local.processes import Child
@@ -39,7 +40,9 @@ def stack() -> Iterator[Stack]:
 def _close_celery() -> None:
     from workers.app import app
 
-    app.backend.client.close()
+    backend = app.backend
+    assert isinstance(backend, RedisBackend)
+    backend.client.close()
     app.close()
 
 

@@ -229,13 +229,16 @@ def test_process_asset_replaces_an_archive_by_its_content(caller: Caller, contex
 
     archive = Location(context.settings.s3_bucket, f"{caller.collection}/some_adfs.zip")
     context.store.put(archive, samples.product(samples.NESTED_ARCHIVE).build())
-    send = lambda: app.send_task("auxip.process_asset", args=(archive.href, "some_adfs.zip")).get(SECONDS)  # noqa: E731
-    prefix = send()
+
+    def process() -> object:
+        return app.send_task("auxip.process_asset", args=(archive.href, "some_adfs.zip")).get(SECONDS)
+
+    prefix = process()
 
     assert prefix == archive.href.removesuffix(".zip") + "/"
     assert context.store.head(archive) is None
-    assert list(context.store.list(Location.parse(prefix)))
-    assert send() == prefix
+    assert list(context.store.list(Location.parse(str(prefix))))
+    assert process() == prefix
 
 
 def test_process_asset_refuses_what_is_no_archive_and_leaves_it(caller: Caller, context: Context) -> None:

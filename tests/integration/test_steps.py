@@ -78,16 +78,32 @@ def archive_of(work: Work) -> Location:
 
 
 def test_each_step_may_run_twice_with_the_same_outcome(work: Work, context: Context, collection: str) -> None:
-    work.do(*EVERY_STEP)
+    for step in EVERY_STEP:
+        work.do(step, step)
     once, stands = work.shown(), objects(context, collection)
+    assert once is not None
+    (asset,) = once.assets.values()
+    assert sorted(stands) == [member.key for member in context.store.list(Location.parse(asset.href))]
 
     again = Work(context, collection)
-    context.store.delete(Location.parse(next(iter(once.assets.values())).manifest or "")) if once else None
-    for step in EVERY_STEP:
-        again.do(step, step)
-    assert again.shown() == once
-    assert objects(context, collection) == stands
-    assert again.run.counts.staged == again.run.counts.items == 1
+    again.do(*EVERY_STEP)
+    assert (again.shown(), objects(context, collection)) == (once, stands)
+    assert (work.run.counts.staged, again.run.counts.skipped) == (1, 1)
+
+
+def test_members_without_their_manifest_are_neither_trusted_nor_overwritten(
+    work: Work, context: Context, collection: str
+) -> None:
+    work.do(*EVERY_STEP)
+    once, stands = work.shown(), objects(context, collection)
+    assert once is not None
+    context.store.delete(Location.parse(next(iter(once.assets.values())).manifest or ""))
+
+    again = Work(context, collection)
+    again.do(stage_item, publish_item)
+    with pytest.raises(ItemFailed, match="prefix-taken"):
+        again.do(expand)
+    assert stands.items() <= objects(context, collection).items()
 
 
 def test_the_archive_stands_until_the_catalog_shows_its_content(work: Work, context: Context, stack: Stack) -> None:
