@@ -6,14 +6,15 @@ them). A name that is no setting is refused, so that a typing error does not sil
 """
 
 import difflib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import Rejected
 
@@ -30,23 +31,39 @@ class SettingsError(Rejected):
         self.args = (reason,)
 
 
+def _url(value: str, *schemes: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        if parts.scheme in schemes and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:
+        pass  # its message may repeat a part of a password
+    raise ValueError(f"is no {':// or '.join(schemes)}:// URL")
+
+
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is no http:// or https:// URL")
+    parts = _url(value, "http", "https")
     if parts.username or parts.password:
         raise ValueError("holds credentials; give them in their own setting")
     return value.rstrip("/")
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss"):
-        raise ValueError("is no redis:// or rediss:// URL")
+    _url(value.get_secret_value(), "redis", "rediss")
     return value
+
+
+def _json_list(value: object) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('is no JSON list such as ["a", "b"]') from None
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+# Decoded here: pydantic-settings itself would report text that is no JSON without the name of the setting.
+Names = Annotated[list[str], NoDecode, BeforeValidator(_json_list)]
 
 
 class Settings(BaseSettings):
@@ -62,10 +79,10 @@ class Settings(BaseSettings):
     station_api_key: SecretStr | None = Field(
         None, description="sent as `x-api-key` to the station's host and the trusted domains only"
     )
-    station_collections: list[str] = Field(
+    station_collections: Names = Field(
         [], description="JSON list of the station collections to search; empty means all"
     )
-    station_trusted_domains: list[str] = Field(
+    station_trusted_domains: Names = Field(
         [], description="JSON list of further hosts that may be sent the station's credentials"
     )
     station_page_size: int = Field(1000, ge=1, le=10_000, description="items asked for in one page of a search")

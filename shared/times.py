@@ -18,11 +18,9 @@ def parse_instant(text: str) -> datetime:
         return OPEN_END
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):  # in UTC it may lie beyond the calendar
         raise Rejected("bad-datetime", f"{text[:80]!r} is no date and time such as 2024-01-31T00:00:00Z") from None
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return instant.astimezone(UTC)
 
 
 def format_instant(instant: datetime) -> str:

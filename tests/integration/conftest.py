@@ -19,8 +19,14 @@ from shared.models import Run
 from shared.settings import PREFIX, load_settings
 from shared.stac.item import Json
 
-_FAST = {"AUXIP_BACKOFF_BASE": "0.05", "AUXIP_ATTEMPTS": "3", "AUXIP_BACKOFF_MAX": "1", "AUXIP_PAGE_ITEMS": "20"}
-"""Tries follow each other quickly, and a run of the sample products has more than one page."""
+_FAST = {
+    "AUXIP_ATTEMPTS": "3",
+    "AUXIP_BACKOFF_BASE": "0.05",
+    "AUXIP_BACKOFF_MAX": "1",
+    "AUXIP_LEASE": "3",
+    "AUXIP_PAGE_ITEMS": "20",
+}
+"""Tries follow each other quickly, a dead worker's claim lapses soon, and the sample products fill several pages."""
 
 
 @pytest.fixture(scope="session")

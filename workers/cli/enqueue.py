@@ -2,6 +2,7 @@
 
 import uuid
 
+from shared.errors import AuxipError
 from shared.stac.item import Json
 
 
@@ -17,6 +18,15 @@ def enqueue(task: str, message: Json) -> str:
     run_id = str(uuid.uuid4())
     app.send_task(task, kwargs=message, task_id=run_id)
     return run_id
+
+
+def raise_if_refused(run_id: str) -> None:
+    """Raise what a worker has refused the run's message with, if it has."""
+    from workers.app import app
+
+    result = app.AsyncResult(run_id)
+    if result.state == "FAILURE" and isinstance(result.result, AuxipError):
+        raise result.result
 
 
 def workers_answer() -> bool:

@@ -52,11 +52,11 @@ def stage(
     }
     if filter_file is not None:
         task, message = "auxip.staging", {**common, "cql2_filter": _filter(filter_file)}
-        decode(StagingMessage, **message)
+        decode(StagingMessage, **message).request()
     elif start and end and product_types:
         window: Json = {"start_datetime": start, "end_datetime": end, "product_type": list(product_types)}
         task, message = "auxip.on_demand_staging", {**common, **window}
-        decode(OnDemandMessage, **message)
+        decode(OnDemandMessage, **message).request()
     else:
         raise click.UsageError("give --start, --end and --product-type, or --filter FILE")
     _run(task, message, as_json)
@@ -64,14 +64,14 @@ def stage(
 
 def _run(task: str, message: Json, as_json: bool) -> None:
     from workers.app import context
-    from workers.cli.enqueue import enqueue, workers_answer
+    from workers.cli.enqueue import enqueue, raise_if_refused, workers_answer
 
     ledger = context().ledger
     run_id = enqueue(task, message)
     if not workers_answer():
         click.echo("no worker answers on the broker: the run waits for one (`auxip up`, or your deployment)", err=True)
     try:
-        run = watch(ledger, run_id)
+        run = watch(ledger, run_id, lambda: raise_if_refused(run_id))
     except KeyboardInterrupt:
         click.echo(f"the run goes on without us: auxip show {run_id}", err=True)
         raise

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -51,9 +52,10 @@ def up(sweeps: Path | None, as_json: bool) -> None:
             "logs": str(stack.folder),
         }
         print_json(facts) if as_json else _print(facts)
-        while True:
-            fleet.check(children)
-            time.sleep(_CHECK_EVERY)
+        with suppress(KeyboardInterrupt):  # the way to end it
+            while True:
+                fleet.check(children)
+                time.sleep(_CHECK_EVERY)
 
 
 def _example(folder: Path, collection: str) -> Path:

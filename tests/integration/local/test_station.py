@@ -4,7 +4,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pystac_client import Client
 
 from local import samples
 from local.samples import Defect
@@ -79,14 +78,6 @@ def test_the_newest_publication_comes_first(station: httpx.Client) -> None:
 def test_items_are_sorted_as_asked(station: httpx.Client) -> None:
     ids = [item["id"] for item in search(station, sortby=[{"field": "id", "direction": "asc"}])["features"]]
     assert ids == sorted(ids)
-
-
-def test_pystac_client_drains_a_search(stack: Stack) -> None:
-    environ = stack.environment()
-    client = Client.open(environ["AUXIP_STATION_URL"], headers={"x-api-key": environ["AUXIP_STATION_API_KEY"]})
-    found = client.search(filter=SCENARIOS, sortby="-created", limit=1)
-    assert len(list(found.items_as_dicts())) == 2
-    client._stac_io.session.close()  # type: ignore[union-attr]
 
 
 def test_a_get_search_takes_cql2_text(station: httpx.Client) -> None:

@@ -1,0 +1,291 @@
+"""The command `auxip`, as a person or a script runs it."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local import samples
+from local.processes import Child
+from local.stack import Stack
+from shared.context import Context
+from shared.settings import PREFIX
+from tests.integration.conftest import Caller, closed_run, of_type, wait_for
+from tests.integration.test_runs import SECONDS, result_of
+from tests.processes import alive, descendants, listening
+from workers.queues import QUEUES
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+
+AUXIP = [sys.executable, "-m", "workers.cli"]
+WINDOW = ["--start", samples.DEMO_START.isoformat(), "--end", samples.DEMO_END.isoformat()]
+
+
+def auxip(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command with the settings of this process."""
+    return subprocess.run([*AUXIP, *arguments], capture_output=True, text=True, timeout=90, check=False)  # noqa: S603
+
+
+def last_object(text: str) -> dict[str, object]:
+    parsed = json.loads(text.strip().splitlines()[-1])
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def stage(caller: Caller, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    owner = str(caller.env["owner_id"])
+    return auxip("stage", *arguments, "--collection", caller.collection, "--owner", owner)
+
+
+def test_stage_follows_a_window_to_its_end_and_says_how_each_item_ended(caller: Caller) -> None:
+    ended = stage(caller, *WINDOW, "--product-type", "OPER_MPL_ORBPRE", "--json")
+
+    assert ended.returncode == 0, ended.stderr
+    said = last_object(ended.stdout)
+    assert (said["status"], said["failed"]) == ("successful", 0)
+    results = said["results"]
+    assert isinstance(results, list)
+    assert len(results) == said["items"]
+
+
+def test_stage_takes_a_file_with_a_cql2_filter(caller: Caller, tmp_path: Path) -> None:
+    file = tmp_path / "filter.json"
+    file.write_text(json.dumps({"filter": of_type("OPER_MPL_ORBPRE"), "limit": 2}))
+    ended = stage(caller, "--filter", str(file), "--json")
+
+    assert ended.returncode == 0, ended.stderr
+    assert last_object(ended.stdout)["items"] == 2
+
+
+def test_stage_without_a_terminal_writes_plain_lines(caller: Caller) -> None:
+    ended = stage(caller, *WINDOW, "--product-type", "OPER_MPL_ORBPRE")
+
+    assert "\x1b" not in ended.stdout + ended.stderr
+    assert "4/4 items, " in ended.stderr.splitlines()[-1]
+
+
+def test_stage_on_a_terminal_shows_a_bar(caller: Caller) -> None:
+    primary, secondary = pty.openpty()
+    arguments = ["stage", *WINDOW, "--product-type", "OPER_MPL_ORBPRE", "--collection", caller.collection]
+    with subprocess.Popen([*AUXIP, *arguments], stderr=secondary, stdout=subprocess.PIPE) as command:  # noqa: S603
+        os.close(secondary)
+        shown = b"".join(_chunks(primary))
+        command.communicate(timeout=SECONDS)
+    os.close(primary)
+
+    assert command.returncode == 0
+    assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}".encode() in shown
+    assert b"4/4 items" in shown
+
+
+def _chunks(terminal: int) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:  # Linux says EIO when the other side is closed
+            return
+        if not chunk:
+            return
+        yield chunk
+
+
+def test_stage_says_when_items_failed_and_exits_with_1(caller: Caller) -> None:
+    ended = stage(caller, *WINDOW, "--product-type", samples.FAULTY_PRODUCT_TYPE)
+
+    assert ended.returncode == 1
+    assert "checksum-mismatch" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["stage"], 2, "give --start, --end and --product-type, or --filter FILE"),
+        (["stage", "--start", "2024-01-02", "--end", "2024-01-01", "--product-type", "X"], 1, "auxip: bad-window: "),
+        (["stage", "--start", "soon", "--end", "2024-01-01", "--product-type", "X"], 1, "auxip: bad-datetime: "),
+        (["stage", *WINDOW, "--product-type", "X", "--owner", "../x"], 1, "auxip: bad-request: env.owner_id"),
+        (["show", "no-such-run"], 1, "auxip: unknown-run: "),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line_and_sends_nothing(
+    context: Context, arguments: list[str], status: int, said: str
+) -> None:
+    before = len(context.ledger.runs(10_000))
+    ended = auxip(*arguments)
+
+    assert ended.returncode == status
+    assert said in ended.stderr.splitlines()[-1]
+    assert len(context.ledger.runs(10_000)) == before
+
+
+def test_a_filter_file_that_holds_no_filter_is_refused(tmp_path: Path, stack: Stack) -> None:
+    file = tmp_path / "filter.json"
+    file.write_text("{not json")
+    ended = auxip("stage", "--filter", str(file))
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("auxip: bad-filter: ")
+
+
+def test_runs_and_show_read_the_ledger(caller: Caller) -> None:
+    result = caller.stage(of_type("OPER_MPL_ORBSCT"))
+    _, items = result_of(result.get(SECONDS))
+
+    listed = last_object(auxip("runs", "--json").stdout)["runs"]
+    assert isinstance(listed, list)
+    assert result.id in [run["run"] for run in listed if isinstance(run, dict)]
+    shown = last_object(auxip("show", result.id[:13], "--json").stdout)
+    assert isinstance(shown["results"], list)
+    assert {one["item_id"] for one in shown["results"] if isinstance(one, dict)} == {item.id for item in items}
+
+
+def test_the_tables_name_runs_items_and_the_report(caller: Caller) -> None:
+    result = caller.stage(of_type("OPER_MPL_ORBSCT"))
+    _, items = result_of(result.get(SECONDS))
+
+    assert result.id in auxip("runs").stdout
+    shown = auxip("show", result.id).stdout
+    assert all(item.id in shown for item in items)
+    assert f"report: s3://aux/runs/{result.id}/report.json" in shown
+
+
+def test_the_contract_describes_every_public_task() -> None:
+    schemas = last_object(auxip("contract").stdout)
+    assert set(schemas) == {
+        "auxip.search",
+        "auxip.staging",
+        "auxip.on_demand_staging",
+        "auxip.unzip_decompress",
+        "auxip.process_asset",
+    }
+
+
+@contextmanager
+def running(*command: str, environ: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [*AUXIP, *command], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+def without_settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+
+SWEEPS = f"""
+[sweep.orbits]
+every = "1s"
+owner = "operations"
+collection = "aux"
+product_types = ["OPER_MPL_ORBPRE"]
+start = "{samples.DEMO_START.isoformat()}"
+end = "{samples.DEMO_END.isoformat()}"
+"""
+
+
+def test_up_runs_a_worker_per_queue_beat_and_flower_until_ctrl_c(tmp_path: Path) -> None:
+    file = tmp_path / "sweeps.toml"
+    file.write_text(SWEEPS)
+    with running("up", "--json", "--sweeps", str(file), environ=without_settings()) as up:
+        assert up.stdout is not None
+        facts = json.loads(up.stdout.readline())
+        started = descendants(up.pid)
+
+        access = (facts["flower_user"], facts["flower_password"])
+        wait_for(lambda: _workers_in_flower(facts["flower"], access) == len(QUEUES), "Flower shows a worker per queue")
+        assert httpx.get(f"{facts['flower']}/api/workers").status_code == 401
+        settings = {name: value for name, value in facts.items() if name.startswith(PREFIX)}
+        assert not _secrets_in_flower(facts["flower"], access, settings)
+        wait_for(lambda: _sweeps(without_settings() | settings) > 0, "beat's sweep has been done")
+
+        up.send_signal(signal.SIGINT)
+        assert up.wait(30) == 0
+    assert not alive(started)
+    assert not Path(facts["logs"]).exists()
+
+
+def _workers_in_flower(url: str, access: tuple[str, str]) -> int:
+    try:
+        answer = httpx.get(f"{url}/api/workers", params={"refresh": "1"}, auth=access, timeout=10)
+    except httpx.TransportError:
+        return 0
+    return len(answer.json()) if answer.is_success else 0
+
+
+def _secrets_in_flower(url: str, access: tuple[str, str], settings: dict[str, str]) -> list[str]:
+    pages = [httpx.get(f"{url}{path}", auth=access, timeout=10).text for path in ("/", "/broker", "/tasks", "/workers")]
+    workers = httpx.get(f"{url}/api/workers", auth=access, timeout=10)
+    pages += [
+        workers.text,
+        *(httpx.get(f"{url}/worker/{name}", auth=access, timeout=10).text for name in workers.json()),
+    ]
+    password = settings["AUXIP_REDIS_URL"].split(":")[2].split("@")[0]
+    secrets = [password, *(value for name, value in settings.items() if name.endswith("_KEY"))]
+    return [secret for secret in secrets if any(secret in page for page in pages)]
+
+
+def _sweeps(environ: dict[str, str]) -> int:
+    ended = subprocess.run(  # noqa: S603 - our own program
+        [*AUXIP, "runs", "--json"], env=environ, capture_output=True, text=True, timeout=30, check=True
+    )
+    runs = last_object(ended.stdout)["runs"]
+    assert isinstance(runs, list)
+    return len(
+        [run for run in runs if run["label"] == "sweep orbits" and run["status"] == "successful" and run["items"]]
+    )
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_demo_leaves_nothing_behind_when_it_is_ended_in_the_middle(by: signal.Signals) -> None:
+    with running("demo", "--json", environ=without_settings()) as demo:
+        assert demo.stderr is not None
+        while "working" not in (line := demo.stderr.readline()):
+            assert line, "the demo ended by itself"
+        started = descendants(demo.pid)
+        assert len(started) > len(QUEUES) + 3
+        assert listening(started)
+        demo.send_signal(by)
+        demo.wait(30)
+        wait_for(lambda: not alive(started), "every process has ended", seconds=20)
+    assert not listening(started)
+
+
+def kill_children(worker: Child) -> int:
+    """Kill the pool processes of a worker; returns how many there were."""
+    children = descendants(worker.popen.pid)
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+    return len(children)
+
+
+@pytest.mark.parametrize("queue", ["staging", "decompress"])
+def test_killed_worker_processes_lose_no_item(
+    caller: Caller, context: Context, stack: Stack, workers: Sequence[Child], queue: str
+) -> None:
+    stack.set_station_faults([{"path": "Products", "delay": 0.3}])
+    worker = next(child for child in workers if child.name == f"worker-{queue}")
+    result = caller.stage(of_type("AX___OSF_AX", "OPER_AUX_ECMWFD_PDMC", "OL_1_CAL_AX", "OPER_MPL_ORBPRE"))
+    wait_for(lambda: _claimed(context, result.id) >= 3, "the run is in the middle")
+    assert kill_children(worker) > 0
+
+    status, items = result_of(result.get(SECONDS))
+    run = closed_run(context, result.id)
+    assert status
+    assert run.counts.staged == run.counts.items == len(items)
+
+
+def _claimed(context: Context, run_id: str) -> int:
+    try:
+        return sum(record.claimed is not None for record in context.ledger.items(run_id))
+    except LookupError:
+        return 0

@@ -1,0 +1,54 @@
+"""What a process has started, as /proc tells it; tests that use it run on Linux."""
+
+from pathlib import Path
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes that a process has started, and those that they have started."""
+    parents = {int(entry.name): _parent(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those of the processes that still run; one that nobody has waited for is dead."""
+    return {pid for pid in pids if _state(pid) not in ("", "Z")}
+
+
+def _parent(entry: Path) -> int:
+    fields = _stat(int(entry.name))
+    return int(fields[1]) if fields else -1
+
+
+def _state(pid: int) -> str:
+    fields = _stat(pid)
+    return fields[0] if fields else ""
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent, ...: what follows the command's name, which may hold anything."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def listening(pids: set[int]) -> set[str]:
+    """The local addresses at which the processes listen, as /proc/net/tcp spells them."""
+    inodes = {target for pid in pids for target in _sockets(pid)}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return {row[1] for row in rows if row[3] == "0A" and row[9] in inodes}
+
+
+def _sockets(pid: int) -> set[str]:
+    found = set()
+    try:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            target = str(entry.readlink())
+            if target.startswith("socket:["):
+                found.add(target.removeprefix("socket:[").removesuffix("]"))
+    except OSError:
+        return found
+    return found

@@ -1,0 +1,175 @@
+"""Settings: what is wrong is named in one line, and no secret is ever shown."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.settings import PREFIX, SettingsError, load_settings
+
+REQUIRED = {
+    "AUXIP_REDIS_URL": "redis://:redis-secret@valkey:6379/0",
+    "AUXIP_STATION_URL": "https://station.example/auxip",
+    "AUXIP_CATALOG_URL": "https://catalog.example",
+    "AUXIP_S3_ENDPOINT": "https://s3.example",
+    "AUXIP_S3_ACCESS_KEY_ID": "access-secret",
+    "AUXIP_S3_SECRET_ACCESS_KEY": "key-secret",
+    "AUXIP_S3_BUCKET": "aux",
+}
+
+
+@pytest.fixture(autouse=True)
+def secrets_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An environment with the required settings and an empty folder of secrets."""
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    for name, value in {**REQUIRED, "AUXIP_SECRETS_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def refusal() -> str:
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    return raised.value.reason
+
+
+def test_the_required_settings_are_enough() -> None:
+    settings = load_settings()
+
+    assert settings.station_url == REQUIRED["AUXIP_STATION_URL"]
+    assert settings.redis_url.get_secret_value() == REQUIRED["AUXIP_REDIS_URL"]
+    assert settings.attempts == 5
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(name)
+    assert refusal() == f"{name} is not set"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AUXIP_REDIS_URL", "http://valkey", "is no redis:// or rediss:// URL"),
+        ("AUXIP_REDIS_URL", "redis://valkey:port", "is no redis:// or rediss:// URL"),
+        ("AUXIP_STATION_URL", "station.example", "is no http:// or https:// URL"),
+        ("AUXIP_STATION_URL", "http://", "is no http:// or https:// URL"),
+        ("AUXIP_STATION_URL", "http://[::1", "is no http:// or https:// URL"),
+        ("AUXIP_STATION_URL", "http://station:port", "is no http:// or https:// URL"),
+        ("AUXIP_STATION_URL", "http://station:99999", "is no http:// or https:// URL"),
+        ("AUXIP_CATALOG_URL", "file:///etc/passwd", "is no http:// or https:// URL"),
+        ("AUXIP_S3_ENDPOINT", "s3://bucket", "is no http:// or https:// URL"),
+        ("AUXIP_STATION_COLLECTIONS", "adgs", "is no JSON"),
+        ("AUXIP_STATION_COLLECTIONS", '{"a": 1}', "Input should be a valid list"),
+        ("AUXIP_STATION_COLLECTIONS", "[1]", "Input should be a valid string"),
+        ("AUXIP_STATION_PAGE_SIZE", "0", "Input should be greater than or equal to 1"),
+        ("AUXIP_STATION_TIMEOUT", "0", "Input should be greater than 0"),
+        ("AUXIP_S3_BUCKET", "No_Bucket", "String should match pattern"),
+        ("AUXIP_S3_PREFIX", "/above/../", "String should match pattern"),
+        ("AUXIP_S3_PREFIX", "no-slash", "String should match pattern"),
+        ("AUXIP_ATTEMPTS", "many", "Input should be a valid integer"),
+        ("AUXIP_ARCHIVE_LAYOUT", "deep", "Input should be 'flat' or 'tree'"),
+        ("AUXIP_LEASE", "1", "Input should be greater than or equal to 3"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    reason = refusal()
+
+    assert reason.startswith(f"{name} ")
+    assert said in reason
+    assert "\n" not in reason
+
+
+def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUXIP_S3_BUCKET")
+    monkeypatch.setenv("AUXIP_ATTEMPTS", "0")
+
+    assert refusal() == "AUXIP_S3_BUCKET is not set; AUXIP_ATTEMPTS Input should be greater than or equal to 1"
+
+
+def test_an_unknown_name_is_refused_with_the_one_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUXIP_STATON_URL", "https://station.example")
+    assert refusal() == "AUXIP_STATON_URL is no setting; did you mean AUXIP_STATION_URL?"
+
+
+def test_an_unknown_name_that_resembles_none_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUXIP_0123456789", "1")
+    assert refusal() == "AUXIP_0123456789 is no setting"
+
+
+def test_names_without_the_prefix_are_nobodys_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUXILIARY", "1")
+    assert load_settings().attempts == 5
+
+
+def test_an_empty_value_leaves_the_default_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUXIP_ATTEMPTS", "")
+    assert load_settings().attempts == 5
+
+
+def test_a_list_is_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUXIP_STATION_TRUSTED_DOMAINS", '["a.example", "b.example"]')
+    assert load_settings().station_trusted_domains == ["a.example", "b.example"]
+
+
+def test_the_slash_at_the_end_of_a_url_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUXIP_STATION_URL", "https://station.example/auxip/")
+    assert load_settings().station_url == "https://station.example/auxip"
+
+
+def test_a_secret_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, secrets_dir: Path) -> None:
+    monkeypatch.delenv("AUXIP_S3_SECRET_ACCESS_KEY")
+    (secrets_dir / "auxip_s3_secret_access_key").write_text("from a file\n", "utf-8")
+
+    assert load_settings().s3_secret_access_key.get_secret_value() == "from a file"
+
+
+def test_the_environment_comes_before_a_file(secrets_dir: Path) -> None:
+    (secrets_dir / "auxip_s3_bucket").write_text("other", "utf-8")
+    assert load_settings().s3_bucket == "aux"
+
+
+def test_without_a_folder_of_secrets_the_environment_is_enough(
+    monkeypatch: pytest.MonkeyPatch, secrets_dir: Path
+) -> None:
+    monkeypatch.setenv("AUXIP_SECRETS_DIR", str(secrets_dir / "none"))
+    assert load_settings().s3_bucket == "aux"
+
+
+def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUXIP_STATION_API_KEY", "station-secret")
+    monkeypatch.setenv("AUXIP_CATALOG_API_KEY", "catalog-secret")
+    settings = load_settings()
+
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "secret'" not in shown.replace("'s3_secret", "")
+        assert not [word for word in ("redis", "access", "key", "station", "catalog") if f"{word}-secret" in shown]
+
+
+@pytest.mark.parametrize("name", ["AUXIP_STATION_URL", "AUXIP_CATALOG_URL", "AUXIP_S3_ENDPOINT"])
+@pytest.mark.parametrize("credentials", ["user:pass-word", "user", ":pass-word"])
+def test_credentials_in_a_url_are_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, name: str, credentials: str
+) -> None:
+    monkeypatch.setenv(name, f"https://{credentials}@host.example")
+    assert refusal() == f"{name} holds credentials; give them in their own setting"
+
+
+@pytest.mark.parametrize("password", ["pass#word", "pass/word", "pass?word", "pass[word", "pass℀word"])
+@pytest.mark.parametrize("name", ["AUXIP_STATION_URL", "AUXIP_REDIS_URL"])
+def test_a_password_that_breaks_its_url_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, name: str, password: str
+) -> None:
+    scheme = "redis" if name == "AUXIP_REDIS_URL" else "https"
+    monkeypatch.setenv(name, f"{scheme}://:{password}@host.example/0")
+    assert "pass" not in refusal()
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load_settings()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.attempts = 1  # type: ignore[misc]
