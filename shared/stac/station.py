@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from urllib.parse import urljoin, urlsplit
 
+import httpx
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from shared.errors import Rejected, Retryable
 from shared.settings import Settings
 from shared.stac.api import StacApi, http_client
-from shared.stac.auth import api_key_hook
+from shared.stac.auth import api_key_hook, origin
 from shared.stac.item import Found, Item, Json
 from shared.stac.search import Cql2
 
@@ -60,8 +61,11 @@ class Station:
             method, url, payload = self._follow(link, url, payload)
 
     def _follow(self, link: Json, url: str, payload: Json) -> tuple[str, str, Json]:
-        target = urljoin(url, str(link.get("href", "")))
-        if urlsplit(target)[:2] != urlsplit(self.api.url)[:2]:
+        try:
+            target = str(httpx.URL(url).join(str(link.get("href", ""))))
+        except httpx.InvalidURL:
+            raise Retryable("station-bad-answer", f"{url} answered with a next link that is no URL") from None
+        if origin(target) != origin(self.api.url):
             raise Rejected("station-foreign-link", f"the station's next page is on another host: {target[:200]}")
         body = link.get("body")
         merged = {**payload, **body} if isinstance(body, dict) else payload
@@ -96,6 +100,9 @@ def _found(feature: object) -> Found:
     name = str(feature.get("id", ""))[:512] if isinstance(feature, dict) else ""
     try:
         item = Item.model_validate(feature)
+        item.model_dump_json()
+    except PydanticSerializationError:  # JSON can escape half a character, which nothing can store
+        return Found.unusable(name, "bad-item", "the station's item is malformed: its text cannot be encoded as UTF-8")
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
