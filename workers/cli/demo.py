@@ -5,7 +5,7 @@ import time
 import click
 
 from shared.stac.item import Json
-from workers.cli.output import print_items, print_json, run_json, summary
+from workers.cli.output import print_json, print_outcomes, run_json, summary
 from workers.cli.watch import watch
 
 _OWNER = "demo"
@@ -39,7 +39,7 @@ def demo(as_json: bool) -> None:
         for intent in ("Staging what covers", "The same sweep again, for"):
             _say(f"{intent} {samples.DEMO_START:%Y-%m-%d %H:%M} to {samples.DEMO_END:%H:%M} UTC.")
             run = watch(ledger, enqueue("auxip.on_demand_staging", message), lambda: fleet.check(children))
-            print_items(ledger.items(run.id))
+            print_outcomes(list(ledger.items(run.id)))
             click.echo(summary(run) + "\n")
             runs.append(run)
     if as_json:

@@ -1,7 +1,7 @@
 """How runs are shown: tables for people, objects for programs."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import click
@@ -68,6 +68,15 @@ def print_items(records: Iterable[ItemRecord]) -> None:
             record.item_id, record.state, megabytes(record.size), megabytes(record.downloaded), why, style=style
         )
     _console().print(table)
+
+
+def print_outcomes(records: Sequence[ItemRecord]) -> None:
+    """Print how the items of a run ended: a table, or one line where there was nothing to do for any of them."""
+    codes = {(record.state, record.code, record.reason) for record in records}
+    if len(codes) == 1 and records[0].state == "skipped":
+        click.echo(f"all {len(records)} items skipped: {records[0].code}, {records[0].reason}")
+    else:
+        print_items(records)
 
 
 def print_runs(runs: Iterable[Run]) -> None:
