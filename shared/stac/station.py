@@ -1,11 +1,11 @@
 """Search an AUXIP station: one page after the other, each answer checked before it is believed."""
 
+import json
 import time
 from collections.abc import Iterator
 
 import httpx
 from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError
 
 from shared.errors import Rejected, Retryable
 from shared.settings import Settings
@@ -51,7 +51,12 @@ class Station:
     def _pages(self, body: Json, deadline: float | None) -> Iterator[list[object]]:
         """Yield pages until one has no `next` link or, as RS-Server ends its searches, one is empty."""
         method, url, payload = "POST", f"{self.api.url}/search", body
+        asked: set[int] = set()
         while True:
+            request = hash((method, url, json.dumps(payload)))
+            if request in asked:
+                raise Retryable("station-bad-answer", f"the station's pages lead in a circle, back to {url[:200]}")
+            asked.add(request)
             answer = self.api.call(method, url, payload if method == "POST" else None, wait=_left(deadline)).body
             features = _features(answer, url)
             yield features
@@ -100,8 +105,8 @@ def _found(feature: object) -> Found:
     name = str(feature.get("id", ""))[:512] if isinstance(feature, dict) else ""
     try:
         item = Item.model_validate(feature)
-        item.model_dump_json()
-    except PydanticSerializationError:  # JSON can escape half a character, which nothing can store
+        json.dumps(feature, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # JSON can escape half a character, which nothing can store
         return Found.unusable(name, "bad-item", "the station's item is malformed: its text cannot be encoded as UTF-8")
     except ValidationError as error:
         first = error.errors()[0]

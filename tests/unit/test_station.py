@@ -121,7 +121,8 @@ def test_the_next_page_is_read_only_when_it_is_needed(station: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "expected", "asked"), [(1, ["A"], 1), (2, ["A", "B"], 1), (3, ["A", "B", "C"], 2), (9, ["A", "B", "C", "D"], 2)]
+    ("limit", "expected", "asked"),
+    [(1, ["A"], 1), (2, ["A", "B"], 1), (3, ["A", "B", "C"], 2), (9, ["A", "B", "C", "D"], 2)],
 )
 def test_a_limit_is_for_all_pages_together(station: Make, limit: int, expected: list[str], asked: int) -> None:
     pages = Pages(page("A", "B", href="?page=2"), page("C", "D"))
@@ -170,7 +171,14 @@ def test_links_that_are_none_end_a_search(station: Make, links: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"detail": "maintenance"}, {"type": "FeatureCollection"}, {"type": "FeatureCollection", "features": {}}, {"features": []}]
+    "body",
+    [
+        {},
+        {"detail": "maintenance"},
+        {"type": "FeatureCollection"},
+        {"type": "FeatureCollection", "features": {}},
+        {"features": []},
+    ],
 )
 def test_an_answer_that_is_no_geojson_is_tried_again(station: Make, body: Json) -> None:
     with pytest.raises(Retryable, match="station-bad-answer"):
@@ -263,3 +271,11 @@ def test_a_deadline_shortens_the_wait_for_an_answer(station: Make) -> None:
     pages = Pages(page("A"))
     ids(station(pages, station_timeout=30).search(FIND, deadline=time.monotonic() + 5))
     assert 0 < pages.requests[0].extensions["timeout"]["read"] <= 5
+
+
+def test_pages_that_lead_in_a_circle_are_not_followed_for_ever(station: Make) -> None:
+    again = {"href": f"{STATION}/search", "method": "POST", "body": {"token": "1"}}
+    pages = Pages(page("A", **again), page("B", **again), page("C", **again))
+    with pytest.raises(Retryable, match="circle"):
+        list(station(pages).search(FIND))
+    assert len(pages.requests) == 2
