@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 def demo(as_json: bool) -> None:
     """Run a ValCover sweep on an embedded stack, then the same sweep again, which downloads nothing."""
     from local.stack import Stack
-
     from workers.cli import fleet
 
     began = time.monotonic()
