@@ -29,7 +29,7 @@ class Written:
 class RunningDigest:
     """Takes the bytes of one object in order and knows its size, MD5 and S3 ETag at the end.
 
-    An object of up to `PART_BYTES` is one PUT and its ETag is its MD5; a larger one is a multipart upload, whose
+    Less than `PART_BYTES` is one PUT, whose ETag is its MD5; from there on it is a multipart upload, whose
     ETag is the MD5 of its parts' MD5s and their number. (Observed of S3, SeaweedFS, MinIO and Ceph; not of
     buckets with KMS encryption, where `ObjectStore.verify` reads the object back.)
     """
@@ -57,7 +57,7 @@ class RunningDigest:
     def result(self) -> Written:
         """Return the digest of all bytes so far."""
         md5 = self._whole.hexdigest()
-        if not self._parts:
+        if not self._parts and self._part_size < PART_BYTES:
             return Written(self.size, md5, md5)
         parts = [*self._parts, self._part.digest()]
         whole = hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()
@@ -70,10 +70,9 @@ class RunningDigest:
 
 
 def digest_of(data: bytes) -> Written:
-    """Return the digest of one whole object."""
-    digest = RunningDigest()
-    digest.update(data)
-    return digest.result()
+    """Return the digest of an object that is written in one PUT, of whatever size."""
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return Written(len(data), md5, md5)
 
 
 def md5_of_checksum(checksum: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """The API key: sent to its own origin and trusted domains, and taken off before any other host sees it."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -27,7 +28,7 @@ class Chain:
 
     def keys_on_the_way(self, *urls: str) -> list[str | None]:
         """The key that each of the URLs is sent, when each of them redirects to the next."""
-        self.redirects = {str(httpx.URL(url)): after for url, after in zip(urls, urls[1:], strict=False)}
+        self.redirects = {str(httpx.URL(url)): after for url, after in pairwise(urls)}
         self.keys = []
         self.client.get(urls[0])
         return [key for _, key in self.keys]
