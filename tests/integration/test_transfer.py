@@ -251,6 +251,15 @@ def test_a_station_that_gives_no_file_is_believed(
     assert store.head(target) is None
 
 
+def test_a_product_that_is_not_online_yet_is_asked_for_again_and_its_answer_never_staged(
+    transfer: Make, store: ObjectStore, host: Server, target: Location
+) -> None:
+    error = refusal(transfer(), asset(host.url("status/202")), target)
+
+    assert (type(error), error.code) == (Retryable, "not-online")
+    assert store.head(target) is None
+
+
 @pytest.mark.parametrize("href", ["file:///etc/passwd", "s3://bucket/key", "ftp://host/file", "/relative", "data:,x"])
 def test_an_href_that_is_not_http_is_refused(transfer: Make, target: Location, href: str) -> None:
     error = refusal(transfer(), asset(href), target)

@@ -99,6 +99,18 @@ def test_a_trusted_domain_is_sent_the_key_and_its_neighbours_are_not() -> None:
         assert chain.keys_on_the_way(f"{HOME}/a", "https://download.example.org/b") == [KEY, None]
 
 
+def test_a_trusted_domain_is_known_in_any_case_of_letters() -> None:
+    chain = Chain(trusted=("Download.Example",))
+    with chain.client:
+        assert chain.keys_on_the_way(f"{HOME}/a", "https://download.example/b") == [KEY, KEY]
+
+
+def test_a_trusted_domain_is_not_sent_the_key_in_the_clear() -> None:
+    chain = Chain(trusted=("download.example",))
+    with chain.client:
+        assert chain.keys_on_the_way(f"{HOME}/a", "http://download.example/b") == [KEY, None]
+
+
 def test_without_a_key_none_is_sent() -> None:
     chain = Chain(key=None)
     with chain.client:
