@@ -13,12 +13,18 @@ _MD5_HEX = 32
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was sent to the store: its size in bytes, its MD5 (hex) and the ETag that S3 must report for it."""
+class Sent:
+    """What was sent to the store: its size in bytes, and the ETag that S3 must report for it."""
 
     size: int
-    md5: str
     etag: str
+
+
+@dataclass(frozen=True)
+class Written(Sent):
+    """The same with the MD5 (hex) of all its bytes."""
+
+    md5: str
 
     @property
     def checksum(self) -> str:
@@ -26,17 +32,16 @@ class Written:
         return _MD5_MULTIHASH + self.md5
 
 
-class RunningDigest:
-    """Takes the bytes of one object in order and knows its size, MD5 and S3 ETag at the end.
+class EtagDigest:
+    """Takes the bytes of one object in order and knows its size and S3 ETag at the end.
 
     An object of up to `PART_BYTES` is one PUT and its ETag is its MD5; a larger one is a multipart upload, whose
     ETag is the MD5 of its parts' MD5s and their number. (Observed of S3, SeaweedFS, MinIO and Ceph; not of
-    buckets with KMS encryption, where `ObjectStore.verify` reads the object back.)
+    buckets with KMS encryption, where the object is read back.)
     """
 
     def __init__(self) -> None:
         self.size = 0
-        self._whole = hashlib.md5(usedforsecurity=False)
         self._part = hashlib.md5(usedforsecurity=False)
         self._part_size = 0
         self._parts: list[bytes] = []
@@ -45,7 +50,6 @@ class RunningDigest:
         """Add the next bytes."""
         view = memoryview(chunk)
         self.size += len(view)
-        self._whole.update(view)
         while view:
             if self._part_size == PART_BYTES:
                 self._end_part()
@@ -54,14 +58,15 @@ class RunningDigest:
             self._part_size += len(taken)
             view = view[len(taken) :]
 
-    def result(self) -> Written:
+    def result(self) -> Sent:
         """Return the digest of all bytes so far."""
-        md5 = self._whole.hexdigest()
+        return Sent(self.size, self._etag())
+
+    def _etag(self) -> str:
         if not self._parts:
-            return Written(self.size, md5, md5)
+            return self._part.hexdigest()
         parts = [*self._parts, self._part.digest()]
-        whole = hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()
-        return Written(self.size, md5, f"{whole}-{len(parts)}")
+        return f"{hashlib.md5(b''.join(parts), usedforsecurity=False).hexdigest()}-{len(parts)}"
 
     def _end_part(self) -> None:
         self._parts.append(self._part.digest())
@@ -69,11 +74,32 @@ class RunningDigest:
         self._part_size = 0
 
 
+class RunningDigest(EtagDigest):
+    """An `EtagDigest` that knows the MD5 of all bytes as well, which takes a second pass over a large object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._whole = hashlib.md5(usedforsecurity=False)
+
+    def update(self, chunk: bytes | memoryview) -> None:
+        """Add the next bytes."""
+        self._whole.update(chunk)
+        super().update(chunk)
+
+    def result(self) -> Written:
+        """Return the digest of all bytes so far."""
+        return Written(self.size, self._etag(), self._whole.hexdigest())
+
+
 def digest_of(data: bytes) -> Written:
-    """Return the digest of one whole object."""
-    digest = RunningDigest()
-    digest.update(data)
-    return digest.result()
+    """Return the digest of an object that one PUT writes."""
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return Written(len(data), md5, md5)
+
+
+def parts_of(size: int) -> int:
+    """Return how many parts the multipart upload of an object of this size has."""
+    return -(-size // PART_BYTES)
 
 
 def md5_of_checksum(checksum: str | None) -> str | None:

@@ -1,5 +1,6 @@
 """Objects in S3: read, written, verified, deleted. The only place that knows which S3 library is in use."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from obstore.store import S3Store
 
 from shared.errors import ItemFailed, Rejected, Retryable
 from shared.settings import Settings
-from shared.storage.digests import PART_BYTES, RunningDigest, Written, digest_of
+from shared.storage.digests import PART_BYTES, EtagDigest, RunningDigest, Sent, Written, digest_of
 
 UPLOADS_AT_ONCE = 4
 """Parts of one multipart upload in flight: with `PART_BYTES` this bounds a writer's memory to about 40 MiB."""
@@ -133,8 +134,12 @@ class ObjectStore:
         return written
 
     def open_writer(self, location: Location) -> "ObjectWriter":
-        """Begin to write an object of any size in one pass; see `ObjectWriter`."""
-        return ObjectWriter(self._bucket(location), location)
+        """Begin to write an object of any size in one pass, and to know its MD5; see `StreamWriter`."""
+        return ObjectWriter(self._bucket(location), location, UPLOADS_AT_ONCE)
+
+    def open_stream(self, location: Location, parts_at_once: int) -> "StreamWriter":
+        """Begin to write an object of any size in one pass; see `StreamWriter`."""
+        return StreamWriter(self._bucket(location), location, parts_at_once)
 
     def verify(self, location: Location, written: Written) -> None:
         """Compare what the store holds with what was sent: the size and the ETag, else the bytes themselves.
@@ -156,6 +161,17 @@ class ObjectStore:
             return False
         return stored.etag == md5 or self._read_back(location, stored).md5 == md5
 
+    def sha256(self, location: Location, stored: Stored) -> str:
+        """Read an object back and return its SHA-256 (hex).
+
+        Raises:
+            Retryable: `s3-changed`, it is not the one that is `stored` any more.
+        """
+        digest = hashlib.sha256()
+        for block in self._blocks(location, stored):
+            digest.update(block)
+        return digest.hexdigest()
+
     def list(self, prefix: Location) -> Iterator[Stored]:
         """Yield every object below a prefix, whose key ends in a slash."""
         with _translated(f"LIST {prefix.href}"):
@@ -173,9 +189,13 @@ class ObjectStore:
 
     def _read_back(self, location: Location, stored: Stored) -> Written:
         digest = RunningDigest()
-        for start in range(0, stored.size, _READ_BACK_BYTES):
-            digest.update(self.read(location, start, min(_READ_BACK_BYTES, stored.size - start), stored.etag))
+        for block in self._blocks(location, stored):
+            digest.update(block)
         return digest.result()
+
+    def _blocks(self, location: Location, stored: Stored) -> Iterator[bytes]:
+        for start in range(0, stored.size, _READ_BACK_BYTES):
+            yield self.read(location, start, min(_READ_BACK_BYTES, stored.size - start), stored.etag)
 
     def _bucket(self, location: Location) -> S3Store:
         store = self._buckets.get(location.bucket)
@@ -200,17 +220,17 @@ class ObjectStore:
         )
 
 
-class ObjectWriter:
+class StreamWriter:
     """Writes one object in one pass: a single PUT up to `PART_BYTES`, a multipart upload above.
 
     Used as a context manager. The object appears when the block ends well; when it raises, nothing appears and
-    the multipart upload is aborted. `written` is then what was sent, for `ObjectStore.verify`.
+    the multipart upload is aborted. `sent` is then what the store must hold.
     """
 
-    def __init__(self, store: S3Store, location: Location) -> None:
+    def __init__(self, store: S3Store, location: Location, parts_at_once: int) -> None:
         self._location = location
-        self._digest = RunningDigest()
-        self._file = obstore.open_writer(store, location.key, buffer_size=PART_BYTES, max_concurrency=UPLOADS_AT_ONCE)
+        self._digest = self._new_digest()
+        self._file = obstore.open_writer(store, location.key, buffer_size=PART_BYTES, max_concurrency=parts_at_once)
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Send the next bytes."""
@@ -219,9 +239,12 @@ class ObjectWriter:
             self._file.write(chunk)
 
     @property
-    def written(self) -> Written:
+    def sent(self) -> Sent:
         """What has been sent so far."""
         return self._digest.result()
+
+    def _new_digest(self) -> EtagDigest:
+        return EtagDigest()
 
     def __enter__(self) -> Self:
         return self
@@ -231,6 +254,20 @@ class ObjectWriter:
     ) -> None:
         with _translated(f"PUT {self._location.href}"):
             self._file.__exit__(kind, error, traceback)
+
+
+class ObjectWriter(StreamWriter):
+    """A `StreamWriter` that knows the MD5 of the whole object. `written` is for `ObjectStore.verify`."""
+
+    _digest: RunningDigest
+
+    @property
+    def written(self) -> Written:
+        """What has been sent so far."""
+        return self._digest.result()
+
+    def _new_digest(self) -> RunningDigest:
+        return RunningDigest()
 
 
 @contextmanager
