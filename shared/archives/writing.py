@@ -10,7 +10,7 @@ from typing import Self
 from shared.archives.contents import Placed, collision
 from shared.archives.rules import ArchiveFailed, Kind, Problem
 from shared.errors import ItemFailed, Retryable
-from shared.storage.digests import PART_BYTES, EtagDigest, Sent, digest_of, parts_of
+from shared.storage.digests import PART_BYTES, RunningDigest, Written, digest_of, parts_of
 from shared.storage.objects import Location, ObjectStore, Stored
 
 PUTS_AT_ONCE = 32
@@ -23,7 +23,7 @@ class Note:
 
     source: str
     sha256: str
-    written: Sent
+    written: Written
 
 
 class MemberWriter:
@@ -133,11 +133,11 @@ class MemberWriter:
         if present is not None and present.size == file.size and present.etag.endswith(f"-{parts_of(file.size)}"):
             return self._compare(file, location, present)
         sha256 = hashlib.sha256()
-        with self._store.open_stream(location, self._parts_at_once) as writer:
+        with self._store.open_writer(location, self._parts_at_once, md5=False) as writer:
             for chunk in file.chunks:
                 sha256.update(chunk)
                 writer.write(chunk)
-        return Note(file.source, sha256.hexdigest(), writer.sent)
+        return Note(file.source, sha256.hexdigest(), writer.written)
 
     def _compare(self, file: Placed, location: Location, present: Stored) -> Note:
         """Note a large member that an earlier attempt has sent. If it is not what was sent, it goes, and is sent again.
@@ -145,7 +145,7 @@ class MemberWriter:
         Raises:
             Retryable: `s3-mismatch`: the chunks are used up, so the next attempt sends it.
         """
-        sha256, digest = hashlib.sha256(), EtagDigest()
+        sha256, digest = hashlib.sha256(), RunningDigest(whole=False)
         for chunk in file.chunks:
             sha256.update(chunk)
             digest.update(chunk)

@@ -13,18 +13,12 @@ _MD5_HEX = 32
 
 
 @dataclass(frozen=True)
-class Sent:
-    """What was sent to the store: its size in bytes, and the ETag that S3 must report for it."""
+class Written:
+    """What was sent to the store: its size in bytes, its MD5 (hex, may be left empty) and the ETag it must have there."""
 
     size: int
-    etag: str
-
-
-@dataclass(frozen=True)
-class Written(Sent):
-    """The same with the MD5 (hex) of all its bytes."""
-
     md5: str
+    etag: str
 
     @property
     def checksum(self) -> str:
@@ -32,16 +26,18 @@ class Written(Sent):
         return _MD5_MULTIHASH + self.md5
 
 
-class EtagDigest:
-    """Takes the bytes of one object in order and knows its size and S3 ETag at the end.
+class RunningDigest:
+    """Takes the bytes of one object in order and knows its size, MD5 and S3 ETag at the end.
 
-    An object of up to `PART_BYTES` is one PUT and its ETag is its MD5; a larger one is a multipart upload, whose
+    Less than `PART_BYTES` is one PUT, whose ETag is its MD5; from there on it is a multipart upload, whose
     ETag is the MD5 of its parts' MD5s and their number. (Observed of S3, SeaweedFS, MinIO and Ceph; not of
-    buckets with KMS encryption, where the object is read back.)
+    buckets with KMS encryption, where `ObjectStore.verify` reads the object back.)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, whole: bool = True) -> None:
+        """Begin; without `whole` only the ETag of a large object is known, for half the work."""
         self.size = 0
+        self._whole = hashlib.md5(usedforsecurity=False) if whole else None
         self._part = hashlib.md5(usedforsecurity=False)
         self._part_size = 0
         self._parts: list[bytes] = []
@@ -50,6 +46,8 @@ class EtagDigest:
         """Add the next bytes."""
         view = memoryview(chunk)
         self.size += len(view)
+        if self._whole is not None:
+            self._whole.update(view)
         while view:
             if self._part_size == PART_BYTES:
                 self._end_part()
@@ -58,15 +56,14 @@ class EtagDigest:
             self._part_size += len(taken)
             view = view[len(taken) :]
 
-    def result(self) -> Sent:
+    def result(self) -> Written:
         """Return the digest of all bytes so far."""
-        return Sent(self.size, self._etag())
-
-    def _etag(self) -> str:
-        if not self._parts:
-            return self._part.hexdigest()
+        md5 = "" if self._whole is None else self._whole.hexdigest()
+        if not self._parts and self._part_size < PART_BYTES:
+            return Written(self.size, md5, self._part.hexdigest())
         parts = [*self._parts, self._part.digest()]
-        return f"{hashlib.md5(b''.join(parts), usedforsecurity=False).hexdigest()}-{len(parts)}"
+        whole = hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()
+        return Written(self.size, md5, f"{whole}-{len(parts)}")
 
     def _end_part(self) -> None:
         self._parts.append(self._part.digest())
@@ -74,25 +71,8 @@ class EtagDigest:
         self._part_size = 0
 
 
-class RunningDigest(EtagDigest):
-    """An `EtagDigest` that knows the MD5 of all bytes as well, which takes a second pass over a large object."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._whole = hashlib.md5(usedforsecurity=False)
-
-    def update(self, chunk: bytes | memoryview) -> None:
-        """Add the next bytes."""
-        self._whole.update(chunk)
-        super().update(chunk)
-
-    def result(self) -> Written:
-        """Return the digest of all bytes so far."""
-        return Written(self.size, self._etag(), self._whole.hexdigest())
-
-
 def digest_of(data: bytes) -> Written:
-    """Return the digest of an object that one PUT writes."""
+    """Return the digest of an object that is written in one PUT, of whatever size."""
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     return Written(len(data), md5, md5)
 

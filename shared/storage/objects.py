@@ -23,7 +23,7 @@ from obstore.store import S3Store
 
 from shared.errors import ItemFailed, Rejected, Retryable
 from shared.settings import Settings
-from shared.storage.digests import PART_BYTES, EtagDigest, RunningDigest, Sent, Written, digest_of
+from shared.storage.digests import PART_BYTES, RunningDigest, Written, digest_of
 
 UPLOADS_AT_ONCE = 4
 """Parts of one multipart upload in flight: with `PART_BYTES` this bounds a writer's memory to about 40 MiB."""
@@ -133,13 +133,15 @@ class ObjectStore:
             self.verify(location, written)
         return written
 
-    def open_writer(self, location: Location) -> "ObjectWriter":
-        """Begin to write an object of any size in one pass, and to know its MD5; see `StreamWriter`."""
-        return ObjectWriter(self._bucket(location), location, UPLOADS_AT_ONCE)
+    def open_writer(self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, md5: bool = True) -> "ObjectWriter":
+        """Begin to write an object of any size in one pass; see `ObjectWriter`.
 
-    def open_stream(self, location: Location, parts_at_once: int) -> "StreamWriter":
-        """Begin to write an object of any size in one pass; see `StreamWriter`."""
-        return StreamWriter(self._bucket(location), location, parts_at_once)
+        Args:
+            location: where to.
+            parts_at_once: of `PART_BYTES`, that are in flight.
+            md5: whether `written` is to tell the MD5 as well as the ETag, which is work on a large object.
+        """
+        return ObjectWriter(self._bucket(location), location, parts_at_once, md5)
 
     def verify(self, location: Location, written: Written) -> None:
         """Compare what the store holds with what was sent: the size and the ETag, else the bytes themselves.
@@ -220,16 +222,16 @@ class ObjectStore:
         )
 
 
-class StreamWriter:
+class ObjectWriter:
     """Writes one object in one pass: a single PUT up to `PART_BYTES`, a multipart upload above.
 
     Used as a context manager. The object appears when the block ends well; when it raises, nothing appears and
-    the multipart upload is aborted. `sent` is then what the store must hold.
+    the multipart upload is aborted. `written` is then what was sent, for `ObjectStore.verify`.
     """
 
-    def __init__(self, store: S3Store, location: Location, parts_at_once: int) -> None:
+    def __init__(self, store: S3Store, location: Location, parts_at_once: int, md5: bool) -> None:
         self._location = location
-        self._digest = self._new_digest()
+        self._digest = RunningDigest(whole=md5)
         self._file = obstore.open_writer(store, location.key, buffer_size=PART_BYTES, max_concurrency=parts_at_once)
 
     def write(self, chunk: bytes | memoryview) -> None:
@@ -239,12 +241,9 @@ class StreamWriter:
             self._file.write(chunk)
 
     @property
-    def sent(self) -> Sent:
+    def written(self) -> Written:
         """What has been sent so far."""
         return self._digest.result()
-
-    def _new_digest(self) -> EtagDigest:
-        return EtagDigest()
 
     def __enter__(self) -> Self:
         return self
@@ -254,20 +253,6 @@ class StreamWriter:
     ) -> None:
         with _translated(f"PUT {self._location.href}"):
             self._file.__exit__(kind, error, traceback)
-
-
-class ObjectWriter(StreamWriter):
-    """A `StreamWriter` that knows the MD5 of the whole object. `written` is for `ObjectStore.verify`."""
-
-    _digest: RunningDigest
-
-    @property
-    def written(self) -> Written:
-        """What has been sent so far."""
-        return self._digest.result()
-
-    def _new_digest(self) -> RunningDigest:
-        return RunningDigest()
 
 
 @contextmanager

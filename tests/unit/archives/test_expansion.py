@@ -14,7 +14,7 @@ from shared.archives.rules import Layout
 from shared.errors import ItemFailed, Rejected, Retryable, UnsupportedArchive
 from shared.settings import Settings
 from shared.storage.digests import PART_BYTES, Written
-from shared.storage.objects import Location, ObjectWriter, Stored, StreamWriter
+from shared.storage.objects import UPLOADS_AT_ONCE, Location, ObjectWriter, Stored
 from tests.golden.make import changed, tar_of, tgz_of, zip_of
 from tests.unit.archives.conftest import BUCKET, PREFIX, MemoryObjects
 
@@ -35,13 +35,9 @@ class FailingObjects(MemoryObjects):
         self._count()
         return super().put(location, data, content_type)
 
-    def open_writer(self, location: Location) -> ObjectWriter:
+    def open_writer(self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, md5: bool = True) -> ObjectWriter:
         self._count()
-        return super().open_writer(location)
-
-    def open_stream(self, location: Location, parts_at_once: int) -> StreamWriter:
-        self._count()
-        return super().open_stream(location, parts_at_once)
+        return super().open_writer(location, parts_at_once, md5)
 
     def _count(self) -> None:
         self.left -= 1
