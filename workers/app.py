@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import worker_process_init
 
 from shared.context import Context
@@ -10,8 +10,17 @@ from shared.settings import SettingsError, load_settings
 from workers.config import celery_config
 from workers.sweeps import beat_schedule
 
+
+class UnboundedTask(Task):  # type: ignore[type-arg]  # not a generic class at run time
+    """A task whose tries are not counted by Celery: the budget of an item is in the ledger, and waiting costs none."""
+
+    max_retries = None
+
+
 app = Celery(
-    "auxip", include=[f"workers.tasks.{name}" for name in ("search", "staging", "catalog", "decompress", "runs")]
+    "auxip",
+    task_cls=UnboundedTask,
+    include=[f"workers.tasks.{name}" for name in ("search", "staging", "catalog", "decompress", "runs")],
 )
 
 

@@ -43,7 +43,7 @@ def perform(task: BoundTask, run_id: str, key: str, step: ItemStep, part: str = 
             ledger.claim(run_id, key)
             step(context(), ledger.run(run_id), ledger.item(run_id, key))
     except Busy as error:
-        raise task.retry(exc=error, countdown=error.delay, max_retries=None) from error
+        raise task.retry(exc=error, countdown=error.delay) from error
     except Retryable as error:
         _try_again(task, run_id, key, error)
     except AuxipError as error:
@@ -78,7 +78,7 @@ def retried(task: BoundTask) -> Iterator[None]:
         delay = delay_before_retry(error, task.request.retries + 1, context().settings)
         if delay is None:
             raise
-        raise task.retry(exc=error, countdown=delay, max_retries=None) from error
+        raise task.retry(exc=error, countdown=delay) from error
     except RedisError as error:
         _hand_back(error)
 
@@ -90,7 +90,7 @@ def _try_again(task: BoundTask, run_id: str, key: str, error: Retryable) -> None
         _fail(run_id, key, error.code, f"{error.reason} (tried {attempt} times)")
         return
     _log.warning("%s of item %s will be tried again in %.1f s: %s", task.name, key, delay, error)
-    raise task.retry(exc=error, countdown=delay, max_retries=None) from error
+    raise task.retry(exc=error, countdown=delay) from error
 
 
 def _fail(run_id: str, key: str, code: str, reason: str) -> None:

@@ -11,6 +11,7 @@ from shared.stac.item import Item, Json
 from shared.stac.search import Cql2
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_COLLECTION = TypeAdapter[str](CollectionId)
 
 
 class Env(BaseModel):
@@ -88,14 +89,17 @@ class UnzipMessage(_Message):
         Raises:
             Rejected: `bad-request`, the item does not say which collection it is in.
         """
-        if not self.auxip_item.collection:
+        try:
+            collection = _COLLECTION.validate_python(self.auxip_item.collection)
+        except ValidationError:
             raise Rejected(
-                "bad-request", "auxip_item.collection is missing: archives are expanded in the catalog's item"
-            )
+                "bad-request",
+                "auxip_item.collection is missing or no name: archives are expanded in the catalog's item",
+            ) from None
         return RunRequest(
             kind=RunKind.DECOMPRESS,
             owner=self.env.owner_id,
-            collection=TypeAdapter(CollectionId).validate_python(self.auxip_item.collection),
+            collection=collection,
             selection=Given(item_id=self.auxip_item.id),
         )
 

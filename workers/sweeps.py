@@ -18,16 +18,18 @@ import time
 import tomllib
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import Rejected
 from shared.models import CollectionId, OwnerId, RunRequest
-from shared.selection import Instant, ProductType, ValCover
+from shared.selection import ProductType, ValCover
 from shared.settings import Settings, SettingsError
+from shared.times import parse_instant
 
 _RUNS = uuid.UUID("5b0c4b0e-52a5-5ab4-8f14-2ac0a3a5fb25")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -35,10 +37,28 @@ def _duration(value: object) -> object:
     match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
     if match is None:
         raise ValueError("is no duration such as 90s, 15m, 6h or 1d")
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError:
+        raise ValueError("is too long a duration") from None
+
+
+def _moment(value: object) -> object:
+    if isinstance(value, datetime):
+        return parse_instant(value.isoformat())
+    try:
+        return _duration(value)
+    except ValueError:
+        pass
+    try:
+        return parse_instant(str(value))
+    except Rejected:
+        raise ValueError("is no duration such as -3h and no instant such as 2024-01-31T00:00:00Z") from None
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Moment = Annotated[timedelta | datetime, BeforeValidator(_moment)]
+"""An instant, or one relative to the beginning of a period."""
 
 
 class Sweep(BaseModel):
@@ -51,9 +71,16 @@ class Sweep(BaseModel):
     owner: OwnerId
     collection: CollectionId
     product_types: Annotated[tuple[ProductType, ...], Field(min_length=1)]
-    start: Duration | Instant
-    end: Duration | Instant
+    start: Moment
+    end: Moment
     decompress: bool = True
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        relative = isinstance(self.start, timedelta)
+        if relative == isinstance(self.end, timedelta) and _at(_EPOCH, self.end) < _at(_EPOCH, self.start):
+            raise ValueError("the window ends before it begins")
+        return self
 
     def due_run(self, now: float | None = None) -> tuple[str, RunRequest]:
         """Return the id and the request of the run for the period that contains `now` (seconds since the epoch)."""
@@ -82,9 +109,9 @@ def load_sweeps(settings: Settings) -> dict[str, Sweep]:
     try:
         document = tomllib.loads(settings.sweeps_file.read_text("utf-8"))
         tables = document.get("sweep", {})
-        return {name: Sweep.model_validate({"name": name, **fields}) for name, fields in tables.items()}
-    except (OSError, ValueError, TypeError, AttributeError, Rejected) as error:
-        raise SettingsError(f"AUXIP_SWEEPS_FILE {settings.sweeps_file}: {_one_line(error)}") from None
+        return {name: _sweep(name, fields) for name, fields in tables.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise SettingsError(f"AUXIP_SWEEPS_FILE {settings.sweeps_file}: {str(error).splitlines()[0]}") from None
 
 
 def find_sweep(settings: Settings, name: str) -> Sweep:
@@ -118,8 +145,10 @@ def _at(begin: datetime, offset: timedelta | datetime) -> datetime:
     return offset if isinstance(offset, datetime) else begin + offset
 
 
-def _one_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
+def _sweep(name: str, fields: dict[str, object]) -> Sweep:
+    try:
+        return Sweep.model_validate({**fields, "name": name})
+    except ValidationError as error:
         first = error.errors()[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    return str(error).splitlines()[0]
+        where = ".".join(str(part) for part in (name, *first["loc"]))
+        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -59,7 +59,8 @@ class StacApi:
             expected: statuses of 4xx that are an answer to the caller, not an error.
             wait: seconds to wait for the next bytes, where that is less than usual.
         """
-        timeout = self._client.timeout if wait is None else httpx.Timeout(wait)
+        usual = self._client.timeout
+        timeout = usual if wait is None else httpx.Timeout(min(wait, usual.read or wait))
         with self.open(method, url, body, expected=expected, timeout=timeout) as response:
             return Answer(response.status_code, self._json(response))
 

@@ -1,12 +1,21 @@
 """Credentials of a STAC API: sent to its own host and the domains it trusts, and to nobody else."""
 
 from collections.abc import Callable, Collection
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
 
 API_KEY_HEADER = "x-api-key"
+
+
+def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port of a URL, in one spelling: lower case, and no port where it is the scheme's own.
+
+    Raises:
+        httpx.InvalidURL: it is none.
+    """
+    parts = httpx.URL(url)
+    return parts.scheme, parts.host, parts.port
 
 
 def api_key_hook(key: SecretStr | None, url: str, trusted: Collection[str]) -> Callable[[httpx.Request], None]:
@@ -20,13 +29,11 @@ def api_key_hook(key: SecretStr | None, url: str, trusted: Collection[str]) -> C
         url: base URL of the API.
         trusted: further host names that may be sent the key.
     """
-    home = urlsplit(url)
+    home = origin(url)
 
     def put_key(request: httpx.Request) -> None:
         request.headers.pop(API_KEY_HEADER, None)
-        target = urlsplit(str(request.url))
-        own = (target.scheme, target.hostname, target.port) == (home.scheme, home.hostname, home.port)
-        if key is not None and (own or target.hostname in trusted):
+        if key is not None and (origin(request.url) == home or request.url.host in trusted):
             request.headers[API_KEY_HEADER] = key.get_secret_value()
 
     return put_key

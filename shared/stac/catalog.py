@@ -101,6 +101,7 @@ def _item(body: Json) -> Item:
         raise Retryable("catalog-bad-answer", f"the catalog's item is malformed: {error.errors()[0]['msg']}") from None
     if item.geometry == _WORLD:
         item.geometry = None
+        (item.model_extra or {}).pop("bbox", None)
     return item
 
 

@@ -2,14 +2,20 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, NonNegativeInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 Json = dict[str, JsonValue]
+
+_LARGEST = 2**48
+"""256 TiB: more than any store holds in one object, and little enough that a run's sums keep to 64 bits."""
 
 
 def _whole_number(value: object) -> object:
     # Stations give file:size as a number or, sometimes, as a string of digits.
     return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+Size = Annotated[int, BeforeValidator(_whole_number), Field(ge=0, le=_LARGEST)]
 
 
 class Asset(BaseModel):
@@ -18,7 +24,7 @@ class Asset(BaseModel):
     model_config = ConfigDict(extra="allow", populate_by_name=True)
 
     href: str = Field(min_length=1, max_length=8192)
-    size: Annotated[NonNegativeInt | None, BeforeValidator(_whole_number)] = Field(None, alias="file:size")
+    size: Size | None = Field(None, alias="file:size")
     checksum: str | None = Field(None, alias="file:checksum")
     source: "Source | None" = Field(None, alias="auxip:source")
     manifest: str | None = Field(None, alias="auxip:manifest")
@@ -33,7 +39,7 @@ class Source(BaseModel):
     name: str
     href: str
     etag: str
-    size: NonNegativeInt | None = None
+    size: Size | None = None
     checksum: str | None = None
 
 
@@ -70,5 +76,9 @@ class Found(BaseModel):
 
     @classmethod
     def unusable(cls, item_id: str, code: str, reason: str) -> Self:
-        """An item that the station offers and nobody can stage."""
-        return cls(item_id=item_id, code=code, reason=reason)
+        """An item that the station offers and nobody can stage; what of the texts cannot be encoded becomes `?`."""
+        return cls(item_id=_encodable(item_id), code=code, reason=_encodable(reason))
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")

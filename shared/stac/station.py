@@ -1,15 +1,16 @@
 """Search an AUXIP station: one page after the other, each answer checked before it is believed."""
 
+import json
 import time
 from collections.abc import Iterator
-from urllib.parse import urljoin, urlsplit
 
+import httpx
 from pydantic import ValidationError
 
 from shared.errors import Rejected, Retryable
 from shared.settings import Settings
 from shared.stac.api import StacApi, http_client
-from shared.stac.auth import api_key_hook
+from shared.stac.auth import api_key_hook, origin
 from shared.stac.item import Found, Item, Json
 from shared.stac.search import Cql2
 
@@ -50,7 +51,12 @@ class Station:
     def _pages(self, body: Json, deadline: float | None) -> Iterator[list[object]]:
         """Yield pages until one has no `next` link or, as RS-Server ends its searches, one is empty."""
         method, url, payload = "POST", f"{self.api.url}/search", body
+        asked: set[int] = set()
         while True:
+            request = hash((method, url, json.dumps(payload)))
+            if request in asked:
+                raise Retryable("station-bad-answer", f"the station's pages lead in a circle, back to {url[:200]}")
+            asked.add(request)
             answer = self.api.call(method, url, payload if method == "POST" else None, wait=_left(deadline)).body
             features = _features(answer, url)
             yield features
@@ -60,8 +66,11 @@ class Station:
             method, url, payload = self._follow(link, url, payload)
 
     def _follow(self, link: Json, url: str, payload: Json) -> tuple[str, str, Json]:
-        target = urljoin(url, str(link.get("href", "")))
-        if urlsplit(target)[:2] != urlsplit(self.api.url)[:2]:
+        try:
+            target = str(httpx.URL(url).join(str(link.get("href", ""))))
+        except httpx.InvalidURL:
+            raise Retryable("station-bad-answer", f"{url} answered with a next link that is no URL") from None
+        if origin(target) != origin(self.api.url):
             raise Rejected("station-foreign-link", f"the station's next page is on another host: {target[:200]}")
         body = link.get("body")
         merged = {**payload, **body} if isinstance(body, dict) else payload
@@ -96,6 +105,9 @@ def _found(feature: object) -> Found:
     name = str(feature.get("id", ""))[:512] if isinstance(feature, dict) else ""
     try:
         item = Item.model_validate(feature)
+        json.dumps(feature, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # JSON can escape half a character, which nothing can store
+        return Found.unusable(name, "bad-item", "the station's item is malformed: its text cannot be encoded as UTF-8")
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -16,6 +16,8 @@ def publish_item(context: Context, run: Run, record: ItemRecord) -> None:
         Retryable: `catalog-mismatch`, `not-staged`, or the catalog could not answer.
         Rejected: the catalog refuses the item.
     """
+    if record.catalogued is not None:
+        return  # delivered again: by now the catalog may show more than was staged
     offered = context.ledger.stac_item(run.id, record.key)
     staged = context.ledger.staged_assets(run.id, record.key)
     shown = context.catalog.get(run.request.collection, offered.id)
@@ -31,6 +33,8 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     Raises:
         Retryable: `catalog-mismatch`, or the catalog or S3 could not answer.
     """
+    if record.expanded is not None:
+        return
     expansions = context.ledger.expansions(run.id, record.key)
     shown = context.catalog.get(run.request.collection, record.item_id)
     if shown is None:

@@ -20,6 +20,8 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
         Retryable: `size-mismatch`, `checksum-mismatch`, or a fault of the network, the station, the catalog or S3.
         Rejected: the station or the store refuses.
     """
+    if record.staged is not None:
+        return
     item = context.ledger.stac_item(run.id, record.key)
     targets = {key: _target(context, run, item, key) for key in item.assets}
     shown = context.catalog.get(run.request.collection, item.id)

@@ -14,6 +14,7 @@ import yaml
 from helm_python import Chart, HelmRenderError, HelmValuesError
 
 from shared.settings import SECRETS_DIR, Settings
+from workers.config import SOFT_SHUTDOWN_SECONDS
 from workers.queues import QUEUES, Pool, Queue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -296,6 +297,10 @@ def test_a_changed_setting_restarts_a_pod(roles: dict[str, Object], role: str) -
 def test_a_pod_is_given_its_grace(role: str) -> None:
     found = deployments(render(MINIMAL | {"terminationGracePeriodSeconds": 99}))
     assert pod(found[role])["terminationGracePeriodSeconds"] == 99
+
+
+def test_the_grace_outlasts_the_soft_shutdown_of_the_workers(roles: dict[str, Object]) -> None:
+    assert pod(roles["beat"])["terminationGracePeriodSeconds"] >= SOFT_SHUTDOWN_SECONDS + 10
 
 
 def test_chart_and_compose_give_the_same_grace(roles: dict[str, Object]) -> None:

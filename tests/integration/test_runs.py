@@ -3,13 +3,15 @@
 import json
 
 import pytest
-from celery import chain
+from celery import chain, chord
 
 from local import samples
+from local.processes import Child
 from local.samples import Defect
 from local.stack import Stack
 from shared.context import Context
-from shared.models import ItemState, RunState
+from shared.ledger import lease
+from shared.models import ItemState, RunState, work_key
 from shared.stac.item import Item, Json
 from shared.storage.objects import Location
 from tests.integration.conftest import Caller, closed_run, of_id, of_type, wait_for
@@ -268,6 +270,36 @@ def test_what_a_caller_links_to_a_staging_run_gets_its_result(caller: Caller) ->
     status, items = result_of(chain(first, then).apply_async().get(SECONDS))
     assert status
     assert items
+
+
+def test_staging_runs_can_be_the_header_of_a_callers_chord(caller: Caller, context: Context) -> None:
+    from workers.app import app
+
+    message = {"env": caller.env, "catalog_collection_identifier": caller.collection}
+    header = [
+        app.signature("auxip.staging", kwargs={**message, "cql2_filter": of_type(product_type)})
+        for product_type in ("OPER_MPL_ORBSCT", "NO_SUCH_TYPE")
+    ]
+    body = app.signature("auxip.search", kwargs={"env": caller.env, "auxip_cql2": of_type("AUX_PP2")}, immutable=True)
+    found = chord(header)(body).get(SECONDS)
+
+    assert isinstance(found, dict)
+    assert len(found["features"]) == 2
+
+
+def test_work_that_another_worker_has_claimed_is_waited_for_as_long_as_it_takes(
+    caller: Caller, context: Context, workers: list[Child]
+) -> None:
+    item_id = samples.product(samples.AS_LONG_AS_WINDOW).item_id
+    key = work_key(str(caller.env["owner_id"]), caller.collection, item_id)
+    log = next(child.log for child in workers if child.name == "worker-staging")
+    with lease(context.ledger.redis, key, seconds=5):
+        result = caller.stage(of_id(item_id))
+        wait_for(lambda: log.read_text().count(f"on {key}") > 4, "the step has waited more often than Celery would")
+    status, items = result_of(result.get(SECONDS))
+
+    assert status
+    assert len(items) == 1
 
 
 def test_a_message_delivered_twice_is_one_run(caller: Caller, context: Context) -> None:

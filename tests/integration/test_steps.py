@@ -91,6 +91,16 @@ def test_each_step_may_run_twice_with_the_same_outcome(work: Work, context: Cont
     assert (work.run.counts.staged, again.run.counts.skipped) == (1, 1)
 
 
+def test_a_step_delivered_again_after_the_others_changes_nothing(work: Work, context: Context, collection: str) -> None:
+    work.do(*EVERY_STEP[:-1])
+    shown, stands = work.shown(), objects(context, collection)
+    work.do(*EVERY_STEP[:-1])
+    work.do(*EVERY_STEP)
+
+    assert (work.shown(), objects(context, collection)) == (shown, stands)
+    assert work.record.state is ItemState.EXPANDED
+
+
 def test_members_without_their_manifest_are_neither_trusted_nor_overwritten(
     work: Work, context: Context, collection: str
 ) -> None:

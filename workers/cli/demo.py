@@ -1,51 +1,63 @@
 """`auxip demo`: the main job on an embedded stack, twice."""
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
+from shared.models import Run, RunState
 from shared.stac.item import Json
-from workers.cli.output import print_items, print_json, run_json, summary
-from workers.cli.watch import watch
+from workers.cli.output import print_json, print_outcomes, run_json, summary
 
-_OWNER = "demo"
+if TYPE_CHECKING:
+    from local.processes import Child
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object at the end")
 def demo(as_json: bool) -> None:
     """Run a ValCover sweep on an embedded stack, then the same sweep again, which downloads nothing."""
-    from local import samples
     from local.stack import Stack
     from workers.cli import fleet
-    from workers.cli.enqueue import enqueue
 
     began = time.monotonic()
     _say("Starting Valkey, SeaweedFS, a STAC station and catalog with sample products, and a worker for each queue.")
     with Stack() as stack:
         fleet.adopt(stack)
         children = fleet.start_workers(stack)
-        from workers.app import context
-
-        ledger = context().ledger
-        message: Json = {
-            "env": {"owner_id": _OWNER},
-            "start_datetime": samples.DEMO_START.isoformat(),
-            "end_datetime": samples.DEMO_END.isoformat(),
-            "product_type": [*samples.DEMO_PRODUCT_TYPES],
-            "catalog_collection_identifier": stack.collection,
-        }
-        runs = []
-        for intent in ("Staging what covers", "The same sweep again, for"):
-            _say(f"{intent} {samples.DEMO_START:%Y-%m-%d %H:%M} to {samples.DEMO_END:%H:%M} UTC.")
-            run = watch(ledger, enqueue("auxip.on_demand_staging", message), lambda: fleet.check(children))
-            print_items(ledger.items(run.id))
-            click.echo(summary(run) + "\n")
-            runs.append(run)
+        _say("Staging what covers the window:")
+        first = _sweep(stack.collection, children)
+        _say("The same sweep again:")
+        second = _sweep(stack.collection, children)
     if as_json:
-        print_json({"runs": [run_json(run) for run in runs], "seconds": round(time.monotonic() - began, 2)})
-    done_and_idle = all(run.state == "successful" for run in runs) and runs[1].counts.bytes_downloaded == 0
-    raise SystemExit(0 if done_and_idle else 1)
+        print_json({"runs": [run_json(first), run_json(second)], "seconds": round(time.monotonic() - began, 2)})
+    well = first.state is second.state is RunState.SUCCESSFUL and second.counts.bytes_downloaded == 0
+    raise SystemExit(0 if well else 1)
+
+
+def _sweep(collection: str, children: "list[Child]") -> Run:
+    from workers.app import context
+    from workers.cli import fleet
+    from workers.cli.enqueue import enqueue
+    from workers.cli.watch import watch
+
+    run_id = enqueue("auxip.on_demand_staging", _message(collection))
+    run = watch(context().ledger, run_id, lambda: fleet.check(children))
+    print_outcomes(list(context().ledger.items(run_id)))
+    click.echo(f"{summary(run)}\n")
+    return run
+
+
+def _message(collection: str) -> Json:
+    from local import samples
+
+    return {
+        "env": {"owner_id": "demo"},
+        "start_datetime": samples.DEMO_START.isoformat(),
+        "end_datetime": samples.DEMO_END.isoformat(),
+        "product_type": [*samples.DEMO_PRODUCT_TYPES],
+        "catalog_collection_identifier": collection,
+    }
 
 
 def _say(line: str) -> None:

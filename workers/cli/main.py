@@ -30,6 +30,9 @@ def main() -> None:
     except AuxipError as error:
         click.echo(f"auxip: {error}", err=True)
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        click.echo(f"auxip: no module {error.name}; `auxip demo` and `auxip up` need requirements/demo.txt", err=True)
+        sys.exit(1)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

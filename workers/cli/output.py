@@ -1,11 +1,12 @@
 """How runs are shown: tables for people, objects for programs."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from shared.models import ItemRecord, Run
@@ -52,22 +53,31 @@ def summary(run: Run) -> str:
     line = (
         f"run {run.id[:8]} {run.state}: {counts.items} items, {counts.staged} staged ({counts.expanded} of them "
         f"expanded), {counts.skipped} skipped, {counts.failed} failed; "
-        f"{megabytes(counts.bytes_downloaded)} downloaded{took}"
+        f"{decimal(counts.bytes_downloaded)} downloaded{took}"
     )
     return f"{line}; {run.code}: {run.reason}" if run.code else line
 
 
-def print_items(records: Iterable[ItemRecord]) -> None:
-    """Print a table of items: how each ended, and why."""
-    table = Table("item", "state", "size", "downloaded", "why", box=None, header_style="bold")
-    table.columns[0].overflow = table.columns[4].overflow = "fold"
+def print_items(records: Sequence[ItemRecord]) -> None:
+    """Print a table of items: how each ended and, where there is anything to say, why."""
+    explained = any(record.code for record in records)
+    table = Table("item", "state", "size", "downloaded", *(["why"] if explained else []), box=None, header_style="bold")
+    for column in table.columns:
+        column.overflow = "fold"
     for record in records:
-        why = " ".join(part for part in (record.code, record.reason) if part)
-        style = _STYLES.get(record.state, "")
-        table.add_row(
-            record.item_id, record.state, megabytes(record.size), megabytes(record.downloaded), why, style=style
-        )
+        cells = [record.item_id, record.state, decimal(record.size), decimal(record.downloaded)]
+        why = ": ".join(part for part in (record.code, record.reason) if part)
+        table.add_row(*cells, *([why] if explained else []), style=_STYLES.get(record.state, ""))
     _console().print(table)
+
+
+def print_outcomes(records: Sequence[ItemRecord]) -> None:
+    """Print how the items of a run ended: a table, or one line where there was nothing to do for any of them."""
+    codes = {(record.state, record.code, record.reason) for record in records}
+    if len(codes) == 1 and records[0].state == "skipped":
+        click.echo(f"all {len(records)} items skipped: {records[0].code}, {records[0].reason}")
+    else:
+        print_items(records)
 
 
 def print_runs(runs: Iterable[Run]) -> None:
@@ -78,14 +88,9 @@ def print_runs(runs: Iterable[Run]) -> None:
         counts = run.counts
         numbers = (counts.items, counts.staged, counts.expanded, counts.skipped, counts.failed)
         begun = format_instant(datetime.fromtimestamp(run.created, UTC).replace(microsecond=0))
-        cells = (run.id, begun, run.state, *map(str, numbers), megabytes(counts.bytes_downloaded), run.request.label)
+        cells = (run.id, begun, run.state, *map(str, numbers), decimal(counts.bytes_downloaded), run.request.label)
         table.add_row(*cells, style=_STYLES.get(run.state, ""))
     _console().print(table)
-
-
-def megabytes(size: int) -> str:
-    """Spell a number of bytes in MB (10^6)."""
-    return f"{size / 1e6:.1f} MB"
 
 
 def _console() -> Console:

@@ -27,7 +27,7 @@ def show(run: str, as_json: bool) -> None:
     """Show a run and each of its items. RUN is its id, or the beginning of it."""
     ledger = Context(load_settings()).ledger
     found = ledger.find_run(run)
-    records = ledger.items(found.id)
+    records = list(ledger.items(found.id))
     if as_json:
         print_json({**run_json(found), "results": [item_json(record) for record in records]})
         return

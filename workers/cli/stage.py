@@ -7,7 +7,7 @@ import click
 
 from shared.errors import Rejected
 from shared.stac.item import Json
-from workers.cli.output import item_json, print_items, print_json, run_json, summary
+from workers.cli.output import item_json, print_json, print_outcomes, run_json, summary
 from workers.cli.watch import watch
 from workers.contract import OnDemandMessage, StagingMessage, decode
 
@@ -79,7 +79,7 @@ def _run(task: str, message: Json, as_json: bool) -> None:
     if as_json:
         print_json({**run_json(run), "results": [item_json(record) for record in records]})
     else:
-        print_items(records)
+        print_outcomes(records)
         click.echo(summary(run))
     raise SystemExit(0 if run.state == "successful" else 1)
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from shared.errors import Rejected
 from shared.ledger import Ledger
 from shared.models import Run
-from workers.cli.output import megabytes
 
 _POLL = 0.1
 _PLAIN_EVERY = 1.0
@@ -53,15 +53,17 @@ def _bar(snapshots: Iterator[tuple[Run | None, int]]) -> Run:
         BarColumn(),
         TextColumn("{task.fields[items]}"),
         DownloadColumn(),
-        TransferSpeedColumn(),
+        TextColumn("{task.fields[downloaded]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("waiting for a worker", total=None, items="")
+        task = progress.add_task("waiting for a worker", total=None, items="", downloaded="")
         for run, there in snapshots:
             if run is not None:
                 total = run.counts.bytes_found or None
-                progress.update(task, description=_phase(run), total=total, completed=there, items=_items(run))
+                downloaded = f"{decimal(run.counts.bytes_downloaded)} downloaded"
+                progress.update(task, description=_phase(run), items=_items(run), downloaded=downloaded)
+                progress.update(task, total=total, completed=there)
     return _last(run)
 
 
@@ -79,7 +81,7 @@ def _lines(snapshots: Iterator[tuple[Run | None, int]]) -> Run:
 def _line(run: Run | None, there: int) -> str:
     if run is None:
         return "waiting for a worker"
-    return f"{_phase(run)}: {_items(run)}, {megabytes(there)} of {megabytes(run.counts.bytes_found)}"
+    return f"{_phase(run)}: {_items(run)}, {decimal(there)} of {decimal(run.counts.bytes_found)}"
 
 
 def _phase(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 from celery.exceptions import Ignore
 
-from shared.models import RunKind, RunRequest
+from shared.models import RunKind, RunRequest, RunState
 from shared.stac.item import Json
 from shared.steps.close import close
 from shared.steps.settle import settle_item
@@ -70,7 +70,8 @@ def unzip_decompress(self: BoundTask, env: Json, auxip_item: Json) -> None:
 def sweep(name: str) -> None:
     """Begin the run of a periodic sweep, unless another beat has begun it for the same period."""
     run_id, request = find_sweep(context().settings, name).due_run()
-    if context().ledger.open_run(run_id, request):
+    context().ledger.open_run(run_id, request)
+    if context().ledger.run(run_id).state is RunState.ACCEPTED:
         flows.find(run_id).apply_async()
 
 

@@ -1,0 +1,92 @@
+"""Digests: the ETag that S3 must report follows from the bytes alone, and a checksum means one MD5 or nothing."""
+
+import hashlib
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+
+from shared.errors import ItemFailed
+from shared.storage import digests
+from shared.storage.digests import RunningDigest, Written, digest_of, md5_of_checksum
+
+MD5 = "0123456789abcdef0123456789abcdef"
+SMALL = 16
+
+
+def md5(data: bytes) -> "hashlib._Hash":
+    return hashlib.md5(data, usedforsecurity=False)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "PART_BYTES", SMALL)
+
+
+@pytest.mark.parametrize("data", [b"", b"a", bytes(1000)], ids=len)
+def test_the_etag_of_a_small_object_is_its_md5(data: bytes) -> None:
+    expected = md5(data).hexdigest()
+    assert digest_of(data) == Written(len(data), expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"), [(SMALL - 1, 0), (SMALL, 0), (SMALL + 1, 2), (2 * SMALL, 2), (2 * SMALL + 1, 3), (5 * SMALL, 5)]
+)
+def test_the_etag_of_a_large_object_is_the_md5_of_its_parts_md5s(small_parts: None, size: int, parts: int) -> None:
+    data = bytes(range(size))
+    pieces = [data[start : start + SMALL] for start in range(0, size, SMALL)]
+    of_parts = md5(b"".join(md5(piece).digest() for piece in pieces)).hexdigest()
+
+    written = digest_of(data)
+    assert written.etag == (f"{of_parts}-{parts}" if parts else md5(data).hexdigest())
+    assert (written.size, written.md5) == (size, md5(data).hexdigest())
+
+
+@given(chunks=st.lists(st.binary(max_size=50), max_size=12))
+@limits(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_how_the_bytes_are_cut_into_chunks_does_not_matter(small_parts: None, chunks: list[bytes]) -> None:
+    digest = RunningDigest()
+    for chunk in chunks:
+        digest.update(memoryview(chunk))
+    assert digest.result() == digest_of(b"".join(chunks))
+
+
+def test_a_result_may_be_asked_for_in_between(small_parts: None) -> None:
+    digest = RunningDigest()
+    data = bytes(range(3 * SMALL))
+    for end in range(len(data)):
+        assert digest.result() == digest_of(data[:end])
+        digest.update(data[end : end + 1])
+
+
+def test_a_part_is_as_large_as_s3_allows_ten_thousand_of() -> None:
+    assert digests.PART_BYTES >= 5 * 2**20
+
+
+def test_what_was_written_has_its_checksum_as_a_multihash() -> None:
+    assert Written(0, MD5, MD5).checksum == f"d50110{MD5}"
+    assert md5_of_checksum(Written(0, MD5, MD5).checksum) == MD5
+
+
+@pytest.mark.parametrize("checksum", [MD5, MD5.upper(), f"d50110{MD5}", f"D50110{MD5}".upper()])
+def test_a_checksum_is_plain_md5_or_a_multihash_of_it(checksum: str) -> None:
+    assert md5_of_checksum(checksum) == MD5
+
+
+def test_no_checksum_is_none() -> None:
+    assert md5_of_checksum(None) is None
+
+
+@pytest.mark.parametrize(
+    "checksum",
+    ["", "x", MD5[:-1], MD5 + "0", "g" * 32, f"d50110{MD5}00", f"1220{MD5}{MD5}", f"d50111{MD5}", f" {MD5[:-1]}", "٣" * 32],
+)
+def test_a_checksum_of_another_kind_is_refused(checksum: str) -> None:
+    with pytest.raises(ItemFailed, match="bad-checksum"):
+        md5_of_checksum(checksum)
+
+
+def test_a_plain_md5_that_begins_like_a_multihash_is_plain() -> None:
+    plain = "d50110" + "0" * 26
+    assert md5_of_checksum(plain) == plain

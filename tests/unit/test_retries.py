@@ -1,0 +1,45 @@
+"""Retries: backoff grows with full jitter, the other side's wish is honoured, the budget is never overdrawn."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import Retryable
+from shared.retries import delay_before_retry
+from tests.unit.making import settings_of
+
+SETTINGS = settings_of(attempts=5, backoff_base=1.0, backoff_max=6.0)
+FAULT = Retryable("station-unavailable", "answered 500")
+
+
+@pytest.mark.parametrize(("attempt", "ceiling"), [(1, 1), (2, 2), (3, 4), (4, 6)])
+def test_the_wait_is_anything_up_to_a_ceiling_that_doubles_until_the_longest_wait(attempt: int, ceiling: float) -> None:
+    delays = [delay_before_retry(FAULT, attempt, SETTINGS) for _ in range(300)]
+
+    assert all(delay is not None and 0 <= delay <= ceiling for delay in delays)
+    assert max(delay or 0 for delay in delays) > ceiling / 2
+    assert min(delay or 0 for delay in delays) < ceiling / 2
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(0, 0), (2.5, 2.5), (6, 6), (3600, 6), (float("inf"), 6)])
+def test_the_wait_that_the_other_side_asks_for_is_honoured_up_to_the_longest(asked: float, waited: float) -> None:
+    assert delay_before_retry(Retryable("station-rate-limited", "429", asked), 1, SETTINGS) == waited
+
+
+@pytest.mark.parametrize("delay", [None, 0.0])
+def test_the_last_try_is_followed_by_none(delay: float | None) -> None:
+    error = Retryable("station-unavailable", "", delay)
+    assert delay_before_retry(error, 4, SETTINGS) is not None
+    assert delay_before_retry(error, 5, SETTINGS) is None
+    assert delay_before_retry(error, 6, SETTINGS) is None
+
+
+def test_with_one_attempt_nothing_is_tried_again() -> None:
+    assert delay_before_retry(FAULT, 1, settings_of(attempts=1)) is None
+
+
+@given(attempt=st.integers(1, 100), base=st.floats(0.001, 1e6), longest=st.floats(0.001, 1e6))
+def test_no_wait_is_longer_than_the_longest(attempt: int, base: float, longest: float) -> None:
+    delay = delay_before_retry(FAULT, attempt, settings_of(attempts=101, backoff_base=base, backoff_max=longest))
+    assert delay is not None
+    assert 0 <= delay <= longest

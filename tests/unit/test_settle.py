@@ -1,0 +1,60 @@
+"""How an item ended: said from its record alone, whatever has become of the steps before."""
+
+import pytest
+
+from shared.models import ItemState, Outcome, Run
+from shared.stac.item import Item
+from shared.steps.settle import outcome
+from tests.unit.making import item_of, record_of, run_of
+
+PLAIN = item_of(assets={"a.EOF": {"href": "http://h/a"}})
+ARCHIVE = item_of(assets={"a.EOF": {"href": "http://h/a"}, "b.zip": {"href": "http://h/b"}})
+SOURCE = {"name": "b.zip", "href": "s3://bucket/b.zip", "etag": "e"}
+EXPANDED_BEFORE = item_of(assets={"c.zip": {"href": "s3://bucket/b/", "auxip:source": SOURCE}})
+RUN = run_of()
+WITHOUT = run_of(request=RUN.request.model_copy(update={"decompress": False}))
+
+
+@pytest.mark.parametrize(
+    ("run", "item", "goal"),
+    [
+        (RUN, PLAIN, ItemState.CATALOGUED),
+        (RUN, ARCHIVE, ItemState.EXPANDED),
+        (RUN, EXPANDED_BEFORE, ItemState.CATALOGUED),
+        (WITHOUT, ARCHIVE, ItemState.CATALOGUED),
+    ],
+    ids=["plain", "archive", "expanded before", "not to be expanded"],
+)
+@pytest.mark.parametrize("state", [state for state in ItemState if state not in (ItemState.FAILED, ItemState.SKIPPED)])
+def test_an_item_is_done_when_it_has_come_as_far_as_it_was_to_come(
+    run: Run, item: Item, goal: ItemState, state: ItemState
+) -> None:
+    ended = outcome(run, record_of(state=state), item)
+
+    assert ended.state is (goal if state is goal else ItemState.FAILED)
+    assert ended.code == ("" if state is goal else "not-done")
+
+
+def test_a_step_that_did_not_happen_is_named_by_how_far_the_item_came() -> None:
+    ended = outcome(RUN, record_of(state=ItemState.STAGED), PLAIN)
+    assert "when it was staged" in ended.reason
+
+
+def test_a_failure_keeps_its_code_and_reason() -> None:
+    record = record_of(state=ItemState.FAILED, code="size-mismatch", reason="3 bytes")
+    assert outcome(RUN, record, PLAIN) == Outcome(state=ItemState.FAILED, code="size-mismatch", reason="3 bytes")
+
+
+def test_an_item_that_was_unusable_is_a_failure() -> None:
+    record = record_of(code="no-assets", reason="nothing to stage")
+    assert outcome(RUN, record, None) == Outcome(state=ItemState.FAILED, code="no-assets", reason="nothing to stage")
+
+
+@pytest.mark.parametrize("state", [ItemState.FOUND, ItemState.CLAIMED, ItemState.CATALOGUED])
+def test_an_item_that_was_as_it_should_be_is_skipped(state: ItemState) -> None:
+    ended = outcome(RUN, record_of(state=state, intact=True), ARCHIVE)
+    assert (ended.state, ended.code) == (ItemState.SKIPPED, "already-staged")
+
+
+def test_a_failure_is_not_hidden_by_what_was_found_before() -> None:
+    assert outcome(RUN, record_of(state=ItemState.FAILED, intact=True), PLAIN).state is ItemState.FAILED
