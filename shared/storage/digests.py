@@ -14,7 +14,7 @@ _MD5_HEX = 32
 
 @dataclass(frozen=True)
 class Written:
-    """What was sent: its size in bytes, its MD5 (hex; empty if not asked for) and the ETag that S3 must report for it."""
+    """What was sent: its size in bytes, its MD5 (hex; empty if not asked for) and the ETag that S3 must report."""
 
     size: int
     md5: str
