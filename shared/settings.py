@@ -8,7 +8,8 @@ them). A name that is no setting is refused, so that a typing error does not sil
 import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -158,8 +159,24 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if unknown:
         raise SettingsError("; ".join(_unknown(name) for name in unknown))
     folder = Path(names.get(SECRETS_DIR, _SECRETS_DEFAULT))
-    try:
+    with _told():
         return Settings(_secrets_dir=folder if folder.is_dir() else None)
+
+
+def load_archive_settings() -> ArchiveSettings:
+    """Read and check only how archives are expanded.
+
+    Raises:
+        SettingsError: naming every wrong setting in one line.
+    """
+    with _told():
+        return ArchiveSettings()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
         raise SettingsError(
             "; ".join(_problem(detail["loc"], detail["type"], detail["msg"]) for detail in error.errors())

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 
 from shared.archives.contents import Contents, Placed
+from shared.archives.inspection import Inspection, inspect
 from shared.archives.manifest import Manifest, Member, load_manifest, save_manifest
 from shared.archives.names import format_of, manifest_for
 from shared.archives.reading import ArchiveReader
@@ -76,8 +77,7 @@ def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules
     if not prefix.key.endswith("/") or f"{archive.bucket}/{archive.key}".startswith(f"{prefix.bucket}/{prefix.key}"):
         raise Rejected("bad-prefix", f"{prefix.href} is no prefix that {archive.href} can be expanded below")
     manifest = load_manifest(store, prefix)
-    if manifest is not None and manifest.archive != archive.href:
-        raise ItemFailed("prefix-taken", f"{prefix.href} belongs to {manifest.archive}")
+    _check_owner(archive, prefix, manifest)
     stored = store.head(archive)
     if manifest is not None and _is_done(manifest, stored, rules) and _stand(store, prefix, manifest):
         _check_md5(archive, manifest.archive_md5, md5)
@@ -86,6 +86,32 @@ def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules
         raise ItemFailed("archive-missing", f"{archive.href} is not there, and no complete manifest tells of it")
     with ArchiveReader(store, archive, stored, rules.memory * 3 // 8) as reader:
         return _Attempt(store, archive, stored, prefix, rules, md5).run(reader, manifest)
+
+
+def inspect_object(store: ObjectStore, archive: Location, prefix: Location, rules: Rules) -> Inspection:
+    """Read an archive object through every check that `expand` makes, and write nothing.
+
+    Raises:
+        UnsupportedArchive: the name is that of no archive.
+        ItemFailed: `archive-missing`; `prefix-taken`.
+        Retryable: the store's.
+    """
+    format_of(archive.key)
+    manifest = load_manifest(store, prefix)
+    stored = store.head(archive)
+    if stored is None:
+        raise ItemFailed("archive-missing", f"{archive.href} is not there")
+    _check_owner(archive, prefix, manifest)
+    unexplained = _unexplained(prefix, manifest, listed(store, prefix))
+    if unexplained:
+        raise taken(prefix, unexplained)
+    with ArchiveReader(store, archive, stored, rules.memory) as reader:
+        return inspect(reader, archive.key, rules, prefix.key)
+
+
+def _check_owner(archive: Location, prefix: Location, manifest: Manifest | None) -> None:
+    if manifest is not None and manifest.archive != archive.href:
+        raise ItemFailed("prefix-taken", f"{prefix.href} belongs to {manifest.archive}")
 
 
 def _is_done(manifest: Manifest, stored: Stored | None, rules: Rules) -> bool:

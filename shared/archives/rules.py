@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 from typing import Literal, Self
 
 from shared.errors import ItemFailed
@@ -124,13 +125,21 @@ class ArchiveFailed(ItemFailed):
         archive: its href, once known.
     """
 
-    def __init__(self, problems: Sequence[Problem], total: int | None = None, archive: str = "the archive") -> None:
-        self.problems = tuple(problems[:_LISTED])
+    def __init__(
+        self,
+        problems: Sequence[Problem | tuple[str, str, str]],
+        total: int | None = None,
+        archive: str = "the archive",
+    ) -> None:
+        known = (each if isinstance(each, Problem) else Problem(Kind(each[0]), *each[1:]) for each in problems)
+        self.problems = tuple(islice(known, _LISTED))
         self.total = len(problems) if total is None else total
         self.archive = archive
         more = self.total - len(self.problems)
         listed = "; ".join(map(str, self.problems)) + (f"; and {more} more" if more else "")
         super().__init__(self.problems[0].code, f"{archive} is refused: {listed}")
+        # Plain values: a Celery result carries them as JSON and makes the error again from them.
+        self.args = ([(each.kind.value, each.path, each.detail) for each in self.problems], self.total, archive)
 
     def about(self, archive: str) -> "ArchiveFailed":
         """Return the same error with the archive named in its reason."""
@@ -139,9 +148,6 @@ class ArchiveFailed(ItemFailed):
     def within(self, member: str) -> "ArchiveFailed":
         """Return the same error with its paths told from outside the member in which it was found."""
         return ArchiveFailed([problem.within(member) for problem in self.problems], self.total)
-
-    def __reduce__(self) -> tuple[type["ArchiveFailed"], tuple[Sequence[Problem], int, str]]:
-        return type(self), (self.problems, self.total, self.archive)
 
 
 def flaw(kind: Kind, path: str, detail: str) -> ArchiveFailed:

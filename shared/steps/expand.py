@@ -1,6 +1,6 @@
 """Expand one archive: of an item in the catalog, or any object in S3 that a caller names."""
 
-from shared.archives import Expansion, Rules, expand, prefix_for
+from shared.archives import Expansion, Inspection, Rules, expand, inspect_object, prefix_for
 from shared.context import Context
 from shared.errors import Retryable
 from shared.models import ItemRecord, Run
@@ -43,6 +43,17 @@ def process_asset(context: Context, href: str) -> str:
     if stored is not None and stored.etag == expansion.archive_etag:
         context.store.delete(archive)
     return expansion.prefix
+
+
+def inspect_asset(context: Context, href: str) -> Inspection:
+    """Read an archive object as `process_asset` would, and write nothing.
+
+    Raises:
+        UnsupportedArchive: by its name the object is no archive.
+        ItemFailed: `archive-missing`; `prefix-taken`, its content has no place.
+    """
+    archive = Location.parse(href)
+    return inspect_object(context.store, archive, prefix_for(archive), Rules.from_settings(context.settings))
 
 
 def _expand(context: Context, archive: Location, prefix: Location, md5: str | None = None) -> Expansion:
