@@ -174,12 +174,13 @@ def deflate64_zip(members: Members) -> bytes:
     for name, data in members.items():
         deflater = inflate64.Deflater()
         packed = deflater.deflate(data) + deflater.flush()
-        facts = (0, 9, 0, 0x5822, zlib.crc32(data), len(packed), len(data), len(name), 0)
+        raw = name.encode()
+        facts = (0 if name.isascii() else 1 << 11, 9, 0, 0x5822, zlib.crc32(data), len(packed), len(data), len(raw), 0)
         directory += struct.pack("<4s2H4H3L2H", b"PK\1\2", 21, 21, *facts) + struct.pack(
             "<3H2L", 0, 0, 0, 0o100644 << 16, len(content)
         )
-        directory += name.encode()
-        content += struct.pack("<4s5H3L2H", b"PK\3\4", 21, *facts) + name.encode() + packed
+        directory += raw
+        content += struct.pack("<4s5H3L2H", b"PK\3\4", 21, *facts) + raw + packed
     count = len(members)
     return content + directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), len(content), 0)
 
