@@ -129,7 +129,7 @@ class ItemRecord(BaseModel):
 
 
 class Outcome(BaseModel):
-    """How an item ended: its final state and, where it was skipped or failed, why."""
+    """How an item ended: its final state and, where it was skipped or failed or is not whole, why."""
 
     state: ItemState
     code: str = ""

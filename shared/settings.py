@@ -8,6 +8,8 @@ them). A name that is no setting is refused, so that a typing error does not sil
 import difflib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -65,10 +67,30 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Names = Annotated[list[str], NoDecode, BeforeValidator(_json_list)]
 
 
-class Settings(BaseSettings):
-    """What a process needs to know. Sizes are in bytes and times in seconds unless a name says otherwise."""
+class ArchiveSettings(BaseSettings):
+    """How archives are expanded; all have defaults, so that an archive can be looked at without a server."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    archive_layout: Literal["flat", "tree"] = Field(
+        "flat", description="`flat` keeps the file names only, `tree` the relative paths"
+    )
+    archive_on_unsafe: Literal["fail", "skip"] = Field(
+        "fail", description="`fail` refuses an archive for one dangerous or damaged member, `skip` leaves that one out"
+    )
+    archive_nested_zip: bool = Field(True, description="expand a .zip within an archive; false keeps it as a file")
+    archive_max_members: int = Field(200_000, ge=1, description="files in one archive, nested ones counted")
+    archive_max_bytes: int = Field(64 * 2**30, ge=1, description="bytes that one archive may expand to")
+    archive_max_ratio: float = Field(200, gt=1, description="bytes out per byte in, once past 256 MiB out")
+    archive_max_depth: int = Field(8, ge=0, description="archives within archives")
+    archive_max_spool: int = Field(2**30, ge=0, description="bytes of nested .zip in temporary files at once")
+    archive_memory: int = Field(
+        128 * 2**20, ge=48 * 2**20, description="bytes of one archive in memory, read ahead or being written"
+    )
+
+
+class Settings(ArchiveSettings):
+    """What a process needs to know. Sizes are in bytes and times in seconds unless a name says otherwise."""
 
     redis_url: RedisUrl = Field(
         description="Redis or Valkey: broker, results and ledger; `redis://:PASSWORD@HOST:6379/0`"
@@ -116,13 +138,9 @@ class Settings(BaseSettings):
     max_answer_bytes: int = Field(64 * 2**20, ge=1024, description="largest answer read from a station or catalog")
     max_asset_bytes: int = Field(64 * 2**30, ge=1024, description="largest asset that is staged")
     keep_runs_days: int = Field(30, ge=1, description="days that the ledger remembers a closed run")
-    archive_layout: Literal["flat", "tree"] = Field(
-        "flat", description="`flat` keeps the file names only, `tree` the relative paths"
+    uploads_max_age: float = Field(
+        86_400, ge=3600, description="seconds after which a daily sweep aborts an unfinished upload"
     )
-    archive_max_members: int = Field(200_000, ge=1, description="files in one archive, nested ones counted")
-    archive_max_bytes: int = Field(64 * 2**30, ge=1, description="bytes that one archive may expand to")
-    archive_max_ratio: float = Field(200, gt=1, description="bytes out per byte in, once past 256 MiB out")
-    archive_max_depth: int = Field(8, ge=0, description="archives within archives")
 
     sweeps_file: Path | None = Field(None, description="TOML file of the periodic sweeps that beat runs")
 
@@ -139,8 +157,24 @@ def load_settings() -> Settings:
     folder = Path(os.environ.get(SECRETS_DIR, _SECRETS_DEFAULT))
     if SECRETS_DIR in os.environ and not folder.is_dir():
         raise SettingsError(f"{SECRETS_DIR} {folder} is no folder")
-    try:
+    with _told():
         return Settings(_secrets_dir=folder if folder.is_dir() else None)
+
+
+def load_archive_settings() -> ArchiveSettings:
+    """Read and check only how archives are expanded.
+
+    Raises:
+        SettingsError: naming every wrong setting in one line.
+    """
+    with _told():
+        return ArchiveSettings()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
         raise SettingsError(
             "; ".join(_problem(detail["loc"], detail["type"], detail["msg"]) for detail in error.errors())

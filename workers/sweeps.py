@@ -32,6 +32,11 @@ _RUNS = uuid.UUID("5b0c4b0e-52a5-5ab4-8f14-2ac0a3a5fb25")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
+UPKEEP = {
+    "clean uploads": {"task": "auxip.clean_uploads", "schedule": timedelta(days=1), "options": {"expires": 86_400.0}}
+}
+"""What beat sends whatever the sweeps are."""
+
 
 def _duration(value: object) -> object:
     match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())

@@ -1,18 +1,22 @@
 """What an archive comes to: the files to write, nested archives piped through, each with its place below the prefix."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
 
+from shared.archives.budget import Budget, Omissions
 from shared.archives.names import Format, format_of, is_archive
 from shared.archives.paths import Census, Placement, Shape
-from shared.archives.reading import ArchiveReader
-from shared.archives.rules import ArchiveFailed, Budget, Findings, Kind, Problem, Rules, flaw
+from shared.archives.rules import ArchiveFailed, Kind, Problem, Rules, flaw
+from shared.archives.sources import FileSource, Source
 from shared.archives.streams import ByteStream, Chunk, Entry, gunzip
 from shared.archives.tars import TarArchive, is_header
 from shared.archives.zip_directory import Record
 from shared.archives.zips import ZipArchive
 
 _HEAD_BYTES = 512
+_SPOOL_IN_MEMORY = 8 * 2**20
 _MAGIC = {
     b"PK\3\4": "zip",
     b"PK\5\6": "zip",
@@ -23,6 +27,9 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": "zstd",
 }
 _CONTENT = {Format.ZIP: "zip", Format.TGZ: "gzip", Format.TAR: "tar"}
+
+
+Archive = ZipArchive | TarArchive
 
 
 @dataclass(slots=True)
@@ -50,26 +57,24 @@ class Contents:
 
     Attributes:
         noticed: what was let pass, for the manifest.
+        omitted: what was left out, where the rules allow that. Whoever reads the files adds those that he cannot read.
     """
 
-    def __init__(self, reader: ArchiveReader, key: str, prefix_key: str, rules: Rules) -> None:
+    def __init__(self, source: Source, key: str, prefix_key: str, rules: Rules) -> None:
         """Check the archive with this key for being expanded below the prefix with that key.
 
         Raises:
             ArchiveFailed: any of its codes.
         """
         self.noticed: list[Problem] = []
-        self._reader = reader
+        self.omitted = Omissions(rules)
+        self._source = source
         self._format = format_of(key)
+        self._prefix_key = prefix_key
         self._rules = rules
         self._targets = Shape()
-        self._budget = Budget(rules, reader.size)
-        _check_type(reader.read_at(0, _HEAD_BYTES), self._format, "")
-        self._zip = ZipArchive(reader, self._budget) if self._format is Format.ZIP else None
-        stepped = self._census().only_directory() if rules.layout == "tree" else ""
-        self._placement = Placement.below(prefix_key, rules.layout, stepped)
-        if self._zip is not None:
-            self._foresee(self._zip.files)
+        self._budget = Budget(rules, source.size)
+        self._spooled = 0
 
     def files(self) -> Iterator[Placed]:
         """Yield the files to write, once, in the order of the archive.
@@ -77,55 +82,113 @@ class Contents:
         Raises:
             ArchiveFailed: any of its codes, between files or while their chunks are read.
         """
-        source = self._zip or self._tar(self._budget)
-        empty = True
-        for placed in self._walk(source.entries(), self._placement, 0, ""):
-            empty = False
-            yield placed
-        if empty:
-            raise flaw(Kind.EMPTY, "", "it holds no file")
+        archive, placement = self._opened()
+        return self._at_least_one(self._walk(archive, placement, 0, "", self.omitted))
 
-    def _census(self) -> Census:
-        if self._zip is not None:
-            return self._zip.census
-        ahead = self._tar(Budget(self._rules, self._reader.size))
+    def _opened(self) -> tuple[Archive, Placement]:
+        """Open the archive and check it as far as that goes without its members' data."""
+        _check_type(self._source.read_at(0, _HEAD_BYTES), self._format, "")
+        if self._format is Format.ZIP:
+            archive = ZipArchive(self._source, self._budget, self.omitted)
+            placement = self._placement(archive.census)
+            self._foresee(archive, placement)
+            return archive, placement
+        placement = self._placement(self._counted_ahead() if self._rules.layout == "tree" else None)
+        return self._tar(self._budget, self.omitted), placement
+
+    def _placement(self, census: Census | None) -> Placement:
+        stepped = census.only_directory() if census is not None and self._rules.layout == "tree" else ""
+        return Placement.below(self._prefix_key, self._rules.layout, stepped)
+
+    def _counted_ahead(self) -> Census:
+        ahead = self._tar(Budget(self._rules, self._source.size), Omissions(self._rules))
         for _ in ahead.entries():
             pass
         return ahead.census
 
-    def _tar(self, budget: Budget) -> TarArchive:
-        chunks = self._reader.chunks(0, self._reader.size)
-        return TarArchive(_untied(chunks, self._format, ""), Census(budget))
+    def _tar(self, budget: Budget, omitted: Omissions) -> TarArchive:
+        chunks = self._source.chunks(0, self._source.size)
+        return TarArchive(_untied(chunks, self._format, ""), Census(budget), omitted)
 
-    def _foresee(self, files: list[Record]) -> None:
+    def _foresee(self, archive: ZipArchive, placement: Placement) -> None:
         """Find, by size and CRC, what would collide or have too long a key, before anything is written."""
-        findings = Findings()
+        problems: list[Problem] = []
         first: dict[str, Record] = {}
-        for record in files:
+        kept = []
+        for record in archive.files:
             try:
-                target = self._placement.target(record.path)
+                target = placement.target(record.path)
                 known = first.setdefault(target, record)
-                if (known.size, known.crc) != (record.size, record.crc) and not _is_nested(record.path):
+                if (known.size, known.crc) != (record.size, record.crc) and not self._is_nested(record.path):
                     raise collision(target, known.path, record.path)
+                kept.append(record)
             except ArchiveFailed as found:
-                findings.add(found)
-        findings.raise_if_any()
+                problems += found.problems
+        self.omitted.add_all(problems)
+        archive.files = kept
 
-    def _walk(self, entries: Iterator[Entry], placement: Placement, depth: int, around: str) -> Iterator[Placed]:
-        for entry in entries:
+    def _at_least_one(self, files: Iterator[Placed]) -> Iterator[Placed]:
+        empty = True
+        for file in files:
+            empty = False
+            yield file
+        if empty:
+            raise flaw(Kind.EMPTY, "", "it holds no file")
+
+    def _walk(
+        self, archive: Archive, placement: Placement, depth: int, around: str, omitted: Omissions
+    ) -> Iterator[Placed]:
+        for entry in archive.entries():
             source = f"{around}/{entry.path}" if around else entry.path
-            if _is_nested(entry.path):
-                yield from self._expanded(entry, placement.nested(entry.path), depth + 1, source)
-            else:
-                yield self._placed(entry, placement, around, source)
+            if self._is_nested(entry.path):
+                yield from self._expanded(entry, placement, depth + 1, source, omitted)
+                continue
+            try:
+                placed = self._placed(entry, placement, around, source)
+            except ArchiveFailed as found:
+                omitted.add(found)
+                continue
+            yield placed
 
-    def _expanded(self, entry: Entry, placement: Placement, depth: int, source: str) -> Iterator[Placed]:
-        try:
-            chunks = self._budget.enter(depth, source).over(entry.chunks, source)
-            nested = TarArchive(_untied(chunks, format_of(entry.path), source), Census(self._budget))
-            yield from self._walk(nested.entries(), placement, depth, source)
-        except ArchiveFailed as found:
-            raise found.within(source) from found
+    def _expanded(
+        self, entry: Entry, placement: Placement, depth: int, source: str, omitted: Omissions
+    ) -> Iterator[Placed]:
+        inside = omitted.within(source)
+        with ExitStack() as held:
+            try:
+                nested = self._opened_nested(entry, depth, source, inside, held)
+                below = placement.nested(entry.path)
+            except ArchiveFailed as found:
+                omitted.add(found.within(source))
+                return
+            try:
+                yield from self._walk(nested, below, depth, source, inside)
+            except ArchiveFailed as found:
+                raise found.within(source) from found
+
+    def _opened_nested(self, entry: Entry, depth: int, source: str, omitted: Omissions, held: ExitStack) -> Archive:
+        form = format_of(entry.path)
+        chunks = self._budget.enter(depth, source).over(entry.chunks, source)
+        if form is not Format.ZIP:
+            return TarArchive(_untied(chunks, form, source), Census(self._budget), omitted)
+        spool = self._spool(chunks, source, held)
+        _check_type(spool.read_at(0, _HEAD_BYTES), form, source)
+        return ZipArchive(spool, self._budget, omitted)
+
+    def _spool(self, chunks: Iterable[Chunk], source: str, held: ExitStack) -> FileSource:
+        """Put a nested zip, whose directory stands at its end, into memory or a temporary file until `held` ends."""
+        file = held.enter_context(SpooledTemporaryFile(_SPOOL_IN_MEMORY))  # noqa: SIM115 - that is what `held` is for
+        before = self._spooled
+        held.callback(setattr, self, "_spooled", before)
+        for chunk in chunks:
+            self._spooled += len(chunk)
+            if self._spooled > self._rules.max_spool:
+                raise flaw(Kind.SPOOL, source, f"more than {self._rules.max_spool} bytes of nested zips")
+            file.write(chunk)
+        return FileSource(file)
+
+    def _is_nested(self, path: str) -> bool:
+        return is_archive(path) and (self._rules.nested_zip or format_of(path) is not Format.ZIP)
 
     def _placed(self, entry: Entry, placement: Placement, around: str, source: str) -> Placed:
         if is_archive(entry.path):
@@ -145,10 +208,6 @@ class Contents:
 def collision(target: str, first: str, second: str) -> ArchiveFailed:
     """Return the error for two members with different content and one place."""
     return flaw(Kind.NAME_COLLISION, second, f"and {first!r} would both be {target!r}; layout=tree keeps both")
-
-
-def _is_nested(path: str) -> bool:
-    return is_archive(path) and format_of(path) is not Format.ZIP
 
 
 def _untied(chunks: Iterable[Chunk], form: Format, path: str) -> ByteStream:

@@ -1,18 +1,22 @@
 """Expands an archive in place: claim, write, verify, commit. Each step can run twice."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.archives.contents import Contents
+from shared.archives.contents import Contents, Placed
+from shared.archives.inspection import Inspection, inspect
 from shared.archives.manifest import Manifest, Member, load_manifest, save_manifest
 from shared.archives.names import format_of, manifest_for
 from shared.archives.reading import ArchiveReader
-from shared.archives.rules import ArchiveFailed, Problem, Rules
+from shared.archives.rules import ArchiveFailed, Kind, Problem, Rules, flaw
 from shared.archives.writing import MemberWriter, Note, listed, remove, taken, verify_all
 from shared.errors import ItemFailed, Rejected
 from shared.storage.objects import Location, ObjectStore, Stored
+
+_NOTED = 5
 
 
 class Expansion(BaseModel):
@@ -25,6 +29,8 @@ class Expansion(BaseModel):
         manifest: href of the manifest.
         members: how many objects there are.
         size: of all of them, in bytes.
+        left_out: how many problems there were with members that were left out; the manifest has them all.
+        note: the first of them in words; empty where nothing was left out.
         reused: an earlier call had done the work.
     """
 
@@ -36,21 +42,24 @@ class Expansion(BaseModel):
     manifest: str
     members: int
     size: int
+    left_out: int = 0
+    note: str = ""
     reused: bool
 
 
-def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules) -> Expansion:
-    """Expand an archive object into objects below a prefix, nested .tar, .tgz and .tar.gz included.
+def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules, md5: str | None = None) -> Expansion:
+    """Expand an archive object into objects below a prefix, archives within it included.
 
     The archive is only read. A manifest beside the prefix (`manifest_for`) claims it before the first member and is
     the commit point after the last. A call that was cut off is made good by the next one with the same arguments; a
-    permanent failure leaves nothing below the prefix. A nested zip is kept as a file.
+    permanent failure leaves nothing below the prefix.
 
     Args:
         store: holds the archive and receives the members.
         archive: a .zip, .tar, .tgz or .tar.gz, in any letter case.
         prefix: receives the members; see `prefix_for`. Nobody else writes there.
         rules: layout and limits.
+        md5: (hex) that the archive must have, where somebody has stated it.
 
     Returns:
         The expansion, `reused` if a manifest said that this version is expanded already, in this layout.
@@ -60,22 +69,49 @@ def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules
         Rejected: `bad-prefix`, the prefix does not end in a slash, or the archive is below it.
         ArchiveFailed: an ItemFailed: `archive-unsafe`, `archive-damaged`, `archive-limit`, `archive-encrypted`,
             `archive-method`, `archive-empty`, `archive-type-mismatch`, `name-collision`.
-        ItemFailed: `archive-missing`; `prefix-taken`, the prefix holds what is not of this archive.
+        ItemFailed: `archive-missing`; `archive-checksum`, it has another MD5; `prefix-taken`, the prefix holds what is
+            not of this archive.
         Retryable: the store's: the same call may well succeed later.
     """
     format_of(archive.key)
     if not prefix.key.endswith("/") or f"{archive.bucket}/{archive.key}".startswith(f"{prefix.bucket}/{prefix.key}"):
         raise Rejected("bad-prefix", f"{prefix.href} is no prefix that {archive.href} can be expanded below")
     manifest = load_manifest(store, prefix)
-    if manifest is not None and manifest.archive != archive.href:
-        raise ItemFailed("prefix-taken", f"{prefix.href} belongs to {manifest.archive}")
+    _check_owner(archive, prefix, manifest)
     stored = store.head(archive)
     if manifest is not None and _is_done(manifest, stored, rules) and _stand(store, prefix, manifest):
+        _check_md5(archive, manifest.archive_md5, md5)
         return _expansion(prefix, manifest, reused=True)
     if stored is None:
         raise ItemFailed("archive-missing", f"{archive.href} is not there, and no complete manifest tells of it")
-    with ArchiveReader(store, archive, stored) as reader:
-        return _Attempt(store, archive, stored, prefix, rules).run(reader, manifest)
+    with ArchiveReader(store, archive, stored, rules.memory * 3 // 8) as reader:
+        return _Attempt(store, archive, stored, prefix, rules, md5).run(reader, manifest)
+
+
+def inspect_object(store: ObjectStore, archive: Location, prefix: Location, rules: Rules) -> Inspection:
+    """Read an archive object through every check that `expand` makes, and write nothing.
+
+    Raises:
+        UnsupportedArchive: the name is that of no archive.
+        ItemFailed: `archive-missing`; `prefix-taken`.
+        Retryable: the store's.
+    """
+    format_of(archive.key)
+    manifest = load_manifest(store, prefix)
+    stored = store.head(archive)
+    if stored is None:
+        raise ItemFailed("archive-missing", f"{archive.href} is not there")
+    _check_owner(archive, prefix, manifest)
+    unexplained = _unexplained(prefix, manifest, listed(store, prefix))
+    if unexplained:
+        raise taken(prefix, unexplained)
+    with ArchiveReader(store, archive, stored, rules.memory) as reader:
+        return inspect(reader, archive.key, rules, prefix.key)
+
+
+def _check_owner(archive: Location, prefix: Location, manifest: Manifest | None) -> None:
+    if manifest is not None and manifest.archive != archive.href:
+        raise ItemFailed("prefix-taken", f"{prefix.href} belongs to {manifest.archive}")
 
 
 def _is_done(manifest: Manifest, stored: Stored | None, rules: Rules) -> bool:
@@ -99,8 +135,23 @@ def _expansion(prefix: Location, manifest: Manifest, reused: bool) -> Expansion:
         manifest=manifest_for(prefix).href,
         members=len(manifest.members),
         size=manifest.size,
+        left_out=len(manifest.left_out),
+        note=_note(manifest),
         reused=reused,
     )
+
+
+def _note(manifest: Manifest) -> str:
+    if not manifest.left_out:
+        return ""
+    listed = "; ".join(map(str, manifest.left_out[:_NOTED]))
+    more = len(manifest.left_out) - _NOTED
+    return f"left out of {manifest.archive}: {listed}" + (f"; and {more} more, see its manifest" if more > 0 else "")
+
+
+def _check_md5(archive: Location, found: str, stated: str | None) -> None:
+    if stated is not None and stated != found:
+        raise ItemFailed("archive-checksum", f"{archive.href} has the MD5 {found} and not the stated {stated}")
 
 
 @dataclass(frozen=True)
@@ -110,44 +161,59 @@ class _Attempt:
     stored: Stored
     prefix: Location
     rules: Rules
+    md5: str | None
 
     def run(self, reader: ArchiveReader, manifest: Manifest | None) -> Expansion:
         present = listed(self.store, self.prefix)
         unexplained = _unexplained(self.prefix, manifest, present)
         if unexplained:
             raise taken(self.prefix, unexplained)
+        contents = Contents(reader, self.archive.key, self.prefix.key, self.rules)
         try:
-            contents = Contents(reader, self.archive.key, self.prefix.key, self.rules)
+            files = contents.files()
         except ArchiveFailed as found:
             raise found.about(self.archive.href) from found
         present = self._claim(manifest, present)
-        with MemberWriter(self.store, self.prefix, present) as writer:
-            notes = self._write(contents, writer, present)
-        return self._commit(notes, reader.md5(), [*contents.noticed, *writer.noticed])
+        with MemberWriter(self.store, self.prefix, present, self.rules.memory * 5 // 8) as writer:
+            try:
+                return self._write(reader, contents, files, writer)
+            except (ArchiveFailed, Rejected):
+                self._withdraw(writer, self._locations(present))
+                raise
+            except ItemFailed:  # every member is written, so what else is there is not ours to delete
+                self._withdraw(writer, [])
+                raise
 
     def _claim(self, manifest: Manifest | None, present: dict[str, Stored]) -> dict[str, Stored]:
         """Claim the prefix and return what is there already; what another version has left goes first."""
-        if manifest is not None and not _same_version(manifest, self.stored, self.rules):
+        if manifest is not None and not self._goes_on(manifest):
             remove(self.store, self._locations(present))
             present = {}
         save_manifest(self.store, self.prefix, self._manifest())
         return present
 
-    def _write(self, contents: Contents, writer: MemberWriter, present: dict[str, Stored]) -> dict[str, Note]:
-        leftovers = self._locations(present)
+    def _goes_on(self, manifest: Manifest) -> bool:
+        """Whether what an earlier attempt has left is what this one would write."""
+        return _same_version(manifest, self.stored, self.rules) and manifest.nested_zip == self.rules.nested_zip
+
+    def _write(
+        self, reader: ArchiveReader, contents: Contents, files: Iterator[Placed], writer: MemberWriter
+    ) -> Expansion:
         try:
-            for file in contents.files():
-                writer.write(file)
-            notes = writer.finish()
-            leftovers = []  # those of this archive are among the notes now, the others are not ours to delete
-            verify_all(self.store, self.prefix, notes)
+            for file in files:
+                try:
+                    writer.write(file)
+                except ArchiveFailed as found:
+                    contents.omitted.add(found)
+            if not writer.begun:
+                raise flaw(Kind.EMPTY, "", "it holds no file that can be kept")
         except ArchiveFailed as failure:
-            self._withdraw(writer, leftovers)
-            raise failure.about(self.archive.href) from failure
-        except (ItemFailed, Rejected):
-            self._withdraw(writer, leftovers)
-            raise
-        return notes
+            raise contents.omitted.told_with(failure).about(self.archive.href) from failure
+        notes = writer.finish()
+        verify_all(self.store, self.prefix, notes)
+        md5 = reader.md5()
+        _check_md5(self.archive, md5, self.md5)
+        return self._commit(notes, md5, [*contents.noticed, *writer.noticed], contents.omitted.problems)
 
     def _withdraw(self, writer: MemberWriter, leftovers: list[Location]) -> None:
         """Remove what this attempt and the earlier ones have written; the claim last, as it explains the rest."""
@@ -155,11 +221,18 @@ class _Attempt:
         remove(self.store, {*writer.begun, *leftovers})
         self.store.delete(manifest_for(self.prefix))
 
-    def _commit(self, notes: dict[str, Note], md5: str, noticed: list[Problem]) -> Expansion:
+    def _commit(self, notes: dict[str, Note], md5: str, noticed: list[Problem], left_out: list[Problem]) -> Expansion:
         members = tuple(Member(path, note.written.size, note.sha256) for path, note in sorted(notes.items()))
-        size = sum(member.size for member in members)
-        update = {"state": "complete", "archive_md5": md5, "members": members, "size": size}
-        manifest = self._manifest().model_copy(update=update | {"problems": tuple(noticed)})
+        manifest = self._manifest().model_copy(
+            update={
+                "state": "complete",
+                "archive_md5": md5,
+                "members": members,
+                "size": sum(member.size for member in members),
+                "problems": tuple(noticed),
+                "left_out": tuple(left_out),
+            }
+        )
         save_manifest(self.store, self.prefix, manifest)
         return _expansion(self.prefix, manifest, reused=False)
 
@@ -171,6 +244,7 @@ class _Attempt:
             archive_size=self.stored.size,
             prefix=self.prefix.href,
             layout=self.rules.layout,
+            nested_zip=self.rules.nested_zip,
             expanded_at=datetime.now(UTC),
         )
 

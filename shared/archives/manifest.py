@@ -38,7 +38,9 @@ class Manifest(BaseModel):
         prefix: the href below which the members are.
         expanded_at: when the state was reached, in UTC.
         size: of all members, in bytes.
+        nested_zip: a zip within the archive was expanded, not kept as a file.
         problems: what was noticed and let pass: equal members that became one object, nested zips kept as files.
+        left_out: what is not among the members, each with the reason; only where the rules allow it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,7 +56,9 @@ class Manifest(BaseModel):
     expanded_at: datetime
     members: tuple[Member, ...] = ()
     size: int = 0
+    nested_zip: bool = False
     problems: tuple[Problem, ...] = ()
+    left_out: tuple[Problem, ...] = ()
 
 
 def load_manifest(store: ObjectStore, prefix: Location) -> Manifest | None:

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass, field
 from posixpath import basename, dirname
 
+from shared.archives.budget import Budget
 from shared.archives.names import expanded_name
-from shared.archives.rules import KEY_BYTES, SEGMENT_BYTES, Budget, Kind, Layout, flaw
+from shared.archives.rules import KEY_BYTES, SEGMENT_BYTES, Kind, Layout, flaw
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DRIVE = re.compile(r"[A-Za-z]:")

@@ -10,22 +10,23 @@ from shared.errors import Retryable
 from shared.storage.objects import Location, ObjectStore, Stored
 
 BLOCK_BYTES = 8 * 2**20
-BLOCKS_AHEAD = 3
+_MOST_AHEAD = 3
 
 
 class ArchiveReader:
-    """One version of an archive object, told by its ETag. At most `BLOCKS_AHEAD` + 1 blocks are held.
+    """One version of an archive object, told by its ETag. At most `memory` bytes are held, and no less than a block.
 
     Used as a context manager, from one thread. Every method raises `Retryable` where the store does: `s3-changed`
     when the object is replaced meanwhile.
     """
 
-    def __init__(self, store: ObjectStore, location: Location, stored: Stored) -> None:
+    def __init__(self, store: ObjectStore, location: Location, stored: Stored, memory: int) -> None:
         self.size = stored.size
+        self._ahead = min(_MOST_AHEAD, max(0, memory // BLOCK_BYTES - 2))  # besides the one in use and one being hashed
         self._store = store
         self._location = location
         self._etag = stored.etag
-        self._pool = ThreadPoolExecutor(BLOCKS_AHEAD + 1, thread_name_prefix="archive-read")
+        self._pool = ThreadPoolExecutor(_MOST_AHEAD + 1, thread_name_prefix="archive-read")
         self._window: dict[int, Future[bytes]] = {}
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._hashed = 0
@@ -45,12 +46,12 @@ class ArchiveReader:
 
     def chunks(self, start: int, length: int) -> Iterator[memoryview]:
         """Yield bytes from an offset in order, in large pieces, and fetch ahead; fewer only at the object's end."""
-        return self._pieces(start, length, ahead=BLOCKS_AHEAD)
+        return self._pieces(start, length, ahead=self._ahead)
 
     def md5(self) -> str:
         """Return the MD5 (hex) of the whole object; fetches what has not been read in order so far."""
         while self._hashed * BLOCK_BYTES < self.size:
-            self._block(self._hashed, BLOCKS_AHEAD)
+            self._block(self._hashed, self._ahead)
         if self._hashing is not None:
             self._hashing.result()
         return self._md5.hexdigest()
@@ -66,7 +67,7 @@ class ArchiveReader:
 
     def _block(self, index: int, ahead: int) -> bytes:
         last = min(index + ahead, (self.size - 1) // BLOCK_BYTES)
-        for passed in [held for held in self._window if not index <= held <= index + BLOCKS_AHEAD]:
+        for passed in [held for held in self._window if not index <= held <= index + self._ahead]:
             self._window.pop(passed).cancel()
         for wanted in range(index, last + 1):
             if wanted not in self._window:

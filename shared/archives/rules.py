@@ -1,15 +1,16 @@
 """What an archive may hold: the limits, and the problems for which it is refused as a whole."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 from typing import Literal, Self
 
 from shared.errors import ItemFailed
-from shared.settings import Settings
+from shared.settings import ArchiveSettings
 
 Layout = Literal["flat", "tree"]
+OnUnsafe = Literal["fail", "skip"]
 
 KEY_BYTES = 1024
 """Longest key of S3, in bytes of UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html."""
@@ -55,6 +56,7 @@ class Kind(StrEnum):
     TOO_MANY_BYTES = "too-many-bytes"
     RATIO = "ratio"
     DEPTH = "depth"
+    SPOOL = "spool"
     METADATA = "metadata"
     ENCRYPTED = "encrypted"
     METHOD = "method"
@@ -74,7 +76,7 @@ _CODES = {
         Kind.BAD_CHECKSUM,
         Kind.TRAILING_DATA,
     ),
-    "archive-limit": (Kind.TOO_MANY_MEMBERS, Kind.TOO_MANY_BYTES, Kind.RATIO, Kind.DEPTH, Kind.METADATA),
+    "archive-limit": (Kind.TOO_MANY_MEMBERS, Kind.TOO_MANY_BYTES, Kind.RATIO, Kind.DEPTH, Kind.SPOOL, Kind.METADATA),
     "archive-encrypted": (Kind.ENCRYPTED,),
     "archive-method": (Kind.METHOD,),
     "archive-empty": (Kind.EMPTY,),
@@ -103,6 +105,12 @@ class Problem:
         """The code of the error that this problem leads to."""
         return _CODE_OF.get(self.kind, "archive-unsafe")
 
+    def within(self, member: str) -> "Problem":
+        """Return the same problem with its path told from outside the nested archive in which it was found."""
+        if not member or f"{self.path}/".startswith(f"{member}/"):
+            return self
+        return replace(self, path=f"{member}/{self.path}".rstrip("/"))
+
     def __str__(self) -> str:
         path = self.path if len(self.path) <= _SHOWN else self.path[:_SHOWN] + "..."
         return f"{self.kind.value} {path!r} ({self.detail})" if path else f"{self.kind.value} ({self.detail})"
@@ -117,13 +125,21 @@ class ArchiveFailed(ItemFailed):
         archive: its href, once known.
     """
 
-    def __init__(self, problems: Sequence[Problem], total: int | None = None, archive: str = "the archive") -> None:
-        self.problems = tuple(problems[:_LISTED])
+    def __init__(
+        self,
+        problems: Sequence[Problem | tuple[str, str, str]],
+        total: int | None = None,
+        archive: str = "the archive",
+    ) -> None:
+        known = (each if isinstance(each, Problem) else Problem(Kind(each[0]), *each[1:]) for each in problems)
+        self.problems = tuple(islice(known, _LISTED))
         self.total = len(problems) if total is None else total
         self.archive = archive
         more = self.total - len(self.problems)
         listed = "; ".join(map(str, self.problems)) + (f"; and {more} more" if more else "")
         super().__init__(self.problems[0].code, f"{archive} is refused: {listed}")
+        # Plain values: a Celery result carries them as JSON and makes the error again from them.
+        self.args = ([(each.kind.value, each.path, each.detail) for each in self.problems], self.total, archive)
 
     def about(self, archive: str) -> "ArchiveFailed":
         """Return the same error with the archive named in its reason."""
@@ -131,39 +147,12 @@ class ArchiveFailed(ItemFailed):
 
     def within(self, member: str) -> "ArchiveFailed":
         """Return the same error with its paths told from outside the member in which it was found."""
-        inner = [
-            problem
-            if f"{problem.path}/".startswith(f"{member}/")
-            else replace(problem, path=f"{member}/{problem.path}".rstrip("/"))
-            for problem in self.problems
-        ]
-        return ArchiveFailed(inner, self.total)
-
-    def __reduce__(self) -> tuple[type["ArchiveFailed"], tuple[Sequence[Problem], int, str]]:
-        return type(self), (self.problems, self.total, self.archive)
+        return ArchiveFailed([problem.within(member) for problem in self.problems], self.total)
 
 
 def flaw(kind: Kind, path: str, detail: str) -> ArchiveFailed:
     """Return the error for one problem."""
     return ArchiveFailed([Problem(kind, path, detail)])
-
-
-class Findings:
-    """Collects the problems of a preflight, so that an operator learns of all in one run."""
-
-    def __init__(self) -> None:
-        self._first: list[Problem] = []
-        self._total = 0
-
-    def add(self, found: ArchiveFailed) -> None:
-        """Take the problems of one member."""
-        self._first = [*self._first, *found.problems][:_LISTED]
-        self._total += found.total
-
-    def raise_if_any(self) -> None:
-        """Raise `ArchiveFailed` if there was any problem."""
-        if self._first:
-            raise ArchiveFailed(self._first, self._total)
 
 
 @dataclass(frozen=True)
@@ -176,6 +165,10 @@ class Rules:
         max_bytes: that one archive may expand to.
         max_ratio: bytes out per byte of the archive, once past `RATIO_FLOOR`.
         max_depth: archives within archives.
+        max_spool: bytes of nested zips that may be in temporary files at once.
+        on_unsafe: `fail` refuses an archive for one dangerous or damaged member, `skip` leaves that one out.
+        nested_zip: expand a zip within an archive.
+        memory: bytes of the archive and of its members that may be held at once.
     """
 
     layout: Layout = "flat"
@@ -183,9 +176,13 @@ class Rules:
     max_bytes: int = 64 * 2**30
     max_ratio: float = 200
     max_depth: int = 8
+    max_spool: int = 2**30
+    on_unsafe: OnUnsafe = "fail"
+    nested_zip: bool = True
+    memory: int = 128 * 2**20
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: ArchiveSettings) -> Self:
         """Return the rules that the settings state."""
         return cls(
             layout=settings.archive_layout,
@@ -193,73 +190,8 @@ class Rules:
             max_bytes=settings.archive_max_bytes,
             max_ratio=settings.archive_max_ratio,
             max_depth=settings.archive_max_depth,
+            max_spool=settings.archive_max_spool,
+            on_unsafe=settings.archive_on_unsafe,
+            nested_zip=settings.archive_nested_zip,
+            memory=settings.archive_memory,
         )
-
-
-@dataclass
-class Meter:
-    """Counts bytes that are produced and stops at the limits, whatever sizes were declared."""
-
-    rules: Rules
-    archive_size: int
-    total: int = 0
-
-    def add(self, size: int, path: str = "") -> None:
-        """Count bytes that came out.
-
-        Raises:
-            ArchiveFailed: `archive-limit`, there are too many of them, in all or for the archive's size.
-        """
-        self.total += size
-        if self.total > self.rules.max_bytes:
-            raise flaw(Kind.TOO_MANY_BYTES, path, f"more than {self.rules.max_bytes} bytes come out")
-        if self.total > RATIO_FLOOR and self.total > self.rules.max_ratio * self.archive_size:
-            raise flaw(Kind.RATIO, path, f"more than {self.rules.max_ratio:g} bytes come out per byte of the archive")
-
-    def over(self, chunks: Iterable[bytes | memoryview], path: str) -> Iterator[bytes | memoryview]:
-        """Pass chunks on and count them."""
-        for chunk in chunks:
-            self.add(len(chunk), path)
-            yield chunk
-
-
-@dataclass
-class Budget:
-    """What one archive may still produce, nested archives counted in.
-
-    Attributes:
-        output: counts the bytes that become objects, and extended headers.
-    """
-
-    rules: Rules
-    archive_size: int
-    output: Meter = field(init=False)
-    _members: int = 0
-    _nested: dict[int, Meter] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.output = self._meter()
-        self._nested = defaultdict(self._meter)
-
-    def count_member(self, path: str) -> None:
-        """Count an entry, be it a file or a directory.
-
-        Raises:
-            ArchiveFailed: `archive-limit`, there are too many.
-        """
-        self._members += 1
-        if self._members > self.rules.max_members:
-            raise flaw(Kind.TOO_MANY_MEMBERS, path, f"more than {self.rules.max_members} members")
-
-    def enter(self, depth: int, path: str) -> Meter:
-        """Return what counts the bytes of the archives that are nested `depth` deep, from 1 on.
-
-        Raises:
-            ArchiveFailed: `archive-limit`, that is too deep.
-        """
-        if depth > self.rules.max_depth:
-            raise flaw(Kind.DEPTH, path, f"more than {self.rules.max_depth} archives within archives")
-        return self._nested[depth]
-
-    def _meter(self) -> Meter:
-        return Meter(self.rules, self.archive_size)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol, cast
 
+from inflate64 import Inflater
 from isal import igzip_lib
 
 from shared.archives.rules import Kind, flaw
@@ -16,6 +17,7 @@ Chunk = bytes | memoryview
 
 _IGZIP_ERROR = cast("type[Exception]", igzip_lib.IsalError)  # its stub takes the class for an instance
 _OUT_BYTES = 2**20
+_IN_BYTES_64 = 512  # a byte of deflate64 may become 26,000, and its library knows no limit
 _DICTIONARY_BYTES = 128 * 2**20
 _LZMA_HEADER = struct.Struct("<HHBI")  # APPNOTE 5.8.8: version, size of the properties, properties
 _LZMA_PROPERTIES = 5
@@ -127,6 +129,38 @@ def inflate(chunks: Iterable[Chunk]) -> Iterator[bytes]:
         ArchiveFailed: `archive-damaged`.
     """
     return _whole(igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE), chunks)
+
+
+def inflate64(chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    """Undo deflate64 (method 9 of zip).
+
+    Raises:
+        ArchiveFailed: `archive-damaged`.
+    """
+    inflater = Inflater()
+    for piece in _small_pieces(chunks):
+        if inflater.eof:
+            raise flaw(Kind.BAD_DATA, "", "data follow the end of the compressed data")
+        try:
+            produced = inflater.inflate(piece)
+        except ValueError as error:
+            raise flaw(Kind.BAD_DATA, "", str(error)) from error
+        if produced:
+            yield produced
+    if not inflater.eof:
+        raise flaw(Kind.TRUNCATED, "", "the compressed data ends early")
+
+
+def _small_pieces(chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    """Yield the bytes in small pieces, the last ones singly: so it shows whether data follow the end."""
+    last = b""
+    stream = ByteStream(chunks)
+    while piece := stream.read(_IN_BYTES_64):
+        if last:
+            yield last
+        last = piece
+    for byte in last:
+        yield bytes([byte])
 
 
 def bunzip2(chunks: Iterable[Chunk]) -> Iterator[bytes]:

@@ -7,16 +7,26 @@ a damaged header and reads extended headers of any size. Sources: POSIX.1-2017 p
 import tarfile
 from collections.abc import Iterator
 
+from shared.archives.budget import Omissions
 from shared.archives.paths import Census
-from shared.archives.rules import METADATA_BYTES, Kind, flaw
+from shared.archives.rules import METADATA_BYTES, ArchiveFailed, Kind, flaw
 from shared.archives.streams import ByteStream, Entry
 
 _BLOCK = tarfile.BLOCKSIZE
 _ZEROS = bytes(_BLOCK)
 _PADDING_BYTES = 16 * 2**20
+_SPARSE_EXTENDED, _SPARSE_MORE = 482, 504  # flags in the header, and in each block of the map that follows it
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _GNU_NAMES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_WITHOUT_DATA = (
+    tarfile.DIRTYPE,
+    tarfile.SYMTYPE,
+    tarfile.LNKTYPE,
+    tarfile.CHRTYPE,
+    tarfile.BLKTYPE,
+    tarfile.FIFOTYPE,
+)
 _REFUSED = {
     tarfile.SYMTYPE: (Kind.SYMLINK, "a symbolic link"),
     tarfile.LNKTYPE: (Kind.HARD_LINK, "a hard link"),
@@ -30,8 +40,9 @@ _REFUSED = {
 class TarArchive:
     """An uncompressed tar that comes as a stream."""
 
-    def __init__(self, stream: ByteStream, census: Census) -> None:
+    def __init__(self, stream: ByteStream, census: Census, omitted: Omissions) -> None:
         self.census = census
+        self._omitted = omitted
         self._stream = stream
         self._global: dict[str, str] = {}
         self._next: dict[str, str] = {}
@@ -40,34 +51,56 @@ class TarArchive:
         """Yield the files as they come; each one's chunks are valid until the next is asked for.
 
         Raises:
-            ArchiveFailed: at the first problem: `archive-damaged`, `archive-unsafe`, `archive-limit`.
+            ArchiveFailed: at the first problem: `archive-damaged`, `archive-limit`; `archive-unsafe`, unless what is
+                unsafe is left out.
         """
         while (block := self._stream.read(_BLOCK)) != _ZEROS:
             if len(block) < _BLOCK:
                 raise flaw(Kind.TRUNCATED, "", "the end-of-archive blocks are missing")
             header = _parsed(block)
             if not self._absorb(header):
-                yield from self._entry(header)
+                yield from self._entry(header, extended=bool(block[_SPARSE_EXTENDED]))
         self._finish()
 
-    def _entry(self, header: tarfile.TarInfo) -> Iterator[Entry]:
+    def _entry(self, header: tarfile.TarInfo, extended: bool) -> Iterator[Entry]:
         known = self._global | self._next
         self._next = {}
         raw = known.get("path") or header.name  # an empty value takes a keyword back
+        size = _size(known, header, raw)
+        try:
+            path = self._admitted(header, known, raw)
+        except ArchiveFailed as found:
+            self._omitted.add(found)
+            path = ""
+        if header.type in _WITHOUT_DATA:
+            if size and header.type != tarfile.DIRTYPE:  # some writers have put data here and some have not
+                raise flaw(Kind.BAD_HEADER, raw, "a link or a device that claims to have content")
+            return
+        if header.type == tarfile.GNUTYPE_SPARSE and extended:
+            self._skip_sparse_map(raw)
+        body = self._stream.take(size, path or raw)
+        if path:
+            yield Entry(path, size, body)
+        for _ in body:  # whoever only wants the names leaves the content to us
+            pass
+        self._skip_padding(size, path)
+
+    def _admitted(self, header: tarfile.TarInfo, known: dict[str, str], raw: str) -> str:
         directory = header.type == tarfile.DIRTYPE
         if any(keyword.startswith("GNU.sparse.") for keyword in known):
             raise flaw(Kind.SPARSE, raw, "a sparse file")
         path = self.census.admit(raw, directory)
         if not directory and header.type not in _FILES:
             raise flaw(*_refusal(header.type, raw))
-        if directory:
-            return
-        size = _size(known, header, raw)
-        body = self._stream.take(size, path)
-        yield Entry(path, size, body)
-        for _ in body:  # whoever only wants the names leaves the content to us
-            pass
-        self._skip_padding(size, path)
+        return path
+
+    def _skip_sparse_map(self, raw: str) -> None:
+        more = True
+        while more:
+            block = self._stream.read(_BLOCK)
+            if len(block) < _BLOCK:
+                raise flaw(Kind.TRUNCATED, raw, "it ends within the map of a sparse file")
+            more = bool(block[_SPARSE_MORE])
 
     def _absorb(self, header: tarfile.TarInfo) -> bool:
         """Read an extended header, if this is one, and keep what it tells of the next member."""

@@ -8,13 +8,12 @@ from types import TracebackType
 from typing import Self
 
 from shared.archives.contents import Placed, collision
-from shared.archives.rules import Kind, Problem
+from shared.archives.rules import ArchiveFailed, Kind, Problem
 from shared.errors import ItemFailed, Retryable
-from shared.storage.digests import PART_BYTES, Written, digest_of
+from shared.storage.digests import PART_BYTES, RunningDigest, Written, digest_of, parts_of
 from shared.storage.objects import Location, ObjectStore, Stored
 
 PUTS_AT_ONCE = 32
-WAITING_BYTES = 64 * 2**20
 WAITING_PUTS = 1024
 
 
@@ -30,19 +29,20 @@ class Note:
 class MemberWriter:
     """Writes files below a prefix, the small ones in a pool; used as a context manager, from one thread.
 
-    At most `WAITING_BYTES` wait for being written, whatever the archive's size.
+    Of `memory` bytes, three fifths wait for being written, and two are parts of a large member on their way.
 
     Attributes:
         noticed: equal members that became one object.
     """
 
-    def __init__(self, store: ObjectStore, prefix: Location, present: Mapping[str, Stored]) -> None:
+    def __init__(self, store: ObjectStore, prefix: Location, present: Mapping[str, Stored], memory: int) -> None:
         """Begin to write.
 
         Args:
             store: where to.
             prefix: below which.
             present: by key, what an earlier attempt with the same archive has left; it is not sent again.
+            memory: in bytes.
         """
         self.noticed: list[Problem] = []
         self._store = store
@@ -53,6 +53,8 @@ class MemberWriter:
         self._notes: dict[str, Note] = {}
         self._pending: dict[str, tuple[Future[Note], int]] = {}
         self._waiting = 0
+        self._may_wait = memory * 3 // 5
+        self._parts_at_once = max(1, memory * 2 // 5 // PART_BYTES)
 
     def __enter__(self) -> Self:
         return self
@@ -82,8 +84,15 @@ class MemberWriter:
             self._merge(file)
             return
         self._begun[file.target] = file.source
+        try:
+            self._begin(file)
+        except ArchiveFailed:  # it could not be read whole, so nothing of it has been written
+            del self._begun[file.target]
+            raise
+
+    def _begin(self, file: Placed) -> None:
         if file.size > PART_BYTES:
-            self._notes[file.target] = self._stream(file)
+            self._notes[file.target] = self._large(file)
             return
         data = b"".join(file.chunks)
         self._make_room(len(data))
@@ -98,7 +107,7 @@ class MemberWriter:
         return self._notes
 
     def _make_room(self, size: int) -> None:
-        while self._pending and (self._waiting + size > WAITING_BYTES or len(self._pending) >= WAITING_PUTS):
+        while self._pending and (self._waiting + size > self._may_wait or len(self._pending) >= WAITING_PUTS):
             self._settle()
 
     def _settle(self) -> None:
@@ -118,13 +127,33 @@ class MemberWriter:
                 return Note(source, sha256, known)
         return Note(source, sha256, self._store.put(location, data))
 
-    def _stream(self, file: Placed) -> Note:
+    def _large(self, file: Placed) -> Note:
+        location = location_below(self._prefix, file.target)
+        present = self._present.get(location.key)
+        if present is not None and present.size == file.size and present.etag.endswith(f"-{parts_of(file.size)}"):
+            return self._compare(file, location, present)
         sha256 = hashlib.sha256()
-        with self._store.open_writer(location_below(self._prefix, file.target)) as writer:
+        with self._store.open_writer(location, self._parts_at_once, md5=False) as writer:
             for chunk in file.chunks:
                 sha256.update(chunk)
                 writer.write(chunk)
         return Note(file.source, sha256.hexdigest(), writer.written)
+
+    def _compare(self, file: Placed, location: Location, present: Stored) -> Note:
+        """Note a large member that an earlier attempt has sent. If it is not what was sent, it goes, and is sent again.
+
+        Raises:
+            Retryable: `s3-mismatch`: the chunks are used up, so the next attempt sends it.
+        """
+        sha256, digest = hashlib.sha256(), RunningDigest(whole=False)
+        for chunk in file.chunks:
+            sha256.update(chunk)
+            digest.update(chunk)
+        written = digest.result()
+        if written.etag != present.etag:
+            self._store.delete(location)
+            raise Retryable("s3-mismatch", f"{location.href} is not what an earlier attempt should have sent")
+        return Note(file.source, sha256.hexdigest(), written)
 
     def _merge(self, file: Placed) -> None:
         sha256, size = hashlib.sha256(), 0
@@ -162,8 +191,8 @@ def verify_all(store: ObjectStore, prefix: Location, notes: Mapping[str, Note]) 
         stored = found.pop(location.key, None)
         if stored is None or stored.size != note.written.size:
             raise Retryable("s3-mismatch", f"{location.href} is not listed with its {note.written.size} bytes")
-        if stored.etag != note.written.etag:
-            store.verify(location, note.written)
+        if stored.etag != note.written.etag and store.sha256(location, stored) != note.sha256:
+            raise Retryable("s3-mismatch", f"{location.href} holds other bytes than were sent")
     if found:
         raise taken(prefix, found)
 

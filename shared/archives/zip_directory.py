@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.archives.reading import ArchiveReader
 from shared.archives.rules import Kind, flaw
+from shared.archives.sources import Source
 from shared.archives.streams import ByteStream
 
 NO_32, NO_16 = 0xFFFFFFFF, 0xFFFF  # "look into the zip64 field"
@@ -78,19 +78,19 @@ class Directory:
     count: int
 
 
-def locate(reader: ArchiveReader) -> Directory:
+def locate(source: Source) -> Directory:
     """Find the central directory by the record at the archive's end.
 
     Raises:
         ArchiveFailed: `archive-damaged`, there is none, or it does not stand right before that record.
     """
-    tail_start = max(0, reader.size - _END.size - NO_16)
-    tail = reader.read_at(tail_start, _END.size + NO_16)
+    tail_start = max(0, source.size - _END.size - NO_16)
+    tail = source.read_at(tail_start, _END.size + NO_16)
     at = _find_end(tail)
     _, disk, first_disk, _, count, size, start, _ = _END.unpack_from(tail, at)
     before = tail_start + at
     if NO_16 in (disk, first_disk, count) or NO_32 in (size, start):
-        located = _locate64(reader, before)
+        located = _locate64(source, before)
         if located is not None:
             return located
     if disk or first_disk:
@@ -98,13 +98,13 @@ def locate(reader: ArchiveReader) -> Directory:
     return _checked(Directory(start, size, count), before)
 
 
-def records(reader: ArchiveReader, directory: Directory) -> Iterator[Record]:
+def records(source: Source, directory: Directory) -> Iterator[Record]:
     """Yield the records in the directory's order.
 
     Raises:
         ArchiveFailed: `archive-damaged`, a record is none, or there are more or fewer than promised.
     """
-    stream = ByteStream(reader.chunks(directory.start, directory.size))
+    stream = ByteStream(source.chunks(directory.start, directory.size))
     for _ in range(directory.count):
         yield _record(stream)
     if stream.read(1):
@@ -137,13 +137,13 @@ def _find_end(tail: bytes) -> int:
     raise flaw(Kind.TRUNCATED, "", "the record at the end of a zip is missing")
 
 
-def _locate64(reader: ArchiveReader, before: int) -> Directory | None:
+def _locate64(source: Source, before: int) -> Directory | None:
     if before < _LOCATOR.size:
         return None
-    mark, _, at, _ = _LOCATOR.unpack(reader.read_at(before - _LOCATOR.size, _LOCATOR.size))
+    mark, _, at, _ = _LOCATOR.unpack(source.read_at(before - _LOCATOR.size, _LOCATOR.size))
     if mark != b"PK\6\7":
         return None
-    end = reader.read_at(at, _END64.size)
+    end = source.read_at(at, _END64.size)
     if len(end) < _END64.size or end[:4] != b"PK\6\6":
         raise flaw(Kind.BAD_HEADER, "", "the zip64 record at the end is missing")
     _, _, _, _, disk, first_disk, _, count, size, start = _END64.unpack(end)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from isal import isal_zlib
 
+from shared.archives.budget import Budget, Meter, Omissions
 from shared.archives.paths import Census
-from shared.archives.reading import ArchiveReader
-from shared.archives.rules import ArchiveFailed, Budget, Findings, Kind, Meter, flaw
-from shared.archives.streams import Chunk, Entry, bunzip2, inflate, unlzma
+from shared.archives.rules import ArchiveFailed, Kind, Problem, flaw
+from shared.archives.sources import Source
+from shared.archives.streams import Chunk, Entry, bunzip2, inflate, inflate64, unlzma
 from shared.archives.zip_directory import NO_32, Record, locate, records, zip64_values
 
 _LOCAL = struct.Struct("<4s5H3L2H")
@@ -22,23 +23,30 @@ def _stored(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     return iter(chunks)
 
 
-_METHODS: dict[int, Callable[[Iterable[Chunk]], Iterator[Chunk]]] = {0: _stored, 8: inflate, 12: bunzip2, 14: unlzma}
+METHODS: dict[int, Callable[[Iterable[Chunk]], Iterator[Chunk]]] = {
+    0: _stored,
+    8: inflate,
+    9: inflate64,
+    12: bunzip2,
+    14: unlzma,
+}
+"""The compression methods that are read, by their number (APPNOTE 4.4.5)."""
 
 
 class ZipArchive:
     """A zip whose directory has been read and found harmless."""
 
-    def __init__(self, reader: ArchiveReader, budget: Budget) -> None:
+    def __init__(self, source: Source, budget: Budget, omitted: Omissions) -> None:
         """Read the directory and check all that it tells.
 
         Raises:
-            ArchiveFailed: with every problem of every member.
+            ArchiveFailed: with every problem of every member, unless those are left out.
         """
-        self._reader = reader
-        self._directory = locate(reader)
+        self._source = source
+        self._directory = locate(source)
         self.census = Census(budget)
         self.files: list[Record] = []
-        self._admit_all(Meter(budget.rules, reader.size))
+        self._admit_all(Meter(budget.rules, budget.archive_size), omitted)
 
     def entries(self) -> Iterator[Entry]:
         """Yield the files in the order they stand; each one's chunks are valid until the next is asked for.
@@ -49,10 +57,10 @@ class ZipArchive:
         for record in self.files:
             yield Entry(record.path, record.size, self._content(record))
 
-    def _admit_all(self, claimed: Meter) -> None:
-        findings = Findings()
+    def _admit_all(self, claimed: Meter, omitted: Omissions) -> None:
+        problems: list[Problem] = []
         everything = []
-        for record in records(self._reader, self._directory):
+        for record in records(self._source, self._directory):
             everything.append(record)
             try:
                 self._admit(record)
@@ -60,10 +68,15 @@ class ZipArchive:
             except ArchiveFailed as found:
                 if found.code == "archive-limit":
                     raise
-                findings.add(found)
-        for overlap in _overlaps(everything, self._directory.start):
-            findings.add(overlap)
-        findings.raise_if_any()
+                problems += found.problems
+        overlapping = {id(record) for record in _overlapping(everything, self._directory.start)}
+        problems += [
+            Problem(Kind.OVERLAP, record.name, "runs into what stands behind it")
+            for record in everything
+            if id(record) in overlapping
+        ]
+        omitted.add_all(problems)
+        self.files = [record for record in self.files if id(record) not in overlapping]
         self.files.sort(key=lambda record: record.offset)
 
     def _admit(self, record: Record) -> None:
@@ -75,7 +88,7 @@ class ZipArchive:
             raise flaw(Kind.SPECIAL_FILE, record.name, "neither a file nor a directory")
         if record.is_encrypted:
             raise flaw(Kind.ENCRYPTED, record.name, "is encrypted")
-        if record.method not in _METHODS or record.is_patch:
+        if record.method not in METHODS or record.is_patch:
             raise flaw(Kind.METHOD, record.name, f"compression method {record.method} is not supported")
         if record.is_directory and record.size:
             raise flaw(Kind.BAD_SIZE, record.name, "a directory that holds data")
@@ -100,15 +113,15 @@ class ZipArchive:
     def _unpacked(self, record: Record, start: int) -> Iterator[Chunk]:
         if not record.packed and not record.size:
             return iter(())
-        return _METHODS[record.method](self._reader.chunks(start, record.packed))
+        return METHODS[record.method](self._source.chunks(start, record.packed))
 
     def _start(self, record: Record) -> int:
         """Compare the local header with the directory and return the offset of the content."""
-        header = self._reader.read_at(record.offset, _LOCAL.size)
+        header = self._source.read_at(record.offset, _LOCAL.size)
         if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
             raise flaw(Kind.BAD_HEADER, record.path, "its local header is damaged")
         _, _, flags, method, _, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack(header)
-        rest = self._reader.read_at(record.offset + _LOCAL.size, name_size + extra_size)
+        rest = self._source.read_at(record.offset + _LOCAL.size, name_size + extra_size)
         known = {"size": size, "packed": packed}
         wanted = [name for name, value in known.items() if value == NO_32]
         known |= zip64_values(rest[name_size:], wanted)
@@ -126,7 +139,7 @@ class ZipArchive:
     def _check_descriptor(self, record: Record, at: int) -> None:
         if not record.has_descriptor:
             return
-        found = self._reader.read_at(at, _DESCRIPTOR_BYTES)
+        found = self._source.read_at(at, _DESCRIPTOR_BYTES)
         facts = (record.crc, record.packed, record.size)
         spellings = [mark + form.pack(*facts) for mark in (b"", _DESCRIPTOR_MARK) for form in _descriptors(record)]
         if not any(found.startswith(spelling) for spelling in spellings):
@@ -137,14 +150,14 @@ def _descriptors(record: Record) -> list[struct.Struct]:
     return [_DESCRIPTOR64] if max(record.packed, record.size) > NO_32 else [_DESCRIPTOR, _DESCRIPTOR64]
 
 
-def _overlaps(everything: list[Record], directory_start: int) -> Iterator[ArchiveFailed]:
+def _overlapping(everything: list[Record], directory_start: int) -> Iterator[Record]:
     """Tell each record where it ends at the latest, and yield those that go further."""
     everything.sort(key=lambda record: record.offset)
     ends = [record.offset for record in everything[1:]] + [directory_start]
     for record, end in zip(everything, ends, strict=False):
         record.end = end
         if record.offset + _LOCAL.size + len(record.raw) + record.packed > end:
-            yield flaw(Kind.OVERLAP, record.name, "runs into what stands behind it")
+            yield record
 
 
 def _check(record: Record, produced: int, crc: int) -> None:

@@ -1,9 +1,10 @@
 """Expand one archive: of an item in the catalog, or any object in S3 that a caller names."""
 
-from shared.archives import Expansion, Rules, expand, prefix_for
+from shared.archives import Expansion, Inspection, Rules, expand, inspect_object, prefix_for
 from shared.context import Context
 from shared.errors import Retryable
 from shared.models import ItemRecord, Run
+from shared.storage.digests import md5_of_checksum
 from shared.storage.objects import Location
 
 
@@ -11,7 +12,8 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
     """Expand the archive that the catalog's item has under the asset key `name`; it stays until that is published.
 
     Raises:
-        ItemFailed: the archive is unsafe, damaged or too large (codes `archive-...`).
+        ItemFailed: the archive is unsafe, damaged or too large, or is not what the catalog's checksum says (codes
+            `archive-...`); `bad-checksum`, that is no MD5.
         Retryable: S3 or the catalog could not answer.
     """
     shown = context.catalog.get(run.request.collection, record.item_id)
@@ -19,8 +21,9 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
         raise Retryable("catalog-mismatch", f"the catalog does not show item {record.item_id!r} any more")
     if name not in shown.assets:
         return  # expanded and published by another run
-    archive = Location.parse(shown.assets[name].href)
-    expansion = _expand(context, archive, prefix_for(archive, shown.assets))
+    asset = shown.assets[name]
+    archive = Location.parse(asset.href)
+    expansion = _expand(context, archive, prefix_for(archive, shown.assets), md5_of_checksum(asset.checksum))
     context.ledger.record_expansion(run.id, record.key, name, expansion)
 
 
@@ -42,5 +45,16 @@ def process_asset(context: Context, href: str) -> str:
     return expansion.prefix
 
 
-def _expand(context: Context, archive: Location, prefix: Location) -> Expansion:
-    return expand(context.store, archive, prefix, Rules.from_settings(context.settings))
+def inspect_asset(context: Context, href: str) -> Inspection:
+    """Read an archive object as `process_asset` would, and write nothing.
+
+    Raises:
+        UnsupportedArchive: by its name the object is no archive.
+        ItemFailed: `archive-missing`; `prefix-taken`, its content has no place.
+    """
+    archive = Location.parse(href)
+    return inspect_object(context.store, archive, prefix_for(archive), Rules.from_settings(context.settings))
+
+
+def _expand(context: Context, archive: Location, prefix: Location, md5: str | None = None) -> Expansion:
+    return expand(context.store, archive, prefix, Rules.from_settings(context.settings), md5)

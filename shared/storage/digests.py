@@ -14,7 +14,7 @@ _MD5_HEX = 32
 
 @dataclass(frozen=True)
 class Written:
-    """What was sent to the store: its size in bytes, its MD5 (hex) and the ETag that S3 must report for it."""
+    """What was sent: its size in bytes, its MD5 (hex; empty if not asked for) and the ETag that S3 must report."""
 
     size: int
     md5: str
@@ -34,9 +34,10 @@ class RunningDigest:
     buckets with KMS encryption, where `ObjectStore.verify` reads the object back.)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, whole: bool = True) -> None:
+        """Begin; without `whole` only the ETag of a large object is known, for half the work."""
         self.size = 0
-        self._whole = hashlib.md5(usedforsecurity=False)
+        self._whole = hashlib.md5(usedforsecurity=False) if whole else None
         self._part = hashlib.md5(usedforsecurity=False)
         self._part_size = 0
         self._parts: list[bytes] = []
@@ -45,7 +46,8 @@ class RunningDigest:
         """Add the next bytes."""
         view = memoryview(chunk)
         self.size += len(view)
-        self._whole.update(view)
+        if self._whole is not None:
+            self._whole.update(view)
         while view:
             if self._part_size == PART_BYTES:
                 self._end_part()
@@ -56,9 +58,9 @@ class RunningDigest:
 
     def result(self) -> Written:
         """Return the digest of all bytes so far."""
-        md5 = self._whole.hexdigest()
+        md5 = "" if self._whole is None else self._whole.hexdigest()
         if not self._parts and self._part_size < PART_BYTES:
-            return Written(self.size, md5, md5)
+            return Written(self.size, md5, self._part.hexdigest())
         parts = [*self._parts, self._part.digest()]
         whole = hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()
         return Written(self.size, md5, f"{whole}-{len(parts)}")
@@ -73,6 +75,11 @@ def digest_of(data: bytes) -> Written:
     """Return the digest of an object that is written in one PUT, of whatever size."""
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     return Written(len(data), md5, md5)
+
+
+def parts_of(size: int) -> int:
+    """Return how many parts the multipart upload of an object of this size has."""
+    return -(-size // PART_BYTES)
 
 
 def md5_of_checksum(checksum: str | None) -> str | None:

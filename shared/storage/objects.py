@@ -1,5 +1,6 @@
 """Objects in S3: read, written, verified, deleted. The only place that knows which S3 library is in use."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,9 +134,15 @@ class ObjectStore:
             self.verify(location, written)
         return written
 
-    def open_writer(self, location: Location) -> "ObjectWriter":
-        """Begin to write an object of any size in one pass; see `ObjectWriter`."""
-        return ObjectWriter(self._bucket(location), location)
+    def open_writer(self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, md5: bool = True) -> "ObjectWriter":
+        """Begin to write an object of any size in one pass; see `ObjectWriter`.
+
+        Args:
+            location: where to.
+            parts_at_once: of `PART_BYTES`, that are in flight.
+            md5: whether `written` is to tell the MD5 as well as the ETag, which is work on a large object.
+        """
+        return ObjectWriter(self._bucket(location), location, parts_at_once, md5)
 
     def verify(self, location: Location, written: Written) -> None:
         """Compare what the store holds with what was sent: the size and the ETag, else the bytes themselves.
@@ -157,6 +164,17 @@ class ObjectStore:
             return False
         return stored.etag == md5 or self._read_back(location, stored).md5 == md5
 
+    def sha256(self, location: Location, stored: Stored) -> str:
+        """Read an object back and return its SHA-256 (hex).
+
+        Raises:
+            Retryable: `s3-changed`, it is not the one that is `stored` any more.
+        """
+        digest = hashlib.sha256()
+        for block in self._blocks(location, stored):
+            digest.update(block)
+        return digest.hexdigest()
+
     def list(self, prefix: Location) -> Iterator[Stored]:
         """Yield every object below a prefix, whose key ends in a slash."""
         with _translated(f"LIST {prefix.href}"):
@@ -174,9 +192,13 @@ class ObjectStore:
 
     def _read_back(self, location: Location, stored: Stored) -> Written:
         digest = RunningDigest()
-        for start in range(0, stored.size, _READ_BACK_BYTES):
-            digest.update(self.read(location, start, min(_READ_BACK_BYTES, stored.size - start), stored.etag))
+        for block in self._blocks(location, stored):
+            digest.update(block)
         return digest.result()
+
+    def _blocks(self, location: Location, stored: Stored) -> Iterator[bytes]:
+        for start in range(0, stored.size, _READ_BACK_BYTES):
+            yield self.read(location, start, min(_READ_BACK_BYTES, stored.size - start), stored.etag)
 
     def _bucket(self, location: Location) -> S3Store:
         store = self._buckets.get(location.bucket)
@@ -208,10 +230,10 @@ class ObjectWriter:
     the multipart upload is aborted. `written` is then what was sent, for `ObjectStore.verify`.
     """
 
-    def __init__(self, store: S3Store, location: Location) -> None:
+    def __init__(self, store: S3Store, location: Location, parts_at_once: int, md5: bool) -> None:
         self._location = location
-        self._digest = RunningDigest()
-        self._file = obstore.open_writer(store, location.key, buffer_size=PART_BYTES, max_concurrency=UPLOADS_AT_ONCE)
+        self._digest = RunningDigest(whole=md5)
+        self._file = obstore.open_writer(store, location.key, buffer_size=PART_BYTES, max_concurrency=parts_at_once)
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Send the next bytes."""

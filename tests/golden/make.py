@@ -12,8 +12,11 @@ import stat
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+
+import inflate64
 
 HERE = Path(__file__).parent
 WHEN = (2024, 1, 2, 3, 4, 6)
@@ -130,6 +133,11 @@ CASES["two-top-directories/product.tgz"] = lambda: tgz_of({"one/a.xml": XML, "tw
 CASES["nested-tar-gz-in-zip/some_adfs.zip"] = lambda: zip_of(
     {"file.xml": XML, "content.tar.gz": tgz_of({"x/one.dat": DATA, "two.dat": b"two"})}
 )
+CASES["nested-zip/product.tar"] = lambda: tar_of(
+    {"inner.zip": zip_of({"one.dat": DATA, "deep/last.ZIP": zip_of({"x/two.dat": b"two"})}), "a.xml": XML}
+)
+CASES["nested-zip-in-zip/product.zip"] = lambda: zip_of({"in/inner.zip": zip_of({"in.tgz": tgz_of(PRODUCT)})})
+CASES["zip-deflate64/product.zip"] = lambda: deflate64_zip({"a.xml": XML, "data/b.dat": DATA})
 CASES["nested-three-deep/product.tar"] = lambda: tar_of(
     {"in/one.tgz": tgz_of({"two.TAR": tar_of({"three.tar.gz": tgz_of({"deep/last.xml": XML})})}), "a.xml": XML}
 )
@@ -160,6 +168,23 @@ def with_zip64_end(archive: bytes) -> bytes:
     return archive[:start] + directory + end64 + locator + end
 
 
+def deflate64_zip(members: Members) -> bytes:
+    """Write a zip with method 9, which the standard library does not know, by hand (APPNOTE 4.3)."""
+    content, directory = b"", b""
+    for name, data in members.items():
+        deflater = inflate64.Deflater()
+        packed = deflater.deflate(data) + deflater.flush()
+        raw = name.encode()
+        facts = (0 if name.isascii() else 1 << 11, 9, 0, 0x5822, zlib.crc32(data), len(packed), len(data), len(raw), 0)
+        directory += struct.pack("<4s2H4H3L2H", b"PK\1\2", 21, 21, *facts) + struct.pack(
+            "<3H2L", 0, 0, 0, 0o100644 << 16, len(content)
+        )
+        directory += raw
+        content += struct.pack("<4s5H3L2H", b"PK\3\4", 21, *facts) + raw + packed
+    count = len(members)
+    return content + directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), len(content), 0)
+
+
 # --- dangers ---------------------------------------------------------------------------------------------------------
 
 CASES["unsafe-traversal-zip/x.zip"] = lambda: one_zip("../../evil")
@@ -187,6 +212,7 @@ CASES["unsafe-duplicate-tgz/x.tgz"] = lambda: tgz_of({"a": b"1", "./a": b"1"})
 CASES["unsafe-file-and-directory/x.zip"] = lambda: zip_of({"a": b"1", "a/b": b"2"})
 CASES["unsafe-directory-and-file/x.tgz"] = lambda: tgz_of({"a/b": b"1", "a": b"2"})
 CASES["unsafe-many-at-once/x.zip"] = lambda: zip_of({"../a": b"1", "/b": b"2", "ok": b"3", "c\\d": b"4"})
+CASES["unsafe-nested-zip/x.zip"] = lambda: zip_of({"ok": b"x", "in/x.zip": one_zip("../evil")})
 CASES["unsafe-nested/x.zip"] = lambda: zip_of({"ok": b"x", "in/x.tgz": tgz_of({"../evil": b"x"})})
 
 
@@ -220,6 +246,58 @@ def _descriptor() -> bytes:
     return changed(archive, archive.index(b"PK\7\x08") + 4, b"\0\0\0\0")
 
 
+# --- what is left out where the rules say on_unsafe=skip (rules.json), and what is refused even then ------------------
+
+CASES["skip-unsafe-zip/x.zip"] = lambda: zip_of(
+    {"a.xml": XML, "../evil": b"x", "/abs": b"x", "a.xml/b": b"x", "c:d": b"x", "s/b.dat": DATA, "./a.xml": b"x"}
+)
+CASES["skip-links-tar/x.tgz"] = lambda: gzipped(
+    tar_with(
+        [
+            (info_of("a.xml", tarfile.REGTYPE), XML),
+            (info_of("soft", tarfile.SYMTYPE, "/etc/passwd"), b""),
+            (info_of("hard", tarfile.LNKTYPE, "a.xml"), b""),
+            (info_of("null", tarfile.CHRTYPE), b""),
+            (info_of("pipe", tarfile.FIFOTYPE), b""),
+            (info_of("what", b"Z"), b"unknown"),
+            (info_of("../evil", tarfile.REGTYPE), b"x" * 700),
+            (info_of("s/b.dat", tarfile.REGTYPE), DATA),
+        ]
+    )
+)
+CASES["skip-damaged-member/x.zip"] = lambda: (lambda z: changed(z, z.index(DATA[:64]), b"X"))(
+    zip_of({"a.xml": XML, "bad.dat": DATA, "s/c.dat": b"c"}, zipfile.ZIP_STORED)
+)
+CASES["skip-encrypted-member/x.zip"] = lambda: flagged(zip_of({"secret": DATA, "a.xml": XML}), 1, last=False)
+CASES["skip-method/x.zip"] = lambda: with_method(zip_of({"what": DATA, "a.xml": XML}), 98, last=False)
+CASES["skip-overlap/x.zip"] = lambda: (lambda z: changed(z, z.rindex(b"PK\1\2") + 42, struct.pack("<L", 3)))(
+    zip_of({"aaa": DATA, "bbb": DATA, "c.xml": XML})
+)
+CASES["skip-nested/x.zip"] = lambda: zip_of(
+    {"a.xml": XML, "in.tar.gz": zip_of(PRODUCT), "bad.zip": b"rubbish", "z.zip": zip_of({"../evil": b"x", "b": b"b"})}
+)
+CASES["skip-nothing-left/x.tar"] = lambda: tar_with(
+    [(info_of("link", tarfile.SYMTYPE, "a"), b""), (info_of("../b", tarfile.REGTYPE), b"")]
+)
+CASES["skip-limit/x.zip"] = lambda: zip_of({"../a": b"x", **{f"f{number}": b"x" for number in range(6)}})
+CASES["skip-tar-cut/x.tgz"] = lambda: tgz_of({"a": DATA, "b": DATA})[:-20]
+CASES["skip-link-with-content/x.tar"] = lambda: link_with_content()
+
+
+@case("skip-sparse/x.tar")
+def _skipped_sparse() -> bytes:
+    """A sparse file with one more block of its map, between two files."""
+    header = bytearray(tar_with([(info_of("hole", tarfile.GNUTYPE_SPARSE), b"")])[:512])
+    header[124:136], header[482] = b"00000000003\0", 1
+    before, after = tar_of({"a.xml": XML}), tar_of({"b.xml": XML})
+    return before[:1024] + resummed(bytes(header)) + bytes(512) + b"xyz".ljust(512, b"\0") + after
+
+
+def link_with_content() -> bytes:
+    tar = tar_with([(info_of("hard", tarfile.LNKTYPE, "a"), b"")])
+    return resummed(changed(tar, 124, b"00000000700\0"))
+
+
 # --- damage ----------------------------------------------------------------------------------------------------------
 
 CASES["damaged-zip-cut/x.zip"] = lambda: zip_of(PRODUCT)[:-30]
@@ -247,6 +325,10 @@ CASES["damaged-zip64-in-parts/x.zip"] = lambda: (lambda z: changed(z, z.index(b"
 CASES["damaged-zip-directory-moved/x.zip"] = lambda: changed(zip_of(PRODUCT), -6, b"\0\0\0\0")
 CASES["damaged-zip-compressed-cut/x.zip"] = lambda: with_packed(zip_of({"a": DATA}), -1)
 CASES["damaged-zip-compressed-more/x.zip"] = lambda: with_packed(zip_of({"a": DATA}), 1)
+CASES["damaged-deflate64/x.zip"] = lambda: changed(deflate64_zip({"a": XML}), 31, b"\xff\xff\xff\xff")
+CASES["damaged-deflate64-cut/x.zip"] = lambda: with_packed(deflate64_zip({"a": XML}), -1)
+CASES["damaged-deflate64-more/x.zip"] = lambda: with_packed(deflate64_zip({"a": XML}), 1)
+CASES["damaged-nested-zip/x.tgz"] = lambda: tgz_of({"a": XML, "in.zip": zip_of(PRODUCT)[:-30]})
 CASES["damaged-lzma-header/x.zip"] = lambda: changed(zip_of({"a": XML}, zipfile.ZIP_LZMA), 33, b"\7")
 CASES["damaged-lzma-properties/x.zip"] = lambda: changed(zip_of({"a": XML}, zipfile.ZIP_LZMA), 35, b"\x2c")
 CASES["damaged-lzma-cut/x.zip"] = lambda: with_method(one_zip("a"), 14)
@@ -298,13 +380,17 @@ CASES["limit-bytes/x.tgz"] = lambda: tgz_of({"a": bytes(600), "b": bytes(600)})
 CASES["limit-bytes-claimed/x.zip"] = lambda: zip_of({"a": bytes(600), "b": bytes(600)})
 CASES["limit-bytes-produced/x.zip"] = lambda: understated(zip_of({"a": bytes(5000)}), 5000, 10)
 CASES["limit-depth/x.zip"] = lambda: zip_of({"a.tar": tar_of({"b.tar": tar_of({"c": b"x"})})})
+CASES["limit-depth-zip/x.zip"] = lambda: zip_of({"a.zip": zip_of({"b.zip": zip_of({"c": b"x"})})})
+CASES["limit-spool/x.zip"] = lambda: zip_of({"a.zip": zip_of({"b.zip": zip_of({"c": bytes(range(256))})})})
+CASES["limit-bytes-nested-zip/x.zip"] = lambda: zip_of({"in.zip": zip_of({"a": bytes(600), "b": bytes(600)})})
 CASES["limit-metadata/x.tgz"] = lambda: gzipped(tar_of({"ü" * 600_000: b"x"}, tarfile.PAX_FORMAT))
 CASES["encrypted/x.zip"] = lambda: flagged(one_zip("secret"), 1)
-CASES["method-deflate64/x.zip"] = lambda: with_method(one_zip("a"), 9)
+CASES["method-ppmd/x.zip"] = lambda: with_method(one_zip("a"), 98)
 CASES["type-zip-as-tar/x.tar"] = lambda: zip_of(PRODUCT)
 CASES["type-tgz-as-tar/x.tar"] = lambda: tgz_of(PRODUCT)
 CASES["type-tar-as-tgz/x.tgz"] = lambda: tar_of(PRODUCT)
 CASES["type-bzip2-as-tgz/x.tgz"] = lambda: bz2.compress(tar_of(PRODUCT))
+CASES["type-nested-zip/x.zip"] = lambda: zip_of({"in.zip": tgz_of(PRODUCT)})
 CASES["type-nested/x.zip"] = lambda: zip_of({"in.tar.gz": zip_of(PRODUCT)})
 CASES["empty-zip/x.zip"] = lambda: zip_of({})
 CASES["empty-tar/x.tar"] = lambda: tar_of({})
@@ -312,6 +398,9 @@ CASES["empty-only-directories/x.zip"] = lambda: zip_of({"a/": b"", "a/b/": b""})
 CASES["empty-nested/x.zip"] = lambda: zip_of({"in.tar": tar_of({})})
 CASES["collision-zip/x.zip"] = lambda: zip_of({"a/manifest.xml": XML, "b/manifest.xml": DATA})
 CASES["collision-tgz/x.tgz"] = lambda: tgz_of({"a/manifest.xml": XML, "b/manifest.xml": DATA})
+CASES["empty-nested-zip/x.tgz"] = lambda: tgz_of({"in.zip": zip_of({})})
+CASES["empty-only-links/x.tar"] = lambda: tar_with([(info_of("link", tarfile.SYMTYPE, "a"), b"")])
+CASES["collision-nested-zip/x.zip"] = lambda: zip_of({"a.xml": XML, "in.zip": zip_of({"a.xml": DATA})})
 CASES["collision-nested/x.zip"] = lambda: zip_of({"a.xml": XML, "in.tgz": tgz_of({"a.xml": DATA})})
 
 
@@ -322,12 +411,12 @@ def tar_of_global(headers: dict[str, str]) -> bytes:
     return target.getvalue()
 
 
-def flagged(archive: bytes, flag: int) -> bytes:
-    return patched(archive, 6, 8, struct.pack("<H", flag))
+def flagged(archive: bytes, flag: int, last: bool = True) -> bytes:
+    return patched(archive, 6, 8, struct.pack("<H", flag), last)
 
 
-def with_method(archive: bytes, method: int) -> bytes:
-    return patched(archive, 8, 10, struct.pack("<H", method))
+def with_method(archive: bytes, method: int, last: bool = True) -> bytes:
+    return patched(archive, 8, 10, struct.pack("<H", method), last)
 
 
 def with_packed(archive: bytes, more: int) -> bytes:
@@ -344,8 +433,10 @@ def understated(archive: bytes, size: int, claimed: int) -> bytes:
     return patched(archive, 22, 24, struct.pack("<L", claimed))
 
 
-def patched(archive: bytes, local: int, central: int, new: bytes) -> bytes:
-    return changed(changed(archive, local, new), archive.rindex(b"PK\1\2") + central, new)
+def patched(archive: bytes, local: int, central: int, new: bytes, last: bool = True) -> bytes:
+    """Change the local header that stands first, and the directory's last record, or its first."""
+    record = archive.rindex(b"PK\1\2") if last else archive.index(b"PK\1\2")
+    return changed(changed(archive, local, new), record + central, new)
 
 
 def main() -> None:

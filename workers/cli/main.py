@@ -6,6 +6,7 @@ import click
 
 from shared.errors import AuxipError
 from workers.cli.demo import demo
+from workers.cli.expand import expand
 from workers.cli.records import contract, runs, show
 from workers.cli.stage import stage
 from workers.cli.up import up
@@ -19,12 +20,12 @@ def auxip() -> None:
     """Stage Copernicus auxiliary data into S3 and a STAC catalog, with Celery workers."""
 
 
-for _command in (demo, up, stage, runs, show, contract):
+for _command in (demo, up, stage, expand, runs, show, contract):
     auxip.add_command(_command)
 
 
 def main() -> None:
-    """Run the command line; the status is 0 (done), 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
+    """Run the command line; the status is 0 (done), 1 (failed), 2 (usage), 3 (archive refused) or 130 (interrupted)."""
     try:
         sys.exit(auxip.main(standalone_mode=False))
     except AuxipError as error:

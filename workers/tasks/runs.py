@@ -1,5 +1,7 @@
 """Queue `runs`: opening, fanning out and closing runs, and settling their items."""
 
+from datetime import timedelta
+
 from celery.exceptions import Ignore
 
 from shared.models import RunKind, RunRequest, RunState
@@ -7,6 +9,7 @@ from shared.stac.item import Json
 from shared.steps.close import close
 from shared.steps.settle import settle_item
 from shared.steps.standing import archives_of
+from shared.storage.uploads import abort_uploads
 from workers import flows
 from workers.app import app, context
 from workers.base import BoundTask, retried
@@ -73,6 +76,14 @@ def sweep(name: str) -> None:
     context().ledger.open_run(run_id, request)
     if context().ledger.run(run_id).state is RunState.ACCEPTED:
         flows.find(run_id).apply_async()
+
+
+@app.task(name="auxip.clean_uploads", bind=True, ignore_result=False)
+def clean_uploads(self: BoundTask) -> list[str]:
+    """Abort the uploads into S3 that killed workers have left unfinished; returns the keys that they were for."""
+    settings = context().settings
+    with retried(self):
+        return [upload.key for upload in abort_uploads(settings, timedelta(seconds=settings.uploads_max_age))]
 
 
 @app.task(name="auxip.step.open_page", bind=True)

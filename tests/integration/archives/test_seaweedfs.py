@@ -57,8 +57,13 @@ def content(store: ObjectStore, prefix: Location) -> dict[str, bytes]:
 
 
 def archive_of(case: Path) -> Path:
-    (archive,) = (path for path in case.iterdir() if not path.name.startswith("expected"))
+    (archive,) = (path for path in case.iterdir() if path.is_file() and path.suffix != ".json")
     return archive
+
+
+def rules_of(case: Path, layout: Literal["flat", "tree"]) -> Rules:
+    file = case / "rules.json"
+    return Rules(**(json.loads(file.read_text()) if file.is_file() else {}), layout=layout)
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
@@ -73,10 +78,10 @@ def test_an_archive_becomes_exactly_the_expected_objects(
     source = archive_of(case)
     archive = hold(store, f"{case.name}-{layout}/{source.name}", source.read_bytes())
 
-    expand(store, archive, prefix_for(archive), Rules(layout=layout))
+    expand(store, archive, prefix_for(archive), rules_of(case, layout))
 
     assert content(store, prefix_for(archive)) == files_below(case / EXPANDED[layout])
-    assert expand(store, archive, prefix_for(archive), Rules(layout=layout)).reused
+    assert expand(store, archive, prefix_for(archive), rules_of(case, layout)).reused
 
 
 @pytest.mark.parametrize(

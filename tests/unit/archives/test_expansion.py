@@ -14,7 +14,7 @@ from shared.archives.rules import Layout
 from shared.errors import ItemFailed, Rejected, Retryable, UnsupportedArchive
 from shared.settings import Settings
 from shared.storage.digests import PART_BYTES, Written
-from shared.storage.objects import Location, ObjectWriter, Stored
+from shared.storage.objects import UPLOADS_AT_ONCE, Location, ObjectWriter, Stored
 from tests.golden.make import changed, tar_of, tgz_of, zip_of
 from tests.unit.archives.conftest import BUCKET, PREFIX, MemoryObjects
 
@@ -35,9 +35,9 @@ class FailingObjects(MemoryObjects):
         self._count()
         return super().put(location, data, content_type)
 
-    def open_writer(self, location: Location) -> ObjectWriter:
+    def open_writer(self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, md5: bool = True) -> ObjectWriter:
         self._count()
-        return super().open_writer(location)
+        return super().open_writer(location, parts_at_once, md5)
 
     def _count(self) -> None:
         self.left -= 1
@@ -99,10 +99,10 @@ def test_the_manifest_tells_every_member_and_the_archive(store: MemoryObjects, a
     assert (expansion.prefix, expansion.manifest) == (PREFIX.href, manifest_for(PREFIX).href)
 
 
-def test_the_manifest_tells_what_was_let_pass(store: MemoryObjects, rules: Rules) -> None:
+def test_the_manifest_tells_what_was_let_pass(store: MemoryObjects) -> None:
     archive = store.hold("owner/item/x.tar", tar_of({"a/f": b"same", "b/f": b"same", "in.zip": b"kept"}))
 
-    expand(store, archive, PREFIX, rules)
+    expand(store, archive, PREFIX, Rules(nested_zip=False))
 
     manifest = load_manifest(store, PREFIX)
     assert manifest is not None
@@ -153,12 +153,8 @@ def test_it_does_not_matter_where_blocks_begin(
     assert store.content() == files
 
 
-def test_more_small_members_than_may_wait_are_all_written(
-    monkeypatch: pytest.MonkeyPatch, store: MemoryObjects, archive: Location, rules: Rules
-) -> None:
-    monkeypatch.setattr("shared.archives.writing.WAITING_BYTES", 2500)
-
-    expand(store, archive, PREFIX, rules)
+def test_more_small_members_than_may_wait_are_all_written(store: MemoryObjects, archive: Location) -> None:
+    expand(store, archive, PREFIX, Rules(memory=4000))
 
     assert store.content() == FLAT
 
@@ -412,7 +408,7 @@ def test_a_refusal_survives_the_way_to_another_process() -> None:
 
 
 def test_a_bomb_is_stopped_while_it_goes_off(monkeypatch: pytest.MonkeyPatch, store: MemoryObjects) -> None:
-    monkeypatch.setattr("shared.archives.rules.RATIO_FLOOR", 2**20)
+    monkeypatch.setattr("shared.archives.budget.RATIO_FLOOR", 2**20)
     archive = store.hold("owner/item/x.tgz", tgz_of({"zeros": bytes(10 * 2**20)}))
 
     with pytest.raises(ArchiveFailed, match=r"archive-limit.*ratio"):

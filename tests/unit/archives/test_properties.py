@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shared.archives import ArchiveFailed, Rules, expand
 from shared.archives.paths import safe_path
 from shared.settings import Settings
-from tests.golden.make import gzipped, tar_of, tgz_of, zip_of
+from tests.golden.make import deflate64_zip, gzipped, tar_of, tgz_of, zip_of
 from tests.unit.archives.conftest import PREFIX, MemoryObjects
 
 SEGMENT = st.text(string.ascii_letters + "äß日%#+ -_", min_size=1, max_size=12)
@@ -39,6 +39,41 @@ def test_a_tree_comes_out_as_it_went_in(
     files = flattened(tree)
     store = MemoryObjects(settings)
     archive = store.hold(f"owner/item/x.{suffix}", make(files))
+
+    expand(store, archive, PREFIX, Rules(layout="tree"))
+
+    assert store.content() == files
+
+
+def prefixed(folder: str, files: dict[str, bytes]) -> dict[str, bytes]:
+    return {f"{folder}/{path}": content for path, content in files.items()}
+
+
+@given(tree=TREES, makes=st.lists(st.sampled_from([("zip", zip_of), ("tar", tar_of), ("tgz", tgz_of)]), max_size=4))
+@limits(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_tree_comes_out_of_archives_within_archives(
+    tree: object, makes: list[tuple[str, Callable[[dict[str, bytes]], bytes]]], settings: Settings
+) -> None:
+    files = flattened(tree)
+    content = zip_of(files)
+    suffix = "zip"
+    for level, (outer, make) in enumerate(makes):
+        files = prefixed(f"in {level}/nested", files) | {f"beside {level}": b"x"}
+        content, suffix = make({f"in {level}/nested.{suffix}": content, f"beside {level}": b"x"}), outer
+    store = MemoryObjects(settings)
+    archive = store.hold(f"owner/item/x.{suffix}", content)
+
+    expand(store, archive, PREFIX, Rules(layout="tree"))
+
+    assert store.content() == files
+
+
+@given(tree=TREES)
+@limits(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_tree_comes_out_of_a_deflate64_zip(tree: object, settings: Settings) -> None:
+    files = flattened(tree)
+    store = MemoryObjects(settings)
+    archive = store.hold("owner/item/x.zip", deflate64_zip(files))
 
     expand(store, archive, PREFIX, Rules(layout="tree"))
 

@@ -1,0 +1,112 @@
+"""`auxip expand`: one archive, expanded in S3 through the queue, or only looked at."""
+
+from pathlib import Path
+
+import click
+
+from shared.archives import ArchiveFailed, FileSource, Inspection, Manifest, Problem, Rules, inspect, load_manifest
+from shared.errors import AuxipError, ItemFailed, Rejected, UnsupportedArchive
+from shared.settings import load_archive_settings, load_settings
+from shared.stac.item import Json
+from shared.steps.expand import inspect_asset
+from shared.storage.objects import Location
+from workers.cli.output import print_json
+
+_REFUSED = 3
+
+
+@click.command()
+@click.argument("href", required=False)
+@click.option(
+    "--local",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="look at a file on disk instead; needs --dry-run, and no server",
+)
+@click.option("--dry-run", is_flag=True, help="read it all, write nothing, list every member and every problem")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def expand(href: str | None, file: Path | None, dry_run: bool, as_json: bool) -> None:
+    """Replace one archive in S3 by its content. HREF is s3://BUCKET/KEY.
+
+    The workers do it, without a catalog. The status is 0 if it is expanded, or would be, and 3 if it is refused.
+    """
+    if (href is None) == (file is None) or (file is not None and not dry_run):
+        raise click.UsageError("give HREF, or --local FILE with --dry-run")
+    name = href or str(file)
+    try:
+        if dry_run:
+            _show_inspection(name, _inspected(href, file), as_json)
+        else:
+            _show_manifest(_expanded(name), as_json)
+    except (ItemFailed, UnsupportedArchive) as refusal:
+        _show_refusal(name, refusal, as_json)
+
+
+def _inspected(href: str | None, file: Path | None) -> Inspection:
+    if href is not None:
+        from shared.context import Context
+
+        return inspect_asset(Context(load_settings()), href)
+    assert file is not None  # noqa: S101 - one of both is given
+    with file.open("rb") as opened:
+        return inspect(FileSource(opened), file.name, Rules.from_settings(load_archive_settings()))
+
+
+def _expanded(href: str) -> Manifest:
+    from workers.app import app, context
+    from workers.cli.enqueue import enqueue, workers_answer
+
+    key = Location.parse(href).key
+    task_id = enqueue("auxip.process_asset", {"asset_href": href, "asset_name": key.rpartition("/")[2]})
+    if not workers_answer():
+        click.echo("no worker answers on the broker: the archive waits for one (`auxip up`)", err=True)
+    prefix = app.AsyncResult(task_id).get()
+    manifest = load_manifest(context().store, Location.parse(prefix))
+    if manifest is None:
+        raise Rejected("unknown-prefix", f"{prefix} has no manifest any more")
+    return manifest
+
+
+def _show_manifest(manifest: Manifest, as_json: bool) -> None:
+    if as_json:
+        print_json(manifest.model_dump(mode="json"))
+        return
+    _print_members([(member.path, member.size) for member in manifest.members])
+    _print_problems("let pass", manifest.problems)
+    _print_problems("left out", manifest.left_out)
+    click.echo(f"{manifest.archive} is expanded: {len(manifest.members)} objects below {manifest.prefix}")
+
+
+def _show_inspection(name: str, inspection: Inspection, as_json: bool) -> None:
+    if as_json:
+        print_json({"archive": name, **inspection.model_dump(mode="json")})
+    else:
+        _print_members([(member.path, member.size) for member in inspection.members])
+        _print_problems("let pass", inspection.noticed)
+        _print_problems("refused" if inspection.on_unsafe == "fail" else "left out", inspection.problems)
+        verdict = f"would be refused: {inspection.code}" if inspection.refused else "would be expanded"
+        click.echo(f"{name} {verdict}; {len(inspection.members)} members, {inspection.size} bytes")
+    if inspection.refused:
+        raise SystemExit(_REFUSED)
+
+
+def _show_refusal(name: str, refusal: AuxipError, as_json: bool) -> None:
+    if as_json:
+        problems = refusal.problems if isinstance(refusal, ArchiveFailed) else ()
+        listed: list[Json] = [{"kind": each.kind, "path": each.path, "detail": each.detail} for each in problems]
+        print_json(
+            {"archive": name, "refused": True, "code": refusal.code, "reason": refusal.reason, "problems": [*listed]}
+        )
+    else:
+        click.echo(f"auxip: {refusal}", err=True)
+    raise SystemExit(_REFUSED)
+
+
+def _print_members(members: list[tuple[str, int]]) -> None:
+    for path, size in members:
+        click.echo(f"{size:>14} {path}")
+
+
+def _print_problems(what: str, problems: tuple[Problem, ...]) -> None:
+    for problem in problems:
+        click.echo(f"{what:>14} {problem}")
