@@ -7,7 +7,6 @@ from shared.context import Context
 from shared.errors import ItemFailed
 from shared.models import ItemRecord, ItemState, Run
 from shared.report import report_of
-from shared.steps.expand import expand_asset
 from shared.steps.publish import publish_expanded, publish_item
 from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
@@ -104,7 +103,7 @@ def test_what_was_left_out_stands_in_the_record_and_in_the_report(work: Work, co
     work.do(stage_item, publish_item)
     replace(work, UNSAFE, digest_of(UNSAFE).md5)
 
-    work.do(with_skip(lambda *given: expand_asset(*given, samples.UPPER_CASE_ARCHIVE)), publish_expanded, settle_item)
+    work.do(with_skip(expand), publish_expanded, settle_item)
 
     (told,) = report_of(work.run, work.run.state, [work.record]).items
     assert (told.state, told.code) == ("expanded", "left-out")

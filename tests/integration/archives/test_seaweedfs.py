@@ -11,13 +11,15 @@ import pytest
 
 from shared.archives import ArchiveFailed, Rules, expand, manifest_for, prefix_for
 from shared.context import Context
-from shared.settings import load_settings
-from shared.storage.objects import Location, ObjectStore
+from shared.errors import Retryable
+from shared.settings import Settings, load_settings
+from shared.storage.objects import UPLOADS_AT_ONCE, Location, ObjectStore, ObjectWriter
 from tests.golden.make import tgz_of
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CASES = sorted(path for path in GOLDEN.iterdir() if path.is_dir() and path.name != "__pycache__")
 EXPANDED = {"flat": "expected", "tree": "expected-tree"}
+LARGE = bytes(range(256)) * 2**17
 FILES = {f"{number:03}.dat": bytes([number]) * 5000 for number in range(200)}
 
 KILLED = """
@@ -51,9 +53,9 @@ def hold(store: ObjectStore, key: str, data: bytes) -> Location:
     return location
 
 
-def content(store: ObjectStore, prefix: Location) -> dict[str, bytes]:
+def content(store: ObjectStore, prefix: Location, limit: int = 2**20) -> dict[str, bytes]:
     found = [Location(prefix.bucket, stored.key) for stored in store.list(prefix)]
-    return {location.key.removeprefix(prefix.key): store.get(location, 2**20) or b"" for location in found}
+    return {location.key.removeprefix(prefix.key): store.get(location, limit) or b"" for location in found}
 
 
 def archive_of(case: Path) -> Path:
@@ -101,14 +103,55 @@ def test_a_refused_archive_leaves_nothing_but_itself(case: Path, store: ObjectSt
 
 
 def test_a_large_member_arrives_as_it_was(store: ObjectStore) -> None:
-    large = bytes(range(256)) * 2**17
     archive = Location(load_settings().s3_bucket, "large/x.tgz")
     with store.open_writer(archive) as writer:
-        writer.write(tgz_of({"large.dat": large}))
+        writer.write(tgz_of({"large.dat": LARGE}))
 
     expand(store, archive, prefix_for(archive), Rules())
 
-    assert store.get(Location(archive.bucket, "large/x/large.dat"), 2**30) == large
+    assert store.get(Location(archive.bucket, "large/x/large.dat"), 2**30) == LARGE
+
+
+class Counting(ObjectStore):
+    """Notes which large objects are sent."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.sent: list[str] = []
+
+    def open_writer(self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, md5: bool = True) -> ObjectWriter:
+        self.sent.append(location.key)
+        return super().open_writer(location, parts_at_once, md5)
+
+
+def expanded_but_for_one(store: ObjectStore, folder: str) -> Location:
+    """Expand an archive with a large member as far as an attempt that was killed before its last small one."""
+    archive = hold(store, f"{folder}/x.tgz", tgz_of({"large.dat": LARGE, "small.dat": b"small"}))
+    expand(store, archive, prefix_for(archive), Rules())
+    store.delete(Location(archive.bucket, f"{folder}/x/small.dat"))
+    return archive
+
+
+def test_a_large_member_that_is_there_and_right_is_not_sent_again(store: ObjectStore) -> None:
+    archive = expanded_but_for_one(store, "resumed")
+    counting = Counting(load_settings())
+
+    assert not expand(counting, archive, prefix_for(archive), Rules()).reused
+
+    assert counting.sent == []
+    assert content(store, prefix_for(archive), 2**30) == {"large.dat": LARGE, "small.dat": b"small"}
+
+
+def test_a_large_member_that_is_there_and_wrong_is_sent_by_the_next_attempt(store: ObjectStore) -> None:
+    archive = expanded_but_for_one(store, "resumed-wrong")
+    with store.open_writer(Location(archive.bucket, "resumed-wrong/x/large.dat")) as writer:
+        writer.write(bytes(len(LARGE)))
+
+    with pytest.raises(Retryable, match="s3-mismatch"):
+        expand(store, archive, prefix_for(archive), Rules())
+    expand(store, archive, prefix_for(archive), Rules())
+
+    assert content(store, prefix_for(archive), 2**30)["large.dat"] == LARGE
 
 
 def test_an_expansion_whose_process_was_killed_is_finished_by_the_next(store: ObjectStore) -> None:
