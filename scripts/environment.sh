@@ -15,8 +15,14 @@ find_python() {
     fail "Python 3.11 or later is needed and was not found; install it (Debian: apt install python3 python3-venv)."
 }
 
+# Whether .venv works, and holds pip where uv is not there to install into it.
+can_install() {
+    [ -x .venv/bin/python ] || return 1
+    if command -v uv >/dev/null 2>&1; then .venv/bin/python -c '' 2>/dev/null; else .venv/bin/python -c 'import pip' 2>/dev/null; fi
+}
+
 make_venv() {
-    if [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null; then return; fi
+    if can_install; then return; fi
     rm -rf .venv
     python=$(find_python) || exit 1
     if command -v uv >/dev/null 2>&1; then

@@ -8,7 +8,7 @@ them). A name that is no setting is refused, so that a typing error does not sil
 import difflib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -145,20 +145,18 @@ class Settings(ArchiveSettings):
     sweeps_file: Path | None = Field(None, description="TOML file of the periodic sweeps that beat runs")
 
 
-def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings() -> Settings:
     """Read and check the settings of this process.
-
-    Args:
-        environ: the variables to look at for names that are no setting; the process's own by default.
 
     Raises:
         SettingsError: naming every wrong, missing or unknown setting in one line.
     """
-    names = os.environ if environ is None else environ
-    unknown = sorted(name for name in names if name.startswith(PREFIX) and name not in _known())
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in _known())
     if unknown:
         raise SettingsError("; ".join(_unknown(name) for name in unknown))
-    folder = Path(names.get(SECRETS_DIR, _SECRETS_DEFAULT))
+    folder = Path(os.environ.get(SECRETS_DIR, _SECRETS_DEFAULT))
+    if SECRETS_DIR in os.environ and not folder.is_dir():
+        raise SettingsError(f"{SECRETS_DIR} {folder} is no folder")
     with _told():
         return Settings(_secrets_dir=folder if folder.is_dir() else None)
 

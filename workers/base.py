@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import NoReturn, TypeAlias
 
 from celery import Task
-from celery.exceptions import Reject, SoftTimeLimitExceeded
+from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 from redis.exceptions import RedisError
 
 from shared.context import Context
@@ -67,6 +67,11 @@ def perform_search(task: BoundTask, run_id: str, step: Callable[[], None]) -> No
         _fail_run(run_id, error.code, error.reason)
     except SoftTimeLimitExceeded:
         _fail_run(run_id, "step-timeout", f"the search took longer than {context().settings.step_timeout} s")
+    except (Retry, Reject):
+        raise
+    except Exception as error:  # noqa: BLE001 - the caller must be told, whatever it is; the log has it whole
+        _log.exception("%s failed for run %s", task.name, run_id)
+        _fail_run(run_id, "internal-error", f"{task.name}: {type(error).__name__}; see the worker's log")
 
 
 @contextmanager
@@ -74,6 +79,10 @@ def retried(task: BoundTask) -> Iterator[None]:
     """Try the block again, as a task of its own, while its error is `Retryable` and the budget lasts; then raise it."""
     try:
         yield
+    except Busy as error:
+        # Celery counts this try, too; the counter goes back, since waiting for another worker uses up none.
+        task.request.update(retries=task.request.retries - 1)
+        raise task.retry(exc=error, countdown=error.delay) from error
     except Retryable as error:
         delay = delay_before_retry(error, task.request.retries + 1, context().settings)
         if delay is None:

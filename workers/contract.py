@@ -2,7 +2,7 @@
 
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from shared.errors import Rejected
 from shared.models import CollectionId, OwnerId, RunKind, RunRequest
@@ -109,6 +109,12 @@ class ProcessAssetMessage(_Message):
 
     asset_href: str
     asset_name: str
+
+
+class RunId(_Message):
+    """The id of a run: that of its task, a UUID unless the caller has chosen another; part of S3 and ledger keys."""
+
+    run_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 
 
 MESSAGES: dict[str, type[BaseModel]] = {

@@ -238,7 +238,8 @@ class Ledger:
         return cast("dict[str, str]", self.redis.hgetall(name))
 
     def _run_ids(self) -> list[str]:
-        return cast("list[str]", self.redis.zrange(_RUNS, 0, -1, desc=True))
+        # No older ones: their records may have expired, and the list is trimmed only when a run is closed.
+        return cast("list[str]", self.redis.zrevrangebyscore(_RUNS, "+inf", time.time() - self._keep_seconds))
 
     def _expire(self, run_id: str) -> None:
         names = [_run(run_id), *(f"{_run(run_id)}:{part}" for part in ("order", "in_flight", "closed_pages"))]

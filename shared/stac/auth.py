@@ -27,13 +27,15 @@ def api_key_hook(key: SecretStr | None, url: str, trusted: Collection[str]) -> C
     Args:
         key: the API key, or None where the API asks for none.
         url: base URL of the API.
-        trusted: further host names that may be sent the key.
+        trusted: further host names that may be sent the key; never over plain HTTP if the API itself is not.
     """
     home = origin(url)
+    hosts = {host.lower() for host in trusted}
 
     def put_key(request: httpx.Request) -> None:
         request.headers.pop(API_KEY_HEADER, None)
-        if key is not None and (origin(request.url) == home or request.url.host in trusted):
+        is_trusted = request.url.host in hosts and request.url.scheme in ("https", httpx.URL(url).scheme)
+        if key is not None and (is_trusted or origin(request.url) == home):
             request.headers[API_KEY_HEADER] = key.get_secret_value()
 
     return put_key

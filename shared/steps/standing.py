@@ -58,11 +58,19 @@ def same_content(known: Asset, offered: Asset) -> bool:
     if offered.size is not None and known.size != offered.size:
         return False
     stated = md5_of_checksum(offered.checksum)
-    return stated is None or md5_of_checksum(known.checksum) == stated
+    return stated is None or _md5_if_any(known.checksum) == stated
+
+
+def _md5_if_any(checksum: str | None) -> str | None:
+    """The MD5 of a catalog's checksum, or None where the catalog has put another kind in its place."""
+    try:
+        return md5_of_checksum(checksum)
+    except ItemFailed:
+        return None
 
 
 def archives_of(item: Item) -> list[str]:
-    """Return the keys of an item's assets that are archives still, by their names and their hrefs."""
+    """Return the keys of an item's assets that are archives still, by their names."""
     return [key for key, asset in item.assets.items() if is_archive(key) and asset.source is None]
 
 

@@ -29,6 +29,7 @@ UPLOADS_AT_ONCE = 4
 """Parts of one multipart upload in flight: with `PART_BYTES` this bounds a writer's memory to about 40 MiB."""
 
 _READ_BACK_BYTES = 8 * 2**20
+_DENIED = re.compile(r"status code: 40[13]\b")
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ class ObjectStore:
 
 
 class ObjectWriter:
-    """Writes one object in one pass: a single PUT up to `PART_BYTES`, a multipart upload above.
+    """Writes one object in one pass: a single PUT below `PART_BYTES`, a multipart upload from there on.
 
     Used as a context manager. The object appears when the block ends well; when it raises, nothing appears and
     the multipart upload is aborted. `written` is then what was sent, for `ObjectStore.verify`.
@@ -259,11 +260,12 @@ class ObjectWriter:
 def _translated(operation: str) -> Iterator[None]:
     try:
         yield
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise Rejected("s3-denied", f"{operation} was refused; check the S3 credentials and rights") from error
-    except InvalidPathError as error:
+    except (InvalidPathError, ValueError) as error:
         raise Rejected("s3-bad-key", f"{operation}: the store cannot hold this key") from error
-    except BaseError as error:
+    except (BaseError, OSError) as error:
+        # A writer gives every error as an OSError, a list gives a refusal as a fault: what it is stands in the text.
+        if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or _DENIED.search(str(error)):
+            raise Rejected("s3-denied", f"{operation} was refused; check the S3 credentials and rights") from error
         raise Retryable("s3-unavailable", f"{operation} failed: {_first_line(error)}") from error
 
 

@@ -33,7 +33,7 @@ class Transfer:
 
         Raises:
             ItemFailed: `unsupported-href`, `bad-checksum` (no checksum we know), `too-large`.
-            Retryable: `size-mismatch`, `checksum-mismatch`, and what `StacApi` and `ObjectStore` raise.
+            Retryable: `size-mismatch`, `checksum-mismatch`, `not-online`, and what `StacApi` and `ObjectStore` raise.
             Rejected: what `StacApi` and `ObjectStore` raise.
         """
         if not asset.href.startswith(("http://", "https://")):
@@ -41,6 +41,7 @@ class Transfer:
         md5 = md5_of_checksum(asset.checksum)
         # Identity: the size and the checksum are those of the file, not of a compressed answer.
         with self._api.open("GET", asset.href, headers={"accept-encoding": "identity", "accept": "*/*"}) as response:
+            _require_content(response)
             expected = asset.size if asset.size is not None else _announced(response)
             self._limit(expected or 0)
             written = self._copy(response, target, progress, expected, md5)
@@ -65,6 +66,12 @@ class Transfer:
     def _limit(self, size: int) -> None:
         if size > self._max_bytes:
             raise ItemFailed("too-large", f"the asset has more than {self._max_bytes} bytes (AUXIP_MAX_ASSET_BYTES)")
+
+
+def _require_content(response: httpx.Response) -> None:
+    """Refuse any other success than 200: a station answers 202 while it fetches a product from its archive."""
+    if response.status_code != httpx.codes.OK:
+        raise Retryable("not-online", f"{response.url} answered {response.status_code}: the product is not online yet")
 
 
 def _announced(response: httpx.Response) -> int | None:

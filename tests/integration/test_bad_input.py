@@ -10,8 +10,9 @@ from local import samples
 from local.processes import Child
 from local.stack import Stack
 from shared.context import Context
-from shared.models import RunState
+from shared.models import RunRequest, RunState
 from shared.stac.item import Json
+from shared.stac.search import Cql2
 from tests.integration.conftest import Caller, closed_run, of_id, of_type
 from tests.integration.test_runs import SECONDS, WINDOW, result_of
 
@@ -47,6 +48,33 @@ def test_a_window_that_ends_before_it_begins_is_refused(caller: Caller) -> None:
 
 def test_an_owner_that_would_lead_out_of_its_folder_is_refused(caller: Caller) -> None:
     assert failure_of(caller, cql2_filter=ORBITS, env={"owner_id": "../other"}).startswith("bad-request: env.owner_id")
+
+
+def test_a_run_id_that_would_lead_out_of_its_folder_is_refused(caller: Caller) -> None:
+    from workers.app import app
+
+    message = {"env": caller.env, "cql2_filter": ORBITS, "catalog_collection_identifier": caller.collection}
+    result = app.send_task("auxip.staging", kwargs=message, task_id=f"{caller.collection}/../x")
+    with pytest.raises(Exception, match="bad-request: run_id"):
+        result.get(SECONDS)
+
+
+def test_a_search_that_fails_for_an_unforeseen_reason_closes_its_run(caller: Caller, context: Context) -> None:
+    from workers.app import app
+    from workers.base import perform_search
+    from workers.tasks.search import find
+
+    def unforeseen() -> None:
+        raise ZeroDivisionError
+
+    run_id = f"unforeseen-{caller.collection}"
+    request = RunRequest(owner="somebody", collection=caller.collection, selection=Cql2(filter=ORBITS))
+    context.ledger.open_run(run_id, request)
+    perform_search(find, run_id, unforeseen)
+
+    with pytest.raises(Exception, match=r"internal-error: auxip\.step\.find_items: ZeroDivisionError"):
+        app.AsyncResult(run_id).get(SECONDS)
+    assert closed_run(context, run_id).code == "internal-error"
 
 
 def test_an_unknown_collection_is_refused_before_any_work(caller: Caller, stack: Stack) -> None:

@@ -243,6 +243,24 @@ def test_process_asset_replaces_an_archive_by_its_content(caller: Caller, contex
     assert process() == prefix
 
 
+def test_process_asset_waits_for_another_worker_at_the_same_archive(
+    caller: Caller, context: Context, workers: list[Child]
+) -> None:
+    from workers.app import app
+
+    archive = Location(context.settings.s3_bucket, f"{caller.collection}/some_adfs.zip")
+    context.store.put(archive, samples.product(samples.NESTED_ARCHIVE).build())
+    log = next(child.log for child in workers if child.name == "worker-decompress")
+    with lease(context.ledger.redis, archive.href, seconds=5):
+        result = app.send_task("auxip.process_asset", args=(archive.href, "some_adfs.zip"))
+        waits = context.settings.attempts + 1
+        wait_for(
+            lambda: log.read_text().count(f"on {archive.href}") >= waits, "it has waited more often than it may fail"
+        )
+
+    assert str(result.get(SECONDS)).endswith("/some_adfs/")
+
+
 def test_process_asset_refuses_what_is_no_archive_and_leaves_it(caller: Caller, context: Context) -> None:
     from workers.app import app
 

@@ -1,6 +1,7 @@
 """The API key: sent to its own origin and trusted domains, and taken off before any other host sees it."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -27,7 +28,7 @@ class Chain:
 
     def keys_on_the_way(self, *urls: str) -> list[str | None]:
         """The key that each of the URLs is sent, when each of them redirects to the next."""
-        self.redirects = {str(httpx.URL(url)): after for url, after in zip(urls, urls[1:], strict=False)}
+        self.redirects = {str(httpx.URL(url)): after for url, after in pairwise(urls)}
         self.keys = []
         self.client.get(urls[0])
         return [key for _, key in self.keys]
@@ -96,6 +97,18 @@ def test_a_trusted_domain_is_sent_the_key_and_its_neighbours_are_not() -> None:
         assert chain.keys_on_the_way(f"{HOME}/a", "https://download.example/b") == [KEY, KEY]
         assert chain.keys_on_the_way(f"{HOME}/a", "https://x.download.example/b") == [KEY, None]
         assert chain.keys_on_the_way(f"{HOME}/a", "https://download.example.org/b") == [KEY, None]
+
+
+def test_a_trusted_domain_is_known_in_any_case_of_letters() -> None:
+    chain = Chain(trusted=("Download.Example",))
+    with chain.client:
+        assert chain.keys_on_the_way(f"{HOME}/a", "https://download.example/b") == [KEY, KEY]
+
+
+def test_a_trusted_domain_is_not_sent_the_key_in_the_clear() -> None:
+    chain = Chain(trusted=("download.example",))
+    with chain.client:
+        assert chain.keys_on_the_way(f"{HOME}/a", "http://download.example/b") == [KEY, None]
 
 
 def test_without_a_key_none_is_sent() -> None:

@@ -116,7 +116,14 @@ def test_a_catalog_that_refuses_an_item_is_believed(catalog: Make) -> None:
 
 @pytest.mark.parametrize(
     ("item_id", "quoted"),
-    [("a b", "a%20b"), ("a/b", "a%2Fb"), ("a?b#c", "a%3Fb%23c"), ("a%2Fb", "a%252Fb"), ("é", "%C3%A9"), ("a;b", "a%3Bb")],
+    [
+        ("a b", "a%20b"),
+        ("a/b", "a%2Fb"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("a%2Fb", "a%252Fb"),
+        ("é", "%C3%A9"),
+        ("a;b", "a%3Bb"),
+    ],
 )
 def test_an_item_id_stays_within_its_part_of_the_url(catalog: Make, item_id: str, quoted: str) -> None:
     shelf = Shelf()
@@ -168,7 +175,9 @@ class Index:
         return httpx.Response(200, json={"type": "FeatureCollection", "features": features})
 
 
-@pytest.mark.parametrize(("count", "batches"), [(0, []), (1, [1]), (100, [100]), (101, [100, 1]), (250, [100, 100, 50])])
+@pytest.mark.parametrize(
+    ("count", "batches"), [(0, []), (1, [1]), (100, [100]), (101, [100, 1]), (250, [100, 100, 50])]
+)
 def test_items_come_in_the_order_of_their_ids_a_hundred_at_a_time(
     catalog: Make, count: int, batches: list[int]
 ) -> None:

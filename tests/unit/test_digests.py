@@ -19,26 +19,33 @@ def md5(data: bytes) -> "hashlib._Hash":
     return hashlib.md5(data, usedforsecurity=False)
 
 
+def streamed(data: bytes) -> Written:
+    digest = RunningDigest()
+    digest.update(data)
+    return digest.result()
+
+
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digests, "PART_BYTES", SMALL)
 
 
-@pytest.mark.parametrize("data", [b"", b"a", bytes(1000)], ids=len)
-def test_the_etag_of_a_small_object_is_its_md5(data: bytes) -> None:
-    expected = md5(data).hexdigest()
-    assert digest_of(data) == Written(len(data), expected, expected)
+@pytest.mark.parametrize("size", [0, 1, SMALL - 1, SMALL, SMALL + 1, 2 * SMALL])
+def test_the_etag_of_one_put_is_the_md5_whatever_its_size(small_parts: None, size: int) -> None:
+    expected = md5(bytes(size)).hexdigest()
+    assert digest_of(bytes(size)) == Written(size, expected, expected)
 
 
 @pytest.mark.parametrize(
-    ("size", "parts"), [(SMALL - 1, 0), (SMALL, 0), (SMALL + 1, 2), (2 * SMALL, 2), (2 * SMALL + 1, 3), (5 * SMALL, 5)]
+    ("size", "parts"),
+    [(0, 0), (SMALL - 1, 0), (SMALL, 1), (SMALL + 1, 2), (2 * SMALL, 2), (2 * SMALL + 1, 3), (5 * SMALL, 5)],
 )
-def test_the_etag_of_a_large_object_is_the_md5_of_its_parts_md5s(small_parts: None, size: int, parts: int) -> None:
+def test_the_etag_of_a_multipart_upload_is_the_md5_of_its_parts_md5s(small_parts: None, size: int, parts: int) -> None:
     data = bytes(range(size))
     pieces = [data[start : start + SMALL] for start in range(0, size, SMALL)]
     of_parts = md5(b"".join(md5(piece).digest() for piece in pieces)).hexdigest()
 
-    written = digest_of(data)
+    written = streamed(data)
     assert written.etag == (f"{of_parts}-{parts}" if parts else md5(data).hexdigest())
     assert (written.size, written.md5) == (size, md5(data).hexdigest())
 
@@ -49,14 +56,14 @@ def test_how_the_bytes_are_cut_into_chunks_does_not_matter(small_parts: None, ch
     digest = RunningDigest()
     for chunk in chunks:
         digest.update(memoryview(chunk))
-    assert digest.result() == digest_of(b"".join(chunks))
+    assert digest.result() == streamed(b"".join(chunks))
 
 
 def test_a_result_may_be_asked_for_in_between(small_parts: None) -> None:
     digest = RunningDigest()
     data = bytes(range(3 * SMALL))
     for end in range(len(data)):
-        assert digest.result() == digest_of(data[:end])
+        assert digest.result() == streamed(data[:end])
         digest.update(data[end : end + 1])
 
 
@@ -80,7 +87,18 @@ def test_no_checksum_is_none() -> None:
 
 @pytest.mark.parametrize(
     "checksum",
-    ["", "x", MD5[:-1], MD5 + "0", "g" * 32, f"d50110{MD5}00", f"1220{MD5}{MD5}", f"d50111{MD5}", f" {MD5[:-1]}", "٣" * 32],
+    [
+        "",
+        "x",
+        MD5[:-1],
+        MD5 + "0",
+        "g" * 32,
+        f"d50110{MD5}00",
+        f"1220{MD5}{MD5}",
+        f"d50111{MD5}",
+        f" {MD5[:-1]}",
+        "٣" * 32,
+    ],
 )
 def test_a_checksum_of_another_kind_is_refused(checksum: str) -> None:
     with pytest.raises(ItemFailed, match="bad-checksum"):

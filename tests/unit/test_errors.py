@@ -38,7 +38,7 @@ def backend() -> Backend:
     return Backend(app)
 
 
-def through_a_result(backend: Backend, error: BaseException) -> BaseException:
+def through_a_result(backend: Backend, error: Exception) -> BaseException:
     written = backend.encode(backend.prepare_exception(error, "json"))
     return cast("BaseException", backend.exception_to_python(backend.decode(written)))
 

@@ -133,10 +133,13 @@ def test_the_environment_comes_before_a_file(secrets_dir: Path) -> None:
     assert load_settings().s3_bucket == "aux"
 
 
-def test_without_a_folder_of_secrets_the_environment_is_enough(
-    monkeypatch: pytest.MonkeyPatch, secrets_dir: Path
-) -> None:
+def test_a_folder_of_secrets_that_is_named_must_be_there(monkeypatch: pytest.MonkeyPatch, secrets_dir: Path) -> None:
     monkeypatch.setenv("AUXIP_SECRETS_DIR", str(secrets_dir / "none"))
+    assert refusal() == f"AUXIP_SECRETS_DIR {secrets_dir / 'none'} is no folder"
+
+
+def test_without_a_folder_of_secrets_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUXIP_SECRETS_DIR")
     assert load_settings().s3_bucket == "aux"
 
 

@@ -26,6 +26,7 @@ def asset(size: int | None = None, checksum: str | None = None) -> Asset:
         (asset(3, MD5), asset(None, MD5), True),
         (asset(3, MD5), asset(), True),
         (asset(3), asset(3, MD5), False),
+        (asset(3, "1220" + "0" * 64), asset(3, MD5), False),
         (asset(None, MD5), asset(3, MD5), False),
         (asset(0), asset(0), True),
     ],

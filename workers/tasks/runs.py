@@ -13,7 +13,7 @@ from shared.storage.uploads import abort_uploads
 from workers import flows
 from workers.app import app, context
 from workers.base import BoundTask, retried
-from workers.contract import OnDemandMessage, StagingMessage, UnzipMessage, decode
+from workers.contract import OnDemandMessage, RunId, StagingMessage, UnzipMessage, decode
 from workers.sweeps import find_sweep
 
 
@@ -124,9 +124,10 @@ def _open(task: BoundTask, request: RunRequest) -> None:
     """Open a run under the id of the caller's task, and leave the task's result to `close_run`.
 
     Raises:
-        Ignore: always. Celery then neither stores a result nor goes on with what is linked to the task.
+        Ignore: if all is well. Celery then neither stores a result nor goes on with what is linked to the task.
+        Rejected: `bad-request`, the caller has given the task an id that cannot be a run's.
     """
-    run_id = str(task.request.id)
+    run_id = decode(RunId, run_id=task.request.id).run_id
     with retried(task):
         context().ledger.open_run(run_id, request, flows.continuation_of(task.request))
         flows.find(run_id).apply_async()

@@ -1,0 +1,537 @@
+"""The ledger on a real server: what is recorded once stays so, whoever else records it at the same time."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import LockNotOwnedError
+from redis.lock import Lock
+
+from shared.archives import Expansion
+from shared.context import Context
+from shared.errors import Busy, Rejected
+from shared.ledger import Ledger, lease
+from shared.models import Counts, ItemState, Outcome, RunRequest, RunState, StagedAsset, work_key
+from shared.selection import Given
+from shared.stac.item import Found, Item
+from tests.integration.conftest import wait_for
+
+REQUEST = RunRequest(owner="owner", collection="aux", selection=Given(item_id="X"))
+DAY = 86_400
+THREADS = 16
+DONE = Outcome(state=ItemState.CATALOGUED)
+Answer = TypeVar("Answer")
+
+
+def at_once(call: Callable[[], Answer]) -> list[Answer]:
+    """Call something from many threads, all at the same moment."""
+    barrier = threading.Barrier(THREADS)
+
+    def one(_: int) -> Answer:
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(one, range(THREADS)))
+
+
+def found(item_id: str = "X", size: int = 3) -> Found:
+    asset = {"href": "http://h/x", "file:size": size}
+    return Found(item_id=item_id, item=Item.model_validate({"id": item_id, "properties": {}, "assets": {"a": asset}}))
+
+
+class Opened:
+    """A run of its own in the ledger."""
+
+    def __init__(self, ledger: Ledger, *items: Found) -> None:
+        self.ledger = ledger
+        self.id = f"run-{uuid.uuid4()}"
+        ledger.open_run(self.id, REQUEST)
+        ledger.add_items(self.id, items)
+        self.keys = ledger.keys(self.id)
+
+    @property
+    def counts(self) -> Counts:
+        return self.ledger.run(self.id).counts
+
+
+@pytest.fixture
+def ledger(context: Context) -> Ledger:
+    return context.ledger
+
+
+@pytest.fixture
+def run(ledger: Ledger) -> Opened:
+    return Opened(ledger, found())
+
+
+@pytest.fixture
+def key(run: Opened) -> str:
+    return run.keys[0]
+
+
+@pytest.fixture
+def redis(ledger: Ledger) -> Redis:
+    return ledger.redis
+
+
+# Runs
+
+
+def test_a_run_that_is_opened_twice_is_one_run(ledger: Ledger) -> None:
+    run_id = f"run-{uuid.uuid4()}"
+    assert ledger.open_run(run_id, REQUEST, "first") is True
+    first = ledger.run(run_id)
+    other = REQUEST.model_copy(update={"owner": "other"})
+    assert ledger.open_run(run_id, other, "second") is False
+
+    assert ledger.run(run_id) == first
+    assert ledger.continuation(run_id) == "first"
+    assert [run.id for run in ledger.runs(10_000)].count(run_id) == 1
+
+
+def test_a_run_that_is_opened_by_many_is_opened_by_one(ledger: Ledger) -> None:
+    run_id = f"run-{uuid.uuid4()}"
+    assert at_once(lambda: ledger.open_run(run_id, REQUEST)).count(True) == 1
+
+
+def test_a_run_is_recorded_as_it_was_asked_for(ledger: Ledger, run: Opened) -> None:
+    recorded = ledger.run(run.id)
+    assert (recorded.request, recorded.state) == (REQUEST, RunState.ACCEPTED)
+    assert abs(recorded.created - time.time()) < 60
+    assert (recorded.closed, recorded.seconds, recorded.state.final) == (None, None, False)
+
+
+def test_a_run_that_is_unknown_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(Rejected, match="unknown-run"):
+        ledger.run("no-such-run")
+    assert ledger.continuation("no-such-run") == ""
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(ledger: Ledger, run: Opened) -> None:
+    assert ledger.find_run(run.id).id == run.id
+    assert ledger.find_run(run.id[:20]).id == run.id
+
+
+def test_a_beginning_that_several_runs_share_finds_none(ledger: Ledger) -> None:
+    stem = f"run-{uuid.uuid4()}"
+    for run_id in (f"{stem}-1", f"{stem}-2"):
+        ledger.open_run(run_id, REQUEST)
+    with pytest.raises(Rejected, match="unknown-run"):
+        ledger.find_run(stem)
+    with pytest.raises(Rejected, match="unknown-run"):
+        ledger.find_run(f"{stem}-3")
+
+
+def test_an_id_is_found_though_another_begins_with_it(ledger: Ledger) -> None:
+    stem = f"run-{uuid.uuid4()}"
+    for run_id in (stem, f"{stem}-1"):
+        ledger.open_run(run_id, REQUEST)
+    assert ledger.find_run(stem).id == stem
+
+
+def test_runs_are_listed_newest_first(ledger: Ledger) -> None:
+    opened = [Opened(ledger).id for _ in range(3)]
+    assert [run.id for run in ledger.runs(3)] == opened[::-1]
+    assert [run.id for run in ledger.runs(1)] == opened[2:]
+
+
+def test_a_run_that_the_ledger_has_forgotten_is_not_listed(ledger: Ledger, run: Opened, redis: Redis) -> None:
+    forgotten = f"run-{uuid.uuid4()}"
+    ledger.redis.zadd("auxip:runs", {forgotten: time.time() - 31 * DAY})  # its record has expired since
+
+    assert run.id in [each.id for each in ledger.runs(10_000)]
+    with pytest.raises(Rejected, match="unknown-run"):
+        ledger.find_run(forgotten)
+
+
+def test_pages_are_closed_when_the_last_one_is_and_in_any_order(ledger: Ledger, run: Opened) -> None:
+    ledger.begin_work(run.id, 3)
+    assert ledger.run(run.id).state is RunState.WORKING
+    assert [ledger.close_page(run.id, page) for page in (2, 0, 0, 2, 1)] == [False, False, False, False, True]
+
+
+def test_a_page_that_is_closed_again_after_the_last_one_says_so_again(ledger: Ledger, run: Opened) -> None:
+    ledger.begin_work(run.id, 1)
+    assert [ledger.close_page(run.id, 0), ledger.close_page(run.id, 0)] == [True, True]
+
+
+def test_a_page_that_is_closed_before_all_are_known_closes_no_run(ledger: Ledger, run: Opened) -> None:
+    assert ledger.close_page(run.id, 0) is False
+    ledger.begin_work(run.id, 1)
+    assert ledger.close_page(run.id, 0) is True
+
+
+def test_of_pages_that_are_closed_at_once_at_least_the_last_one_says_so(ledger: Ledger, run: Opened) -> None:
+    ledger.begin_work(run.id, THREADS)
+    pages = iter(range(THREADS))
+    assert at_once(lambda: ledger.close_page(run.id, next(pages))).count(True) == 1
+
+
+def test_a_run_is_closed_once(ledger: Ledger, run: Opened) -> None:
+    assert ledger.close_run(run.id, RunState.SUCCESSFUL, "s3://bucket/report.json") is True
+    first = ledger.run(run.id)
+    assert ledger.close_run(run.id, RunState.FAILED, code="late", reason="too late") is False
+
+    assert ledger.run(run.id) == first
+    assert (first.state, first.artifact, first.code) == (RunState.SUCCESSFUL, "s3://bucket/report.json", "")
+    assert first.seconds is not None
+    assert first.seconds >= 0
+
+
+def test_a_run_that_is_closed_by_many_is_closed_by_one(ledger: Ledger, run: Opened) -> None:
+    assert at_once(lambda: ledger.close_run(run.id, RunState.SUCCESSFUL)).count(True) == 1
+
+
+def test_a_run_that_failed_says_why(ledger: Ledger, run: Opened) -> None:
+    ledger.close_run(run.id, RunState.FAILED, code="station-unavailable", reason="answered 500")
+    closed = ledger.run(run.id)
+    assert (closed.code, closed.reason, closed.state.final) == ("station-unavailable", "answered 500", True)
+
+
+def test_everything_of_a_run_expires_once_it_is_closed(ledger: Ledger, run: Opened, key: str, redis: Redis) -> None:
+    ledger.begin_work(run.id, 1)
+    ledger.progress(run.id, key, 1, 1)
+    ledger.close_page(run.id, 0)
+    names = sorted(str(name) for name in redis.scan_iter(f"auxip:run:{run.id}*"))
+    assert len(names) == 5
+    assert {redis.ttl(name) for name in names} == {-1}
+
+    ledger.close_run(run.id, RunState.SUCCESSFUL)
+    days = 30
+    assert all(days * DAY - 60 < int(str(redis.ttl(name))) <= days * DAY for name in names)
+
+
+def test_the_list_forgets_runs_as_their_records_do(ledger: Ledger, run: Opened, redis: Redis) -> None:
+    old = f"run-{uuid.uuid4()}"
+    redis.zadd("auxip:runs", {old: time.time() - 31 * DAY})
+    ledger.close_run(run.id, RunState.SUCCESSFUL)
+
+    assert redis.zscore("auxip:runs", old) is None
+    assert redis.zscore("auxip:runs", run.id) is not None
+
+
+# Items
+
+
+def test_an_item_that_is_found_twice_is_recorded_once(ledger: Ledger, run: Opened, key: str) -> None:
+    before = ledger.item(run.id, key)
+    assert ledger.add_items(run.id, [found(size=9), found("Y"), found("Y")]) == 1
+
+    assert ledger.item(run.id, key) == before
+    assert (run.counts.items, run.counts.bytes_found) == (2, 6)
+    assert len(ledger.keys(run.id)) == 2
+
+
+def test_an_item_is_recorded_as_it_was_found(ledger: Ledger, run: Opened, key: str) -> None:
+    record = ledger.item(run.id, key)
+    assert (record.item_id, record.state, record.size, record.over) == ("X", ItemState.FOUND, 3, False)
+    assert key == work_key("owner", "aux", "X")
+    assert ledger.stac_item(run.id, key) == found().item
+
+
+def test_an_item_that_is_unusable_is_recorded_as_failed(ledger: Ledger) -> None:
+    run = Opened(ledger, Found.unusable("X", "no-assets", "nothing to stage"))
+    record = ledger.item(run.id, run.keys[0])
+
+    assert (record.state, record.code, record.reason, record.over) == (
+        ItemState.FAILED,
+        "no-assets",
+        "nothing to stage",
+        True,
+    )
+    with pytest.raises(Rejected, match="unknown-item"):
+        ledger.stac_item(run.id, run.keys[0])
+
+
+def test_an_item_that_is_unknown_is_refused(ledger: Ledger, run: Opened) -> None:
+    with pytest.raises(Rejected, match="unknown-item"):
+        ledger.item(run.id, "no-such-key")
+    with pytest.raises(Rejected, match="unknown-item"):
+        ledger.stac_item(run.id, "no-such-key")
+
+
+def test_items_come_in_the_order_they_were_found_however_many_there_are(ledger: Ledger) -> None:
+    ids = [f"item-{number * 7919 % 1201}" for number in range(1201)]
+    run = Opened(ledger, *map(found, ids))
+
+    assert [record.item_id for record in ledger.items(run.id)] == ids
+    assert run.counts.items == 1201
+
+
+def test_items_of_exactly_one_batch_are_all_there_is(ledger: Ledger) -> None:
+    assert len(list(ledger.items(Opened(ledger, *(found(f"item-{number}") for number in range(500))).id))) == 500
+    assert list(ledger.items(Opened(ledger).id)) == []
+
+
+def test_keys_are_asked_for_a_page_at_a_time(ledger: Ledger) -> None:
+    run = Opened(ledger, *(found(f"item-{number}") for number in range(5)))
+    assert ledger.keys(run.id, 0, 2) + ledger.keys(run.id, 2, 4) + ledger.keys(run.id, 4, 6) == run.keys
+    assert ledger.keys(run.id, 3) == run.keys[3:]
+    assert ledger.keys(run.id, 5, 10) == []
+
+
+# Steps
+
+
+def test_a_claim_is_recorded_once_and_does_not_take_an_item_back(ledger: Ledger, run: Opened, key: str) -> None:
+    ledger.claim(run.id, key)
+    first = ledger.item(run.id, key)
+    ledger.reach(run.id, key, ItemState.STAGED)
+    ledger.claim(run.id, key)
+
+    again = ledger.item(run.id, key)
+    assert first.state is ItemState.CLAIMED
+    assert (again.state, again.claimed) == (ItemState.STAGED, first.claimed)
+
+
+@pytest.mark.parametrize("state", [ItemState.STAGED, ItemState.CATALOGUED, ItemState.EXPANDED])
+def test_how_far_an_item_came_is_recorded_with_the_time(
+    ledger: Ledger, run: Opened, key: str, state: ItemState
+) -> None:
+    ledger.reach(run.id, key, state)
+    record = ledger.item(run.id, key)
+    assert record.state is state
+    assert abs(getattr(record, state.value) - time.time()) < 60
+
+
+def test_failed_tries_are_counted_for_each_step_and_for_the_item(ledger: Ledger, run: Opened, key: str) -> None:
+    tries = [ledger.attempt(run.id, key, step) for step in ("stage", "stage", "publish")]
+    assert tries == [1, 2, 1]
+    assert ledger.item(run.id, key).attempts == 3
+
+
+def test_bytes_that_come_are_counted_for_the_item_and_the_run(ledger: Ledger, run: Opened, key: str) -> None:
+    ledger.progress(run.id, key, more=2, there=2)
+    ledger.progress(run.id, key, more=1, there=3)
+
+    assert ledger.item(run.id, key).downloaded == 3
+    assert (run.counts.bytes_downloaded, ledger.bytes_in_flight(run.id)) == (3, 3)
+
+
+def test_a_download_that_begins_anew_costs_bytes_and_is_not_further_for_it(
+    ledger: Ledger, run: Opened, key: str
+) -> None:
+    for more, there in ((2, 2), (2, 2), (1, 3)):
+        ledger.progress(run.id, key, more, there)
+    assert (run.counts.bytes_downloaded, ledger.bytes_in_flight(run.id)) == (5, 3)
+
+
+def test_bytes_of_an_item_are_in_flight_until_it_is_finished(ledger: Ledger) -> None:
+    run = Opened(ledger, found("X", 3), found("Y", 4))
+    for key in run.keys:
+        ledger.progress(run.id, key, 2, 2)
+    assert ledger.bytes_in_flight(run.id) == 4
+    ledger.settle(run.id, run.keys[0], DONE)
+
+    assert (run.counts.bytes_finished, ledger.bytes_in_flight(run.id)) == (3, 2)
+
+
+def test_assets_and_expansions_are_recorded_by_their_names(ledger: Ledger, run: Opened, key: str) -> None:
+    asset = StagedAsset(href="s3://bucket/a.zip", size=3, checksum="c")
+    expansion = Expansion(
+        archive="s3://bucket/a.zip",
+        archive_etag="e",
+        prefix="s3://bucket/a/",
+        manifest="s3://bucket/m",
+        members=1,
+        size=9,
+        reused=False,
+    )
+    ledger.record_asset(run.id, key, "a.zip", asset)
+    ledger.record_expansion(run.id, key, "a.zip", expansion)
+
+    assert ledger.staged_assets(run.id, key) == {"a.zip": asset}
+    assert ledger.expansions(run.id, key) == {"a.zip": expansion}
+    assert ledger.item(run.id, key).item_id == "X"
+
+
+def test_an_item_that_was_as_it_should_be_is_over(ledger: Ledger, run: Opened, key: str) -> None:
+    ledger.record_intact(run.id, key)
+    record = ledger.item(run.id, key)
+    assert record.intact
+    assert record.over
+
+
+# Outcomes
+
+
+@pytest.mark.parametrize(
+    ("state", "counts"),
+    [
+        (ItemState.CATALOGUED, {"staged": 1}),
+        (ItemState.EXPANDED, {"staged": 1, "expanded": 1}),
+        (ItemState.SKIPPED, {"skipped": 1}),
+        (ItemState.FAILED, {"failed": 1}),
+    ],
+)
+def test_an_outcome_is_counted_under_its_name(
+    ledger: Ledger, run: Opened, key: str, state: ItemState, counts: dict[str, int]
+) -> None:
+    assert ledger.settle(run.id, key, Outcome(state=state, code="c", reason="r")) is True
+
+    assert run.counts == Counts(items=1, bytes_found=3, bytes_finished=3, **counts)
+    assert run.counts.finished == 1
+    record = ledger.item(run.id, key)
+    assert (record.state, record.code, record.reason, record.over) == (state, "c", "r", True)
+
+
+def test_an_item_that_is_settled_by_many_is_counted_once(ledger: Ledger, run: Opened, key: str) -> None:
+    answers = at_once(lambda: ledger.settle(run.id, key, DONE))
+
+    assert answers.count(True) == 1
+    assert (run.counts.staged, run.counts.bytes_finished) == (1, 3)
+
+
+def test_the_first_outcome_stands(ledger: Ledger, run: Opened, key: str) -> None:
+    ledger.settle(run.id, key, DONE)
+    before = ledger.item(run.id, key)
+    assert ledger.settle(run.id, key, Outcome(state=ItemState.FAILED, code="late")) is False
+
+    assert ledger.item(run.id, key) == before
+    assert run.counts.failed == 0
+
+
+RECORDS: dict[str, Callable[[Ledger, str, str], None]] = {
+    "claim": lambda ledger, run, key: ledger.claim(run, key),
+    "reach": lambda ledger, run, key: ledger.reach(run, key, ItemState.STAGED),
+    "fail": lambda ledger, run, key: ledger.fail(run, key, "late", "too late"),
+    "intact": lambda ledger, run, key: ledger.record_intact(run, key),
+    "asset": lambda ledger, run, key: ledger.record_asset(run, key, "a", StagedAsset(href="h", size=1, checksum="c")),
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_what_is_recorded_after_an_item_is_finished_changes_nothing(
+    ledger: Ledger, run: Opened, key: str, name: str
+) -> None:
+    ledger.claim(run.id, key)
+    ledger.settle(run.id, key, DONE)
+    before = ledger.item(run.id, key), ledger.staged_assets(run.id, key)
+    RECORDS[name](ledger, run.id, key)
+
+    assert (ledger.item(run.id, key), ledger.staged_assets(run.id, key)) == before
+
+
+def test_the_item_itself_is_kept_for_as_long_as_there_is_work_on_it(ledger: Ledger) -> None:
+    run = Opened(ledger, found("X"), found("Y"))
+    ledger.settle(run.id, run.keys[0], DONE)
+    ledger.settle(run.id, run.keys[1], Outcome(state=ItemState.FAILED))
+
+    with pytest.raises(Rejected, match="unknown-item"):
+        ledger.stac_item(run.id, run.keys[0])
+    assert ledger.stac_item(run.id, run.keys[1]).id == "Y"
+
+
+# Leases
+
+
+@pytest.fixture
+def work(redis: Redis) -> Iterator[str]:
+    name = f"work-{uuid.uuid4()}"
+    yield name
+    redis.delete(f"auxip:lease:{name}")
+
+
+def test_a_lease_is_held_by_one(redis: Redis, work: str) -> None:
+    with lease(redis, work, 30), pytest.raises(Busy, match="claimed-elsewhere") as raised, lease(redis, work, 30):
+        pass
+    assert raised.value.delay is not None
+
+
+def test_a_lease_that_many_want_is_given_to_one(redis: Redis, work: str) -> None:
+    answered = threading.Barrier(THREADS)
+
+    def hold() -> bool:
+        try:
+            with lease(redis, work, 30):
+                answered.wait()
+                return True
+        except Busy:
+            answered.wait()
+            return False
+
+    assert at_once(hold).count(True) == 1
+
+
+def test_a_lease_is_free_after_its_block(redis: Redis, work: str) -> None:
+    for _ in range(2):
+        with lease(redis, work, 30):
+            pass
+    assert redis.exists(f"auxip:lease:{work}") == 0
+
+
+def test_a_lease_is_free_after_an_error(redis: Redis, work: str) -> None:
+    with pytest.raises(RuntimeError), lease(redis, work, 30):
+        raise RuntimeError
+    with lease(redis, work, 30):
+        pass
+
+
+def test_leases_on_different_work_do_not_meet(redis: Redis, work: str) -> None:
+    with lease(redis, work, 30), lease(redis, f"{work}:part", 30):
+        pass
+
+
+def test_a_lease_is_renewed_while_it_is_held(redis: Redis, work: str) -> None:
+    name = f"auxip:lease:{work}"
+    with lease(redis, work, 0.6):
+        began = time.monotonic()
+        wait_for(lambda: time.monotonic() - began > 1.5, "more than twice its time has passed", 10)
+        assert redis.exists(name) == 1
+        with pytest.raises(Busy), lease(redis, work, 30):
+            pass
+
+
+def test_a_lease_outlives_a_moment_without_the_server(redis: Redis, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    renew, tries = Lock.reacquire, 0
+
+    def flaky(lock: Lock) -> bool:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise RedisConnectionError("away")
+        return bool(renew(lock))
+
+    monkeypatch.setattr(Lock, "reacquire", flaky)
+    with lease(redis, work, 1.5):
+        wait_for(lambda: tries >= 3, "renewed after the fault", 10)
+        assert redis.exists(f"auxip:lease:{work}") == 1
+
+
+def test_a_lease_whose_holder_died_lapses(redis: Redis, work: str) -> None:
+    assert redis.lock(f"auxip:lease:{work}", timeout=0.2, thread_local=False).acquire(blocking=False)
+
+    def free() -> bool:
+        try:
+            with lease(redis, work, 30):
+                return True
+        except Busy:
+            return False
+
+    assert not free()
+    wait_for(free, "the lease has lapsed", 10)
+
+
+def test_a_lease_that_was_lost_meanwhile_is_not_taken_from_its_new_holder(redis: Redis, work: str) -> None:
+    name = f"auxip:lease:{work}"
+    with lease(redis, work, 0.6):
+        redis.set(name, "another")
+        wait_for(
+            lambda: not [each for each in threading.enumerate() if each.name == f"lease-{work}"], "renewing ended", 10
+        )
+    assert redis.get(name) == "another"
+
+
+def test_a_lease_can_be_asked_whether_it_is_still_ours(redis: Redis, work: str) -> None:
+    with lease(redis, work, 30) as held:
+        held.reacquire()
+        redis.delete(f"auxip:lease:{work}")
+        with pytest.raises(LockNotOwnedError):
+            held.reacquire()

@@ -1,0 +1,69 @@
+"""Celery's settings: messages hold no code, and a step that runs is not given to a second worker."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+from pydantic import SecretStr
+
+from tests.unit.making import settings_of
+from workers.config import SOFT_SHUTDOWN_SECONDS, celery_config
+from workers.queues import QUEUES
+
+CONFIG: dict[str, Any] = celery_config(
+    settings_of(redis_url=SecretStr("redis://:pw@valkey:6379/3"), step_timeout=1800.0)
+)
+
+
+def test_every_setting_is_one_that_celery_knows() -> None:
+    known = set(Celery(set_as_current=False).conf.keys())
+    assert set(CONFIG) - known == set()
+
+
+def test_messages_and_results_are_json_only() -> None:
+    assert CONFIG["accept_content"] == ["json"]
+    assert (CONFIG["task_serializer"], CONFIG["result_serializer"]) == ("json", "json")
+
+
+def test_broker_and_results_are_the_redis_of_the_settings() -> None:
+    assert CONFIG["broker_url"] == CONFIG["result_backend"] == "redis://:pw@valkey:6379/3"
+
+
+@pytest.mark.parametrize("step_timeout", [10.0, 1800.0, 86_400.0])
+def test_a_message_stays_with_its_worker_longer_than_any_step_may_take(step_timeout: float) -> None:
+    config: dict[str, Any] = celery_config(settings_of(step_timeout=step_timeout))
+
+    assert config["task_soft_time_limit"] == step_timeout
+    assert config["task_time_limit"] > step_timeout
+    assert config["broker_transport_options"]["visibility_timeout"] > config["task_time_limit"]
+
+
+def test_a_message_is_done_when_its_step_is() -> None:
+    assert CONFIG["task_acks_late"] is True
+    assert CONFIG["task_reject_on_worker_lost"] is True
+    assert CONFIG["worker_prefetch_multiplier"] == 1
+
+
+def test_there_are_the_queues_of_the_table_and_no_others() -> None:
+    assert [queue.name for queue in CONFIG["task_queues"]] == [queue.name for queue in QUEUES]
+    assert CONFIG["task_create_missing_queues"] is False
+    assert CONFIG["task_default_queue"] in {queue.name for queue in QUEUES}
+
+
+def test_every_task_has_the_queue_of_the_table() -> None:
+    assert CONFIG["task_routes"] == {task: {"queue": queue.name} for queue in QUEUES for task in queue.tasks}
+
+
+def test_results_are_kept_for_those_who_wait_and_not_for_ever() -> None:
+    assert CONFIG["task_ignore_result"] is True
+    assert timedelta(0) < CONFIG["result_expires"] < timedelta(days=30)
+
+
+def test_a_worker_hands_its_steps_back_before_it_is_killed() -> None:
+    assert CONFIG["worker_soft_shutdown_timeout"] == SOFT_SHUTDOWN_SECONDS
+
+
+def test_a_broker_that_comes_back_is_waited_for() -> None:
+    assert CONFIG["broker_connection_retry_on_startup"] is True
+    assert CONFIG["broker_connection_max_retries"] is None

@@ -1,0 +1,194 @@
+"""The contract: what other systems may send, and how they are told what is wrong with it."""
+
+import contextlib
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from shared.errors import Rejected
+from shared.models import RunKind
+from shared.selection import Given, ValCover
+from shared.stac.item import Json
+from shared.stac.search import Cql2
+from tests.unit.making import ANY, item_json
+from workers.contract import (
+    MESSAGES,
+    OnDemandMessage,
+    ProcessAssetMessage,
+    SearchMessage,
+    StagingMessage,
+    UnzipMessage,
+    decode,
+    json_schema,
+)
+from workers.queues import QUEUES
+
+ENV: Json = {"owner_id": "operations"}
+STAGING: Json = {"env": ENV, "cql2_filter": ANY, "catalog_collection_identifier": "aux"}
+ON_DEMAND: Json = {
+    "env": ENV,
+    "start_datetime": "2024-03-25T09:00:00Z",
+    "end_datetime": "2024-03-25T11:25:00+02:00",
+    "product_type": "OPER_MPL_ORBPRE",
+    "catalog_collection_identifier": "aux",
+}
+VALID: dict[type[BaseModel], Json] = {
+    SearchMessage: {"env": ENV, "auxip_cql2": ANY},
+    StagingMessage: STAGING,
+    OnDemandMessage: ON_DEMAND,
+    UnzipMessage: {"env": ENV, "auxip_item": item_json(collection="aux")},
+    ProcessAssetMessage: {"asset_href": "s3://bucket/a.zip", "asset_name": "a.zip"},
+}
+
+
+def refusal(message: type[BaseModel], fields: Json) -> Rejected:
+    with pytest.raises(Rejected) as raised:
+        decode(message, **fields)
+    return raised.value
+
+
+def test_every_public_task_has_a_message() -> None:
+    public = {task for queue in QUEUES for task in queue.tasks if not task.startswith("auxip.step.")}
+    assert set(MESSAGES) == public - {"auxip.sweep"}  # beat's own
+
+
+def test_every_message_has_a_schema_with_its_fields() -> None:
+    schemas = json_schema()
+    assert set(schemas) == set(MESSAGES)
+    for name, message in MESSAGES.items():
+        assert set(schemas[name]["properties"] or {}) == set(message.model_fields)  # type: ignore[arg-type]
+        assert schemas[name]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("message", VALID, ids=lambda message: message.__name__)
+def test_a_message_of_the_documented_fields_is_accepted(message: type[BaseModel]) -> None:
+    assert isinstance(decode(message, **VALID[message]), message)
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [(message, name) for message, fields in VALID.items() for name in fields],
+    ids=lambda each: each if isinstance(each, str) else each.__name__,
+)
+def test_a_missing_field_is_named(message: type[BaseModel], name: str) -> None:
+    error = refusal(message, {field: value for field, value in VALID[message].items() if field != name})
+    assert str(error) == f"bad-request: {name}: Field required"
+
+
+@pytest.mark.parametrize("message", VALID, ids=lambda message: message.__name__)
+def test_a_field_that_is_unknown_is_refused(message: type[BaseModel]) -> None:
+    error = refusal(message, {**VALID[message], "typing_eror": 1})
+    assert str(error) == "bad-request: typing_eror: Extra inputs are not permitted"
+
+
+@pytest.mark.parametrize(
+    ("message", "wrong", "where"),
+    [
+        (StagingMessage, {"env": {}}, "env.owner_id"),
+        (StagingMessage, {"env": None}, "env"),
+        (StagingMessage, {"env": {"owner_id": ""}}, "env.owner_id"),
+        (StagingMessage, {"env": {"owner_id": "a/b"}}, "env.owner_id"),
+        (StagingMessage, {"env": {"owner_id": "a\n"}}, "env.owner_id"),
+        (StagingMessage, {"env": {"owner_id": "x" * 64}}, "env.owner_id"),
+        (StagingMessage, {"catalog_collection_identifier": ".."}, "catalog_collection_identifier"),
+        (StagingMessage, {"catalog_collection_identifier": "a/b"}, "catalog_collection_identifier"),
+        (StagingMessage, {"cql2_filter": {"filter": ANY, "limit": 0}}, "cql2_filter.limit"),
+        (StagingMessage, {"cql2_filter": {"filter": ANY, "limits": 1}}, "cql2_filter.limits"),
+        (StagingMessage, {"cql2_filter": None}, "cql2_filter"),
+        (StagingMessage, {"cql2_filter": "id = 'X'"}, "cql2_filter"),
+        (StagingMessage, {"timeout_seconds": "soon"}, "timeout_seconds"),
+        (StagingMessage, {"decompress": "perhaps"}, "decompress"),
+        (OnDemandMessage, {"product_type": []}, "product_type"),
+        (OnDemandMessage, {"product_type": ""}, "product_type"),
+        (OnDemandMessage, {"product_type": ["A"] * 101}, "product_type"),
+        (OnDemandMessage, {"product_type": 5}, "product_type"),
+        (OnDemandMessage, {"start_datetime": None}, "start_datetime"),
+        (UnzipMessage, {"auxip_item": {"id": "X"}}, "auxip_item.properties"),
+        (ProcessAssetMessage, {"asset_href": None}, "asset_href"),
+    ],
+)
+def test_a_wrong_field_is_named(message: type[BaseModel], wrong: Json, where: str) -> None:
+    error = refusal(message, {**VALID[message], **wrong})
+    assert error.code == "bad-request"
+    assert error.reason.startswith(where)
+    assert "\n" not in error.reason
+
+
+def test_a_filter_that_is_none_has_a_code_of_its_own() -> None:
+    assert refusal(StagingMessage, {**STAGING, "cql2_filter": {"op": "equals", "args": []}}).code == "bad-filter"
+
+
+@pytest.mark.parametrize("text", ["soon", "", "9999-12-31T23:59:59-01:00"])
+def test_an_instant_that_is_none_has_a_code_of_its_own(text: str) -> None:
+    assert refusal(OnDemandMessage, {**ON_DEMAND, "end_datetime": text}).code == "bad-datetime"
+
+
+@pytest.mark.parametrize("field", ["auxip_cql2", "cql2_filter"])
+@pytest.mark.parametrize("spelled", [ANY, {"filter": ANY}])
+def test_a_filter_may_be_a_bare_expression_or_the_filter_of_a_search(field: str, spelled: Json) -> None:
+    message: SearchMessage | StagingMessage
+    if field == "auxip_cql2":
+        message = decode(SearchMessage, env=ENV, auxip_cql2=spelled)
+        assert message.auxip_cql2 == Cql2(filter=ANY)
+    else:
+        message = decode(StagingMessage, **{**STAGING, field: spelled})
+        assert message.cql2_filter == Cql2(filter=ANY)
+
+
+def test_what_else_stands_in_env_is_let_through() -> None:
+    decode(StagingMessage, **{**STAGING, "env": {**ENV, "calling_span": {"trace": 1}}})
+
+
+def test_a_staging_message_asks_for_a_run() -> None:
+    message = decode(StagingMessage, **STAGING, timeout_seconds=5, decompress=False)
+    request = message.request()
+
+    assert (request.kind, request.owner, request.collection) == (RunKind.STAGING, "operations", "aux")
+    assert request.selection == Cql2(filter=ANY)
+    assert (request.timeout_seconds, request.decompress) == (5, False)
+
+
+def test_a_run_has_no_timeout_and_expands_unless_asked_otherwise() -> None:
+    request = decode(StagingMessage, **STAGING).request()
+    assert (request.timeout_seconds, request.decompress) == (-1, True)
+
+
+@pytest.mark.parametrize(
+    ("product_type", "types"), [("A", ("A",)), (["A"], ("A",)), (["A", "B"], ("A", "B")), (("A", "B"), ("A", "B"))]
+)
+def test_a_product_type_is_one_or_a_list(product_type: object, types: tuple[str, ...]) -> None:
+    request = decode(OnDemandMessage, **{**ON_DEMAND, "product_type": product_type}).request()
+    assert request.selection == ValCover(
+        product_types=types,
+        start=datetime(2024, 3, 25, 9, tzinfo=UTC),
+        end=datetime(2024, 3, 25, 9, 25, tzinfo=UTC),
+    )
+
+
+def test_a_window_that_ends_before_it_begins_is_refused() -> None:
+    message = decode(OnDemandMessage, **{**ON_DEMAND, "end_datetime": "2024-03-25T08:59:59Z"})
+    with pytest.raises(Rejected, match="bad-window"):
+        message.request()
+
+
+def test_an_item_to_expand_is_taken_from_the_catalog_by_its_collection_and_id() -> None:
+    request = decode(UnzipMessage, env=ENV, auxip_item=item_json(collection="aux")).request()
+    assert (request.kind, request.collection, request.selection) == (RunKind.DECOMPRESS, "aux", Given(item_id="X"))
+
+
+@pytest.mark.parametrize("collection", [None, "", "../aux", "a b", "x" * 200])
+def test_an_item_to_expand_names_a_collection(collection: str | None) -> None:
+    message = decode(UnzipMessage, env=ENV, auxip_item=item_json(collection=collection))
+    with pytest.raises(Rejected, match=r"bad-request: auxip_item\.collection"):
+        message.request()
+
+
+@given(
+    fields=st.dictionaries(st.sampled_from([*STAGING, "limit"]), st.none() | st.text() | st.integers() | st.just(ENV))
+)
+def test_whatever_is_sent_is_accepted_or_refused_and_never_a_surprise(fields: Json) -> None:
+    with contextlib.suppress(Rejected):
+        decode(StagingMessage, **fields)
