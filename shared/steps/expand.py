@@ -4,7 +4,7 @@ from shared.archives import Expansion, Inspection, Rules, expand, inspect_object
 from shared.context import Context
 from shared.errors import Retryable
 from shared.models import ItemRecord, Run
-from shared.storage.digests import md5_of_checksum
+from shared.storage.digests import md5_if_known
 from shared.storage.objects import Location
 
 
@@ -12,8 +12,8 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
     """Expand the archive that the catalog's item has under the asset key `name`; it stays until that is published.
 
     Raises:
-        ItemFailed: the archive is unsafe, damaged or too large, or is not what the catalog's checksum says (codes
-            `archive-...`); `bad-checksum`, that is no MD5.
+        ItemFailed: the archive is unsafe, damaged or too large, or is not what the catalog's MD5 says (codes
+            `archive-...`).
         Retryable: S3 or the catalog could not answer.
     """
     shown = context.catalog.get(run.request.collection, record.item_id)
@@ -23,7 +23,7 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
         return  # expanded and published by another run
     asset = shown.assets[name]
     archive = Location.parse(asset.href)
-    expansion = _expand(context, archive, prefix_for(archive, shown.assets), md5_of_checksum(asset.checksum))
+    expansion = _expand(context, archive, prefix_for(archive, shown.assets), md5_if_known(asset.checksum))
     context.ledger.record_expansion(run.id, record.key, name, expansion)
 
 

@@ -7,7 +7,7 @@ from shared.context import Context
 from shared.errors import ItemFailed
 from shared.models import Run
 from shared.stac.item import Asset, Item
-from shared.storage.digests import md5_of_checksum
+from shared.storage.digests import md5_if_known, md5_of_checksum
 from shared.storage.objects import Location
 
 
@@ -58,15 +58,7 @@ def same_content(known: Asset, offered: Asset) -> bool:
     if offered.size is not None and known.size != offered.size:
         return False
     stated = md5_of_checksum(offered.checksum)
-    return stated is None or _md5_if_any(known.checksum) == stated
-
-
-def _md5_if_any(checksum: str | None) -> str | None:
-    """The MD5 of a catalog's checksum, or None where the catalog has put another kind in its place."""
-    try:
-        return md5_of_checksum(checksum)
-    except ItemFailed:
-        return None
+    return stated is None or md5_if_known(known.checksum) == stated
 
 
 def archives_of(item: Item) -> list[str]:

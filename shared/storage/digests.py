@@ -100,3 +100,11 @@ def md5_of_checksum(checksum: str | None) -> str | None:
             "bad-checksum", f"file:checksum {checksum[:80]!r} is no MD5, neither plain hex nor as a multihash"
         )
     return text
+
+
+def md5_if_known(checksum: str | None) -> str | None:
+    """Return the MD5 that a catalog's checksum states, or None where the catalog has put another kind in its place."""
+    try:
+        return md5_of_checksum(checksum)
+    except ItemFailed:
+        return None

@@ -89,6 +89,14 @@ def test_an_archive_that_is_what_the_catalog_says_is_expanded(work: Work, contex
     assert context.store.head(archive) is None
 
 
+def test_a_checksum_of_another_kind_that_a_catalog_has_put_there_is_not_compared(work: Work, context: Context) -> None:
+    work.do(stage_item, publish_item)
+    replace(work, OTHER, "1220" + "0" * 64)
+    work.do(expand, publish_expanded, settle_item)
+
+    assert work.record.state is ItemState.EXPANDED
+
+
 def test_an_unsafe_member_fails_the_item_unless_the_settings_say_skip(work: Work, context: Context) -> None:
     work.do(stage_item, publish_item)
     archive = replace(work, UNSAFE, digest_of(UNSAFE).md5)

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.archives import ArchiveFailed, FileSource, Inspection, Rules, expand, inspect, manifest_for
+from shared.archives import ArchiveFailed, FileSource, Inspection, Rules, expand, inspect, is_archive, manifest_for
 from shared.archives.rules import Layout
 from shared.settings import Settings
 from shared.storage.objects import Location
 from tests.unit.archives.conftest import PREFIX, MemoryObjects
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-SEEDS = sorted(path for path in GOLDEN.glob("*/*") if path.is_file() and path.suffix != ".json")
+SEEDS = sorted(path for path in GOLDEN.glob("*/*") if path.is_file() and is_archive(path.name))
 CASES = int(os.environ.get("FUZZ_CASES", "1500"))
 FIRST = int(os.environ.get("FUZZ_SEED", "0")) * 10**9
 BATCHES = 10
