@@ -99,9 +99,11 @@ def inspect_object(store: ObjectStore, archive: Location, prefix: Location, rule
     format_of(archive.key)
     manifest = load_manifest(store, prefix)
     stored = store.head(archive)
-    if stored is None:
-        raise ItemFailed("archive-missing", f"{archive.href} is not there")
     _check_owner(archive, prefix, manifest)
+    if stored is None:
+        done = manifest is not None and manifest.state == "complete"
+        known = f"; it is expanded already, below {prefix.href}" if done else ""
+        raise ItemFailed("archive-missing", f"{archive.href} is not there{known}")
     unexplained = _unexplained(prefix, manifest, listed(store, prefix))
     if unexplained:
         raise taken(prefix, unexplained)

@@ -28,6 +28,8 @@ class ArchiveReader:
         self._etag = stored.etag
         self._pool = ThreadPoolExecutor(_MOST_AHEAD + 1, thread_name_prefix="archive-read")
         self._window: dict[int, Future[bytes]] = {}
+        self._current = (-1, 0)
+        self._in_use = b""
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._hashed = 0
         self._hashing: Future[None] | None = None
@@ -60,7 +62,9 @@ class ArchiveReader:
         end = min(start + length, self.size)
         while start < end:
             index, offset = divmod(start, BLOCK_BYTES)
-            block = memoryview(self._block(index, ahead))
+            if self._current not in ((index, ahead), (index, self._ahead)):  # thousands of small members share a block
+                self._in_use, self._current = self._block(index, ahead), (index, ahead)
+            block = memoryview(self._in_use)
             piece = block[offset : offset + end - start]
             start += len(piece)
             yield piece

@@ -17,6 +17,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _DESCRIPTOR, _DESCRIPTOR64 = struct.Struct("<3L"), struct.Struct("<L2Q")
 _DESCRIPTOR_MARK = b"PK\7\x08"
 _DESCRIPTOR_BYTES = 24
+_USUAL_EXTRA = 64  # bytes: timestamps, owners, the sizes of zip64; so one read takes the whole local header
 
 
 def _stored(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
@@ -117,11 +118,13 @@ class ZipArchive:
 
     def _start(self, record: Record) -> int:
         """Compare the local header with the directory and return the offset of the content."""
-        header = self._source.read_at(record.offset, _LOCAL.size)
-        if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
+        head = self._source.read_at(record.offset, _LOCAL.size + len(record.raw) + _USUAL_EXTRA)
+        if len(head) < _LOCAL.size or head[:4] != b"PK\3\4":
             raise flaw(Kind.BAD_HEADER, record.path, "its local header is damaged")
-        _, _, flags, method, _, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack(header)
-        rest = self._source.read_at(record.offset + _LOCAL.size, name_size + extra_size)
+        _, _, flags, method, _, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack_from(head)
+        rest = head[_LOCAL.size : _LOCAL.size + name_size + extra_size]
+        if len(rest) < name_size + extra_size:
+            rest = self._source.read_at(record.offset + _LOCAL.size, name_size + extra_size)
         known = {"size": size, "packed": packed}
         wanted = [name for name, value in known.items() if value == NO_32]
         known |= zip64_values(rest[name_size:], wanted)

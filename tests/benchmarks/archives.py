@@ -18,6 +18,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ from tests.benchmarks.ways import measure
 ROUNDS = 3
 _BUCKET = "bench"
 _READY = 30.0
+_QUIET = 0.03
 _TICKS = os.sysconf("SC_CLK_TCK")
 _WAYS = ("project", "reference", "cli", "null", "store")
 _COLUMNS = "project_s reference_s cli_s null_s store_s project_cpu_s reference_cpu_s store_cpu_s project_rss_mb".split()
@@ -96,6 +98,7 @@ def _run(weed: int, way: str, number: int, corpus: Corpus, archive: Path) -> Mea
     with store.open_writer(location) as writer, archive.open("rb") as file:
         while block := file.read(2**23):
             writer.write(block)
+    _wait_until_quiet(weed)
     before = _cpu_of(weed)
     measured = _measured(way, settings, location, corpus.sizes)
     used = _cpu_of(weed) - before
@@ -167,6 +170,13 @@ def _adopt(weed: SeaweedFS, endpoint: str) -> None:
             "no_proxy": LOOPBACK,
         }
     )
+
+
+def _wait_until_quiet(weed: int) -> None:
+    """Wait until the store has done what the run before has left it to do, such as deleting thousands of objects."""
+    used = -1.0
+    while used != (used := _cpu_of(weed)):
+        time.sleep(_QUIET)
 
 
 def _cpu_of(pid: int) -> float:

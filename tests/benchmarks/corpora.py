@@ -66,7 +66,7 @@ def _mixed(total: int, count: int) -> list[int]:
     return [max(100, int(weight / sum(weights) * total)) for weight in weights]
 
 
-class _Content:
+class Content:
     """Bytes of which two thirds are text of the kind that products hold, and one third is noise."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class _Content:
 
 
 def _zip(file: IO[bytes], sizes: list[int]) -> None:
-    content = _Content()
+    content = Content()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
         for number, size in enumerate(sizes):
             with archive.open(f"product/file-{number:05}.dat", "w", force_zip64=True) as member:
@@ -94,7 +94,7 @@ def _zip(file: IO[bytes], sizes: list[int]) -> None:
 
 
 def _tgz(file: IO[bytes], sizes: list[int]) -> None:
-    content = _Content()
+    content = Content()
     with (
         gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_LEVEL, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w|") as archive,
@@ -109,7 +109,7 @@ def _nested(file: IO[bytes], sizes: list[int]) -> None:
     inner = io.BytesIO()
     _tgz(inner, sizes[1:])
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("manifest.xml", b"".join(_Content().blocks(sizes[0])))
+        archive.writestr("manifest.xml", b"".join(Content().blocks(sizes[0])))
         archive.writestr("content.tar.gz", inner.getbuffer())
 
 
