@@ -76,15 +76,3 @@ QUEUES: tuple[Queue, ...] = (
         bound_by="the number of items in flight",
     ),
 )
-
-
-def queue_of(task: str) -> str:
-    """Return the name of the queue that carries `task`.
-
-    Raises:
-        KeyError: no queue has this task.
-    """
-    return _QUEUE_OF[task]
-
-
-_QUEUE_OF = {task: queue.name for queue in QUEUES for task in queue.tasks}

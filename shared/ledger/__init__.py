@@ -1,6 +1,6 @@
 """The durable record of runs and items, in Redis or Valkey: what is to do, what is done, and why it failed."""
 
-from shared.ledger.lease import Lease, lease
+from shared.ledger.lease import lease
 from shared.ledger.ledger import Ledger
 
-__all__ = ["Lease", "Ledger", "lease"]
+__all__ = ["Ledger", "lease"]
