@@ -1,8 +1,9 @@
 """Stage an item through a staging service: ask once, look again without holding a worker, believe what is verified.
 
 The job is recorded under the item's work key and not under a run, so whichever runs want the item wait for one job.
-A worker that is killed between the service's answer and that record leaves a job that nobody looks at; the item is
-then asked for once more. That is harmless: the service does not stage a second time what the catalog shows.
+Where the service's answer is lost, or its worker is killed before that is recorded, the item is asked for once more:
+the service does not stage a second time what the catalog shows, and should two jobs be at it at once, what they leave
+is verified like anything else.
 """
 
 import time
