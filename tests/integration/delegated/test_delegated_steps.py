@@ -167,12 +167,13 @@ GLITCHES: dict[str, Callable[[Job], int | bytes]] = {
 
 @pytest.mark.parametrize("glitch", GLITCHES)
 def test_a_glitch_while_a_job_is_looked_at_ends_no_waiting_and_uses_no_attempt(
-    work: Delegated, service: Service, glitch: str
+    work: Delegated, context: Context, service: Service, glitch: str
 ) -> None:
     with pytest.raises(Busy):
         work.do(stage_item)
-    service.answers.extend([GLITCHES[glitch](service.job)] * 10)
-    for _ in range(10):
+    looks = context.settings.attempts + 1
+    service.answers.extend([GLITCHES[glitch](service.job)] * looks)
+    for _ in range(looks):
         with pytest.raises(Busy, match="job-running: staging-"):
             work.do(stage_item)
     work.stage()
