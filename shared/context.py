@@ -11,6 +11,7 @@ from redis.retry import Retry
 from shared.ledger import Ledger
 from shared.settings import Settings
 from shared.stac.catalog import Catalog
+from shared.stac.processes import StagingService
 from shared.stac.station import Station
 from shared.storage.objects import ObjectStore
 from shared.storage.transfer import Transfer
@@ -29,7 +30,7 @@ class Context:
         opened = vars(self)
         if "ledger" in opened:
             self.ledger.redis.close()
-        for name in ("station", "catalog"):
+        for name in ("station", "catalog", "staging_service"):
             if name in opened:
                 opened[name].api.close()
 
@@ -55,6 +56,11 @@ class Context:
     def catalog(self) -> Catalog:
         """The catalog that receives the items."""
         return Catalog(self.settings)
+
+    @cached_property
+    def staging_service(self) -> StagingService:
+        """What stages in our place; only where the settings have one."""
+        return StagingService(self.settings)
 
     @cached_property
     def store(self) -> ObjectStore:

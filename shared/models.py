@@ -144,6 +144,24 @@ class StagedAsset(BaseModel):
     checksum: str
 
 
+class Job(BaseModel):
+    """A job of a staging service that works on an item, for whatever runs want the item.
+
+    Attributes:
+        id: by which the service knows it.
+        assets: keys of those that were missing when it was begun.
+        begun: when it was asked for, in seconds since the epoch.
+        ended: when it was first seen to be successful, or None.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    assets: tuple[str, ...]
+    begun: float
+    ended: float | None = None
+
+
 def work_key(owner: str, collection: str, item_id: str) -> str:
     """Return the id of the work on an item: the same for every run and every worker that wants it (24 hex digits)."""
     return hashlib.sha256(f"{owner}\0{collection}\0{item_id}".encode()).hexdigest()[:24]

@@ -1,9 +1,15 @@
-"""When a step is tried again: exponential backoff with full jitter, or the delay that the other side asked for."""
+"""When a step is tried again: exponential backoff with full jitter, or the delay that the other side asked for.
+
+And when a job that goes on elsewhere is looked at again, which is no try.
+"""
 
 import random
 
 from shared.errors import Retryable
 from shared.settings import Settings
+
+_LONGEST_POLL = 60.0
+_POLLS = 0.1
 
 
 def delay_before_retry(error: Retryable, attempt: int, settings: Settings) -> float | None:
@@ -21,3 +27,17 @@ def delay_before_retry(error: Retryable, attempt: int, settings: Settings) -> fl
     ceiling = min(settings.backoff_max, settings.backoff_base * 2 ** (attempt - 1))
     # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     return random.uniform(0, ceiling)  # noqa: S311 - spreads load, guards nothing
+
+
+def delay_before_look(waited: float, settings: Settings) -> float:
+    """Return the seconds to wait before a job is looked at again: a tenth of its age, so that a long one costs little.
+
+    At least `staging_poll` and at most a minute, 20 % more or less so that the jobs of a page are not all asked for at
+    once.
+
+    Args:
+        waited: seconds since the job was begun.
+        settings: `staging_poll`.
+    """
+    pause = min(max(settings.staging_poll, _POLLS * waited), _LONGEST_POLL)
+    return pause * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing

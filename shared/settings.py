@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import Rejected
@@ -113,6 +121,16 @@ class Settings(ArchiveSettings):
     catalog_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the catalog")
     catalog_timeout: float = Field(30, gt=0, description="seconds to wait for the catalog's next bytes")
 
+    staging_url: HttpUrl | None = Field(None, description="OGC API Processes of the staging service, for `ogc`")
+    staging_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the staging service")
+    staging_backend: Literal["transfer", "ogc"] = Field(
+        "transfer", description="`transfer` stages by itself, `ogc` has a staging service do it"
+    )
+    staging_poll: float = Field(
+        5, gt=0, le=60, description="seconds between two looks at a job, at first; 60 in the end"
+    )
+    staging_job_timeout: float = Field(7200, gt=0, description="seconds that one job of the staging service may take")
+
     s3_endpoint: HttpUrl = Field(description="URL of the S3 service")
     s3_region: str = Field("us-east-1", description="region that requests are signed for")
     s3_access_key_id: SecretStr = Field(description="access key of the staging bucket")
@@ -143,6 +161,13 @@ class Settings(ArchiveSettings):
     )
 
     sweeps_file: Path | None = Field(None, description="TOML file of the periodic sweeps that beat runs")
+
+    @field_validator("staging_backend")
+    @classmethod
+    def _has_a_service(cls, backend: str, info: ValidationInfo) -> str:
+        if backend == "ogc" and info.data.get("staging_url", "wrong, and so named already") is None:
+            raise ValueError("ogc needs AUXIP_STAGING_URL")
+        return backend
 
 
 def load_settings() -> Settings:

@@ -9,6 +9,7 @@ auxip:run:RUN:item:KEY         hash: the item's record, and the STAC item while 
 auxip:run:RUN:in_flight        hash: key -> bytes of the item that have come, while it is being staged
 auxip:run:RUN:closed_pages     set: pages of the fan-out that are done
 auxip:lease:WORK               string: the claim on a piece of work (see lease.py)
+auxip:job:KEY                  string: the staging service's job on an item, whatever runs want that
 """
 
 import time
@@ -24,6 +25,7 @@ from shared.models import (
     Counts,
     ItemRecord,
     ItemState,
+    Job,
     Outcome,
     Run,
     RunRequest,
@@ -205,6 +207,19 @@ class Ledger:
         """Return the assets of an item that the run has staged, by asset key."""
         return {name: StagedAsset.model_validate_json(text) for name, text in self._facts(run_id, key, _STAGED)}
 
+    def record_job(self, key: str, job: Job, seconds: float) -> None:
+        """Record the job that a staging service does on an item, for so many seconds; to be called under its lease."""
+        self.redis.set(_job(key), job.model_dump_json(), px=int(seconds * 1000))
+
+    def job(self, key: str) -> Job | None:
+        """Return the job that a staging service does on an item, or None."""
+        text = self.redis.get(_job(key))
+        return Job.model_validate_json(str(text)) if text else None
+
+    def forget_job(self, key: str) -> None:
+        """Record that no job is done on an item any more."""
+        self.redis.delete(_job(key))
+
     def record_expansion(self, run_id: str, key: str, name: str, expansion: Expansion) -> None:
         """Record that an archive's members stand in S3, verified."""
         self._advance(run_id, key, {_EXPANSION + name: expansion.model_dump_json()})
@@ -257,6 +272,10 @@ def _run(run_id: str) -> str:
 
 def _item(run_id: str, key: str) -> str:
     return f"auxip:run:{run_id}:item:{key}"
+
+
+def _job(key: str) -> str:
+    return f"auxip:job:{key}"
 
 
 def _item_fields(key: str, found: Found) -> list[str | int]:

@@ -1,11 +1,15 @@
-"""Stage an item: its assets' bytes into S3, verified; what stands there already is left alone."""
+"""Stage an item: its assets' bytes into S3, verified; what stands there already is left alone.
+
+We transfer them ourselves, or have a staging service do it (see `delegate`), as the settings say.
+"""
 
 from collections.abc import Callable
 
 from shared.context import Context
 from shared.models import ItemRecord, ItemState, Run, StagedAsset
 from shared.stac.item import Asset, Item
-from shared.steps.standing import Standing, archives_of, require_owner, standing
+from shared.steps.delegate import delegate_item
+from shared.steps.standing import Standing, is_intact, require_owner, standing
 from shared.storage.digests import md5_of_checksum
 from shared.storage.keys import asset_location
 from shared.storage.objects import Location
@@ -16,18 +20,21 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
 
     Raises:
         ItemFailed: `unsafe-asset-name`, `unsafe-item-id`, `unsupported-href`, `bad-checksum`, `too-large`,
-            `other-owner`.
+            `other-owner`; and what `delegate_item` raises.
         Retryable: `size-mismatch`, `checksum-mismatch`, or a fault of the network, the station, the catalog or S3.
         Rejected: the station or the store refuses.
     """
     if record.staged is not None:
         return
     item = context.ledger.stac_item(run.id, record.key)
+    if context.settings.staging_backend == "ogc":
+        delegate_item(context, run, record, item)
+        return
     targets = {key: _target(context, run, item, key) for key in item.assets}
     shown = context.catalog.get(run.request.collection, item.id)
     require_owner(run, shown)
     stands = {key: standing(context, shown, key, asset, targets[key]) for key, asset in item.assets.items()}
-    if _intact(run, item, stands):
+    if is_intact(run, item, stands):
         context.ledger.record_intact(run.id, record.key)
         return
     _stage_missing(context, record, item, {key: targets[key] for key, one in stands.items() if one is Standing.MISSING})
@@ -36,12 +43,6 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
 
 def _target(context: Context, run: Run, item: Item, key: str) -> Location:
     return asset_location(context.settings, run.request.owner, run.request.collection, item.id, key)
-
-
-def _intact(run: Run, item: Item, stands: dict[str, Standing]) -> bool:
-    to_expand = archives_of(item) if run.request.decompress else []
-    wanted = {key: {Standing.EXPANDED} if key in to_expand else {Standing.STAGED, Standing.EXPANDED} for key in stands}
-    return all(one in wanted[key] for key, one in stands.items())
 
 
 def _stage_missing(context: Context, record: ItemRecord, item: Item, targets: dict[str, Location]) -> None:

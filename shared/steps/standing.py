@@ -43,6 +43,13 @@ def standing(context: Context, shown: Item | None, key: str, offered: Asset, tar
     return Standing.STAGED if stored is not None and stored.size == staged.size else Standing.MISSING
 
 
+def is_intact(run: Run, item: Item, stands: dict[str, Standing]) -> bool:
+    """Whether nothing of an item is left to do for a run: all is staged, and expanded where the run wants that."""
+    to_expand = archives_of(item) if run.request.decompress else []
+    wanted = {key: {Standing.EXPANDED} if key in to_expand else {Standing.STAGED, Standing.EXPANDED} for key in stands}
+    return all(one in wanted[key] for key, one in stands.items())
+
+
 def expanded_asset(shown: Item, key: str, offered: Asset) -> Asset | None:
     """Return the asset of the catalog's item that was expanded from this very archive, if there is one."""
     for asset in shown.assets.values():

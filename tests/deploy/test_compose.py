@@ -22,6 +22,7 @@ SECRETS = {
     "AUXIP_S3_SECRET_ACCESS_KEY": "hush-secret",
     "AUXIP_STATION_API_KEY": "hush-station",
     "AUXIP_CATALOG_API_KEY": "hush-catalog",
+    "AUXIP_STAGING_API_KEY": "hush-staging",
     "FLOWER_BASIC_AUTH": "name:hush-flower",
 }
 PLAIN = {
@@ -87,7 +88,7 @@ def test_a_missing_variable_stops_it_and_is_named(name: str) -> None:
     assert f"required variable {name} is missing" in err
 
 
-@pytest.mark.parametrize("name", ["AUXIP_STATION_API_KEY", "AUXIP_CATALOG_API_KEY"])
+@pytest.mark.parametrize("name", ["AUXIP_STATION_API_KEY", "AUXIP_CATALOG_API_KEY", "AUXIP_STAGING_API_KEY"])
 def test_a_key_may_be_empty_where_none_is_asked_for(name: str) -> None:
     assert compose(EVERYTHING | {name: ""}, "--quiet")[0] == 0
 

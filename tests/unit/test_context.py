@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from shared.context import Context
-from tests.unit.making import settings_of
+from tests.unit.making import STATION, settings_of
 
 
 def test_a_context_that_nobody_used_has_nothing_to_close() -> None:
@@ -15,14 +15,15 @@ def test_a_context_that_nobody_used_has_nothing_to_close() -> None:
     assert set(vars(context)) == {"settings"}
 
 
-@pytest.mark.parametrize("part", ["ledger", "station", "catalog", "store", "transfer"])
+@pytest.mark.parametrize("part", ["ledger", "station", "catalog", "staging_service", "store", "transfer"])
 def test_each_part_is_made_once_and_without_a_connection(part: str) -> None:
-    with closing(Context(settings_of())) as context:
+    with closing(Context(settings_of(staging_url=STATION))) as context:
         assert getattr(context, part) is getattr(context, part)
 
 
 def test_what_was_opened_is_closed() -> None:
-    context = Context(settings_of())
-    clients: list[httpx.Client] = [context.station.api._client, context.catalog.api._client]
+    context = Context(settings_of(staging_url=STATION))
+    apis = (context.station.api, context.catalog.api, context.staging_service.api)
+    clients: list[httpx.Client] = [api._client for api in apis]
     context.close()
     assert all(client.is_closed for client in clients)

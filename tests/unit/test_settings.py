@@ -60,6 +60,11 @@ def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str) 
         ("AUXIP_STATION_URL", "http://station:99999", "is no http:// or https:// URL"),
         ("AUXIP_CATALOG_URL", "file:///etc/passwd", "is no http:// or https:// URL"),
         ("AUXIP_S3_ENDPOINT", "s3://bucket", "is no http:// or https:// URL"),
+        ("AUXIP_STAGING_URL", "staging.example", "is no http:// or https:// URL"),
+        ("AUXIP_STAGING_BACKEND", "other", "Input should be 'transfer' or 'ogc'"),
+        ("AUXIP_STAGING_BACKEND", "ogc", "ogc needs AUXIP_STAGING_URL"),
+        ("AUXIP_STAGING_POLL", "61", "Input should be less than or equal to 60"),
+        ("AUXIP_STAGING_JOB_TIMEOUT", "0", "Input should be greater than 0"),
         ("AUXIP_STATION_COLLECTIONS", "adgs", "is no JSON"),
         ("AUXIP_STATION_COLLECTIONS", '{"a": 1}', "Input should be a valid list"),
         ("AUXIP_STATION_COLLECTIONS", "[1]", "Input should be a valid string"),
@@ -111,6 +116,19 @@ def test_an_empty_value_leaves_the_default_in_force(monkeypatch: pytest.MonkeyPa
     assert load_settings().attempts == 5
 
 
+def test_a_staging_service_stages_where_that_is_said_and_its_url_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUXIP_STAGING_URL", "https://staging.example/")
+    assert load_settings().staging_backend == "transfer"
+    monkeypatch.setenv("AUXIP_STAGING_BACKEND", "ogc")
+    assert (load_settings().staging_backend, load_settings().staging_url) == ("ogc", "https://staging.example")
+
+
+def test_a_wrong_url_of_the_staging_service_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUXIP_STAGING_URL", "staging.example")
+    monkeypatch.setenv("AUXIP_STAGING_BACKEND", "ogc")
+    assert refusal() == "AUXIP_STAGING_URL is no http:// or https:// URL"
+
+
 def test_a_list_is_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUXIP_STATION_TRUSTED_DOMAINS", '["a.example", "b.example"]')
     assert load_settings().station_trusted_domains == ["a.example", "b.example"]
@@ -146,14 +164,17 @@ def test_without_a_folder_of_secrets_the_environment_is_enough(monkeypatch: pyte
 def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUXIP_STATION_API_KEY", "station-secret")
     monkeypatch.setenv("AUXIP_CATALOG_API_KEY", "catalog-secret")
+    monkeypatch.setenv("AUXIP_STAGING_API_KEY", "staging-secret")
     settings = load_settings()
 
     for shown in (repr(settings), str(settings), settings.model_dump_json()):
         assert "secret'" not in shown.replace("'s3_secret", "")
-        assert not [word for word in ("redis", "access", "key", "station", "catalog") if f"{word}-secret" in shown]
+        assert not [
+            word for word in ("redis", "access", "key", "station", "catalog", "staging") if f"{word}-secret" in shown
+        ]
 
 
-@pytest.mark.parametrize("name", ["AUXIP_STATION_URL", "AUXIP_CATALOG_URL", "AUXIP_S3_ENDPOINT"])
+@pytest.mark.parametrize("name", ["AUXIP_STATION_URL", "AUXIP_CATALOG_URL", "AUXIP_STAGING_URL", "AUXIP_S3_ENDPOINT"])
 @pytest.mark.parametrize("credentials", ["user:pass-word", "user", ":pass-word"])
 def test_credentials_in_a_url_are_refused_and_not_repeated(
     monkeypatch: pytest.MonkeyPatch, name: str, credentials: str
