@@ -32,6 +32,7 @@ class Work:
     def __init__(self, context: Context, collection: str, item_id: str = ARCHIVE.item_id) -> None:
         self.context = context
         self.ledger: Ledger = context.ledger
+        self.catalog = context.catalog_of("steps")
         self.run_id = str(uuid.uuid4())
         selection = Cql2(filter=of_id(item_id))
         self.ledger.open_run(self.run_id, RunRequest(owner="steps", collection=collection, selection=selection))
@@ -47,7 +48,7 @@ class Work:
         return self.ledger.item(self.run_id, self.key)
 
     def shown(self) -> Item | None:
-        return self.context.catalog.get(self.run.request.collection, self.record.item_id)
+        return self.catalog.get(self.run.request.collection, self.record.item_id)
 
     def do(self, *steps: Step) -> None:
         for step in steps:
@@ -210,7 +211,7 @@ def test_an_item_that_vanished_from_the_catalog_is_not_invented(work: Work, cont
         work.do(expand)
     with pytest.raises(Retryable, match="catalog-mismatch"):
         work.do(publish_expanded)
-    assert context.catalog.get(work.run.request.collection, work.record.item_id) is None
+    assert work.catalog.get(work.run.request.collection, work.record.item_id) is None
 
 
 def test_publishing_what_was_not_staged_is_tried_again_and_not_made_up(work: Work) -> None:

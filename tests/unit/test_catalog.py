@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from shared.errors import Rejected, Retryable
 from shared.stac.catalog import Catalog
@@ -17,7 +18,7 @@ POINT: Json = {"type": "Point", "coordinates": [1, 2]}
 @pytest.fixture
 def catalog() -> Iterator[Make]:
     """A catalog with the answers of a function."""
-    made = Catalog(settings_of())
+    made = Catalog(settings_of(), None)
 
     def make(handler: Handler) -> Catalog:
         answered_by(made.api, handler)
@@ -212,9 +213,7 @@ def test_the_key_of_the_catalog_goes_with_each_request() -> None:
         keys.append(request.headers.get("x-api-key"))
         return httpx.Response(200)
 
-    from pydantic import SecretStr
-
-    made = Catalog(settings_of(catalog_api_key=SecretStr("the-key")))
+    made = Catalog(settings_of(), SecretStr("the-key"))
     answered_by(made.api, note)
     made.require_collection("aux")
     made.api.close()

@@ -12,10 +12,10 @@ from tests.unit.making import settings_of
 def test_a_context_that_nobody_used_has_nothing_to_close() -> None:
     context = Context(settings_of())
     context.close()
-    assert set(vars(context)) == {"settings"}
+    assert set(vars(context)) == {"settings", "_catalogs"}
 
 
-@pytest.mark.parametrize("part", ["ledger", "station", "catalog", "store", "transfer"])
+@pytest.mark.parametrize("part", ["ledger", "station", "owners", "store", "transfer"])
 def test_each_part_is_made_once_and_without_a_connection(part: str) -> None:
     with closing(Context(settings_of())) as context:
         assert getattr(context, part) is getattr(context, part)
@@ -23,6 +23,6 @@ def test_each_part_is_made_once_and_without_a_connection(part: str) -> None:
 
 def test_what_was_opened_is_closed() -> None:
     context = Context(settings_of())
-    clients: list[httpx.Client] = [context.station.api._client, context.catalog.api._client]
+    clients: list[httpx.Client] = [context.station.api._client, context.catalog_of("a").api._client]
     context.close()
     assert all(client.is_closed for client in clients)
