@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -29,13 +30,14 @@ Step = Callable[[Context, Run, ItemRecord], None]
 class Work:
     """One run over one item, done step by step."""
 
-    def __init__(self, context: Context, collection: str, item_id: str = ARCHIVE.item_id) -> None:
+    def __init__(self, context: Context, collection: str, item_id: str = ARCHIVE.item_id, **more: Any) -> None:
         self.context = context
         self.ledger: Ledger = context.ledger
         self.catalog = context.catalog_of("steps")
         self.run_id = str(uuid.uuid4())
         selection = Cql2(filter=of_id(item_id))
-        self.ledger.open_run(self.run_id, RunRequest(owner="steps", collection=collection, selection=selection))
+        request = RunRequest(owner="steps", collection=collection, selection=selection)
+        self.ledger.open_run(self.run_id, request.model_copy(update=more))
         find_items(context, self.run)
         (self.key,) = self.ledger.keys(self.run_id)
 
