@@ -324,12 +324,10 @@ def matches(context: Context, work: Work) -> bool:
     return all(context.store.head(href) is not None for href in hrefs)
 
 
-INTERLEAVINGS = (
-    "AAAAABBBBB ABABABABAB ABBBBBAAAA AABBBBBAAA AAABBBBBAA AAAABBBBBA ABAAAABBBB AABBAABBAB ABAABABBAB AAABAABBBB"
-).split()
+INTERLEAVINGS = "ABABABABAB ABBBBBAAAA AABBBBBAAA AAABBBBBAA AAAABBBBBA ABAAAABBBB ABAABABBAB".split()
 
 
-@pytest.mark.parametrize("without", [(), ("file:checksum",), ("file:checksum", "file:size")], ids=len)
+@pytest.mark.parametrize("without", [(), ("file:checksum", "file:size")], ids=len)
 @pytest.mark.parametrize("order", INTERLEAVINGS)
 def test_however_the_steps_of_two_runs_mix_an_item_is_staged_once_and_the_catalog_is_right(
     context: Context, collection: str, stack: Stack, order: str, without: tuple[str, ...]

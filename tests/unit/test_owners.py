@@ -100,7 +100,7 @@ def test_a_wrong_file_is_refused_with_its_owner_and_field(secrets: Path, text: s
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="AUXIP_OWNERS_FILE .* No such file"):
+    with pytest.raises(SettingsError, match=r"AUXIP_OWNERS_FILE .* No such file"):
         load_owners(settings_of(owners_file=tmp_path / "none"))
 
 
