@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared.context import Context
-from shared.errors import Rejected
+from shared.errors import ItemFailed, Rejected
+from shared.selection import Given
 from shared.steps.close import close
 from shared.steps.stage import stage_item
 from shared.storage.objects import Location
@@ -69,3 +70,9 @@ def test_an_item_is_staged_anew_where_its_owner_has_moved_to(
 
     assert after.href == before.href.replace("/steps/", "/of-steps/steps/", 1)
     assert context.store.head(Location.parse(before.href)) is not None
+
+
+def test_archives_of_another_owners_item_are_not_expanded(context: Context, collection: str) -> None:
+    done(context, collection, ARCHIVE, decompress=False)
+    with pytest.raises(ItemFailed, match="other-owner"):
+        Work(context, collection, owner="other", selection=Given(item_id=ARCHIVE.item_id))

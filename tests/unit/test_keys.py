@@ -102,6 +102,18 @@ def test_a_key_has_as_many_segments_whatever_the_names_are(item_id: str, asset: 
     assert Location.parse(f"s3://bucket/{key}").key == key
 
 
+NAMES = st.text(alphabet="ab./ :é\u0301", max_size=4)
+
+
+@given(one=st.tuples(NAMES, NAMES), other=st.tuples(NAMES, NAMES))
+def test_two_assets_never_have_one_key(one: tuple[str, str], other: tuple[str, str]) -> None:
+    try:
+        same = key_of(*one) == key_of(*other)
+    except ItemFailed:
+        return
+    assert same is (one == other)
+
+
 @pytest.mark.parametrize("href", ["s3://bucket/a", "s3://bucket/a/b/", "s3://a.b-c/x y#?%20"])
 def test_an_href_is_read_as_it_is_written(href: str) -> None:
     assert Location.parse(href).href == href
