@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+from pydantic import SecretStr
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -9,6 +10,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.ledger import Ledger
+from shared.owners import Owners, load_owners
 from shared.settings import Settings
 from shared.stac.catalog import Catalog
 from shared.stac.processes import StagingService
@@ -20,19 +22,22 @@ _REDIS_TRIES = 8  # about half a minute: a restart of the broker is waited for, 
 
 
 class Context:
-    """The station, the catalog, the store and the ledger of one set of settings."""
+    """The station, the catalog, the store, the owners and the ledger of one set of settings."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._catalogs: dict[SecretStr | None, Catalog] = {}
 
     def close(self) -> None:
         """Close the connections that were opened."""
         opened = vars(self)
         if "ledger" in opened:
             self.ledger.redis.close()
-        for name in ("station", "catalog", "staging_service"):
+        for name in ("station", "staging_service"):
             if name in opened:
                 opened[name].api.close()
+        for catalog in self._catalogs.values():
+            catalog.api.close()
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -53,9 +58,17 @@ class Context:
         return Station(self.settings)
 
     @cached_property
-    def catalog(self) -> Catalog:
-        """The catalog that receives the items."""
-        return Catalog(self.settings)
+    def owners(self) -> Owners:
+        """What is each owner's own."""
+        return load_owners(self.settings)
+
+    def catalog_of(self, owner: str) -> Catalog:
+        """Return the catalog that receives the items, with the key of an owner."""
+        key = self.owners[owner].catalog_api_key
+        found = self._catalogs.get(key)
+        if found is None:
+            found = self._catalogs[key] = Catalog(self.settings, key)
+        return found
 
     @cached_property
     def staging_service(self) -> StagingService:

@@ -4,7 +4,7 @@ import hashlib
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.selection import Selection
 
@@ -12,6 +12,11 @@ OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0
 """An owner: letters and digits, `_` and `-` within; it is the first segment of an S3 key."""
 
 CollectionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+AssetNames = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=255)], ...], Field(min_length=1, max_length=100)
+]
+"""Which assets of each item are staged, by their exact keys."""
 
 
 class RunKind(StrEnum):
@@ -33,6 +38,7 @@ class RunRequest(BaseModel):
     selection: Selection
     timeout_seconds: float = -1
     decompress: bool = True
+    asset_names: AssetNames | None = None
 
 
 class RunState(StrEnum):
@@ -124,8 +130,8 @@ class ItemRecord(BaseModel):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is to be done: finished, failed, or found as it should be."""
-        return self.finished is not None or self.intact or self.state is ItemState.FAILED
+        """Whether nothing more is to be done: finished, failed, skipped, or found as it should be."""
+        return self.finished is not None or self.intact or self.state in (ItemState.FAILED, ItemState.SKIPPED)
 
 
 class Outcome(BaseModel):
@@ -137,11 +143,12 @@ class Outcome(BaseModel):
 
 
 class StagedAsset(BaseModel):
-    """An asset that a run has put into S3: its size in bytes and its checksum as a multihash."""
+    """An asset that is in S3: its size in bytes, its checksum as a multihash, and the ETag that the store reports."""
 
     href: str
     size: int
     checksum: str
+    etag: str
 
 
 class Job(BaseModel):

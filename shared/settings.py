@@ -19,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     SecretStr,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -71,6 +72,8 @@ def _json_list(value: object) -> object:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+Bucket = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+Prefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._-]+/)*$")]
 # Decoded here: pydantic-settings itself would report text that is no JSON without the name of the setting.
 Names = Annotated[list[str], NoDecode, BeforeValidator(_json_list)]
 
@@ -135,11 +138,8 @@ class Settings(ArchiveSettings):
     s3_region: str = Field("us-east-1", description="region that requests are signed for")
     s3_access_key_id: SecretStr = Field(description="access key of the staging bucket")
     s3_secret_access_key: SecretStr = Field(description="secret key of the staging bucket")
-    s3_bucket: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
-        description="bucket that receives assets, manifests and reports",
-    )
-    s3_prefix: str = Field("", pattern=r"^([A-Za-z0-9._-]+/)*$", description="prefix of every key, ending in a slash")
+    s3_bucket: Bucket = Field(description="bucket that receives assets, manifests and reports")
+    s3_prefix: Prefix = Field("", description="prefix of every key, ending in a slash")
     s3_timeout: float = Field(60, gt=0, description="seconds that one S3 request may take")
 
     attempts: int = Field(5, ge=1, le=100, description="tries of one step before its item is recorded as failed")
@@ -161,6 +161,7 @@ class Settings(ArchiveSettings):
     )
 
     sweeps_file: Path | None = Field(None, description="TOML file of the periodic sweeps that beat runs")
+    owners_file: Path | None = Field(None, description="TOML file of owners with a bucket, prefix or key of their own")
 
     @field_validator("staging_backend")
     @classmethod
@@ -179,7 +180,7 @@ def load_settings() -> Settings:
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in _known())
     if unknown:
         raise SettingsError("; ".join(_unknown(name) for name in unknown))
-    folder = Path(os.environ.get(SECRETS_DIR, _SECRETS_DEFAULT))
+    folder = secrets_folder()
     if SECRETS_DIR in os.environ and not folder.is_dir():
         raise SettingsError(f"{SECRETS_DIR} {folder} is no folder")
     with _told():
@@ -194,6 +195,11 @@ def load_archive_settings() -> ArchiveSettings:
     """
     with _told():
         return ArchiveSettings()
+
+
+def secrets_folder() -> Path:
+    """Return the folder of the secret files; it need not be there."""
+    return Path(os.environ.get(SECRETS_DIR, _SECRETS_DEFAULT))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from celery import Celery, Task
 from celery.signals import worker_process_init
 
 from shared.context import Context
+from shared.owners import load_owners
 from shared.settings import SettingsError, load_settings
 from workers.config import celery_config
 from workers.sweeps import UPKEEP, beat_schedule
@@ -33,6 +34,7 @@ def context() -> Context:
 def _configure() -> dict[str, object]:
     try:
         settings = load_settings()
+        load_owners(settings)  # a wrong file ends the process now, not the first run of an owner
         return {**celery_config(settings), "beat_schedule": UPKEEP | beat_schedule(settings)}
     except SettingsError as error:
         raise SystemExit(f"auxip: {error}") from None

@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from shared.errors import Rejected
-from shared.models import CollectionId, OwnerId, RunKind, RunRequest
+from shared.models import AssetNames, CollectionId, OwnerId, RunKind, RunRequest
 from shared.selection import Given, Instant, ProductType, ValCover
 from shared.stac.item import Item, Json
 from shared.stac.search import Cql2
@@ -42,6 +42,7 @@ class StagingMessage(_Message):
     catalog_collection_identifier: CollectionId
     timeout_seconds: float = -1
     decompress: bool = True
+    asset_names: AssetNames | None = None
 
     def request(self) -> RunRequest:
         """Return what the run is to do."""
@@ -51,6 +52,7 @@ class StagingMessage(_Message):
             selection=self.cql2_filter,
             timeout_seconds=self.timeout_seconds,
             decompress=self.decompress,
+            asset_names=self.asset_names,
         )
 
 
@@ -64,6 +66,7 @@ class OnDemandMessage(_Message):
     catalog_collection_identifier: CollectionId
     timeout_seconds: float = -1
     decompress: bool = True
+    asset_names: AssetNames | None = None
 
     def request(self) -> RunRequest:
         """Return what the run is to do."""
@@ -74,6 +77,7 @@ class OnDemandMessage(_Message):
             selection=ValCover(product_types=tuple(types), start=self.start_datetime, end=self.end_datetime),
             timeout_seconds=self.timeout_seconds,
             decompress=self.decompress,
+            asset_names=self.asset_names,
         )
 
 

@@ -10,6 +10,7 @@ auxip:run:RUN:in_flight        hash: key -> bytes of the item that have come, wh
 auxip:run:RUN:closed_pages     set: pages of the fan-out that are done
 auxip:lease:WORK               string: the claim on a piece of work (see lease.py)
 auxip:job:KEY                  string: the staging service's job on an item, whatever runs want that
+auxip:staged:KEY               hash: asset key -> what any run has lately put into S3 of the item
 """
 
 import time
@@ -40,6 +41,7 @@ _RUNS = "auxip:runs"
 _BATCH = 500
 _STAGED = "staged_asset:"
 _EXPANSION = "expansion:"
+_LATELY = 86_400  # longer than a queue is full; afterwards the catalog tells, or an MD5
 
 
 class Ledger:
@@ -201,8 +203,17 @@ class Ledger:
         self._advance(run_id, key, {"intact": "1"})
 
     def record_asset(self, run_id: str, key: str, name: str, asset: StagedAsset) -> None:
-        """Record that an asset is in S3, verified."""
+        """Record that an asset is in S3, verified: for this run, and for whichever comes to the item within a day."""
         self._advance(run_id, key, {_STAGED + name: asset.model_dump_json()})
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(_lately(key), name, asset.model_dump_json())
+            pipe.expire(_lately(key), _LATELY)
+            pipe.execute()
+
+    def lately_staged(self, key: str) -> dict[str, StagedAsset]:
+        """Return what runs have lately put into S3 of an item, by asset key; the catalog may not show it yet."""
+        found = self._hash(_lately(key))
+        return {name: StagedAsset.model_validate_json(text) for name, text in found.items()}
 
     def staged_assets(self, run_id: str, key: str) -> dict[str, StagedAsset]:
         """Return the assets of an item that the run has staged, by asset key."""
@@ -285,8 +296,12 @@ def _job(key: str) -> str:
     return f"auxip:job:{key}"
 
 
+def _lately(key: str) -> str:
+    return f"auxip:staged:{key}"
+
+
 def _item_fields(key: str, found: Found) -> list[str | int]:
-    state = ItemState.FAILED if found.item is None else ItemState.FOUND
+    state = ItemState.FOUND if found.item else ItemState.SKIPPED if found.skipped else ItemState.FAILED
     size = found.item.size if found.item else 0
     stac = found.item.model_dump_json(by_alias=True, exclude_unset=True) if found.item else ""
     return [key, found.item_id, state.value, size, found.code, found.reason, stac]

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import httpx
 from pydantic import ValidationError
 
-from shared.errors import Rejected, Retryable
+from shared.errors import ItemFailed, Rejected, Retryable
 from shared.settings import Settings
 from shared.stac.api import StacApi, http_client
 from shared.stac.auth import api_key_hook, origin
-from shared.stac.item import Found, Item, Json
+from shared.stac.item import Found, Json, offered_item
 from shared.stac.search import Cql2
 
 
@@ -104,10 +104,12 @@ def _next_link(answer: Json) -> Json | None:
 def _found(feature: object) -> Found:
     name = str(feature.get("id", ""))[:512] if isinstance(feature, dict) else ""
     try:
-        item = Item.model_validate(feature)
+        item = offered_item(feature)
         json.dumps(feature, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # JSON can escape half a character, which nothing can store
         return Found.unusable(name, "bad-item", "the station's item is malformed: its text cannot be encoded as UTF-8")
+    except ItemFailed as error:
+        return Found.unusable(name or "(no id)", error.code, error.reason)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

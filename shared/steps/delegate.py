@@ -17,7 +17,7 @@ from shared.models import ItemRecord, ItemState, Job, Run
 from shared.retries import delay_before_look
 from shared.stac.item import Asset, Item
 from shared.stac.processes import JobState, StatusInfo
-from shared.steps.standing import Standing, is_intact, require_owner, standing
+from shared.steps.standing import Standing, is_intact, original_name, require_owner, standing
 from shared.storage.digests import md5_if_known, md5_of_checksum
 from shared.storage.keys import asset_location
 from shared.storage.objects import Location
@@ -60,7 +60,7 @@ def _job_under_way(context: Context, record: ItemRecord) -> Job | None:
 
 def _missing(context: Context, run: Run, record: ItemRecord, item: Item) -> list[str] | None:
     """The keys of the assets that are to be staged, or None where the item is as it should be, which is recorded."""
-    shown = context.catalog.get(run.request.collection, item.id)
+    shown = context.catalog_of(run.request.owner).get(run.request.collection, item.id)
     require_owner(run, shown)
     places = {key: _place(context, run, item, key, shown) for key in item.assets}
     stands = {key: standing(context, shown, key, asset, places[key]) for key, asset in item.assets.items()}
@@ -75,15 +75,24 @@ def _place(context: Context, run: Run, item: Item, key: str, shown: Item | None)
 
     Where the catalog has no such asset, or its href is none of this item, it is the place that we would choose.
     """
-    own = asset_location(context.settings, run.request.owner, run.request.collection, item.id, key)
-    asset = None if shown is None else shown.assets.get(key)
-    if asset is None:
+    ours = context.owners[run.request.owner].place
+    own = asset_location(ours, run.request.owner, run.request.collection, item.id, key)
+    href = None if shown is None else _href_of(shown, key)
+    if href is None:
         return own
     try:
-        place = Location.parse(asset.href)
+        place = Location.parse(href)
     except Rejected:
         return own
     return place if _ending(place) == _ending(own) else own
+
+
+def _href_of(shown: Item, key: str) -> str | None:
+    """Where the catalog says that an asset is; of an archive that is expanded by now, where that was."""
+    for name, asset in shown.assets.items():
+        if original_name(name, asset) == key:
+            return asset.href if asset.source is None else asset.source.href
+    return None
 
 
 def _ending(place: Location) -> list[str]:
@@ -176,7 +185,7 @@ def _wait(context: Context, record: ItemRecord, job: Job, said: str, asked: floa
 
 def _require_staged(context: Context, run: Run, item: Item, job: Job) -> None:
     """Make sure that the catalog shows every asset, and that S3 holds for each what the station offers."""
-    shown = context.catalog.get(run.request.collection, item.id)
+    shown = context.catalog_of(run.request.owner).get(run.request.collection, item.id)
     require_owner(run, shown)
     for key, offered in item.assets.items():
         place = _place(context, run, item, key, shown)
@@ -206,7 +215,7 @@ def _require_content(context: Context, key: str, offered: Asset, asset: Asset, p
     if "-" in stored.etag:  # of a multipart upload it is no MD5: what the catalog says must do
         same = md5_if_known(asset.checksum) in (None, md5)
     else:
-        same = context.store.holds(place, stored.size, md5)
+        same = context.store.find(place, stored.size, md5) is not None
     if not same:
         raise _mismatch(key, f"another MD5 than {md5}, which was announced")
 

@@ -1,9 +1,10 @@
 """Expand one archive: of an item in the catalog, or any object in S3 that a caller names."""
 
-from shared.archives import Expansion, Inspection, Rules, expand, inspect_object, prefix_for
+from shared.archives import Expansion, Inspection, Rules, expand, inspect_object, prefix_beside, prefix_for
 from shared.context import Context
 from shared.errors import Retryable
 from shared.models import ItemRecord, Run
+from shared.steps.standing import original_names
 from shared.storage.digests import md5_if_known
 from shared.storage.objects import Location
 
@@ -16,14 +17,14 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
             `archive-...`).
         Retryable: S3 or the catalog could not answer.
     """
-    shown = context.catalog.get(run.request.collection, record.item_id)
+    shown = context.catalog_of(run.request.owner).get(run.request.collection, record.item_id)
     if shown is None:
         raise Retryable("catalog-mismatch", f"the catalog does not show item {record.item_id!r} any more")
     if name not in shown.assets:
         return  # expanded and published by another run
     asset = shown.assets[name]
     archive = Location.parse(asset.href)
-    expansion = _expand(context, archive, prefix_for(archive, shown.assets), md5_if_known(asset.checksum))
+    expansion = _expand(context, archive, prefix_beside(archive, original_names(shown)), md5_if_known(asset.checksum))
     context.ledger.record_expansion(run.id, record.key, name, expansion)
 
 

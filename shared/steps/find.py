@@ -10,6 +10,7 @@ from shared.models import Run
 from shared.selection import Given, Search
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
+from shared.steps.standing import require_owner
 
 _BATCH = 200
 
@@ -23,9 +24,9 @@ def find_items(context: Context, run: Run) -> int:
         Rejected: `unknown-collection`, `search-timeout`, `too-many-items`, and what the station's answers mean.
         Retryable: the station or the catalog could not answer.
     """
-    context.catalog.require_collection(run.request.collection)
+    context.catalog_of(run.request.owner).require_collection(run.request.collection)
     limit = context.settings.max_items
-    for batch in _batches(_select(context, run), _BATCH):
+    for batch in _batches(_with_assets(run, _select(context, run)), _BATCH):
         context.ledger.add_items(run.id, batch)
         if context.ledger.run(run.id).counts.items > limit:
             raise Rejected("too-many-items", f"the search finds more than {limit} items (AUXIP_MAX_ITEMS); narrow it")
@@ -64,9 +65,10 @@ def _select(context: Context, run: Run) -> Iterator[Found]:
 
 
 def _given(context: Context, run: Run, given: Given) -> Found:
-    item = context.catalog.get(run.request.collection, given.item_id)
+    item = context.catalog_of(run.request.owner).get(run.request.collection, given.item_id)
     if item is None:
         raise Rejected("unknown-item", f"the collection {run.request.collection!r} has no item {given.item_id!r}")
+    require_owner(run, item)
     return Found(item_id=item.id, item=item)
 
 
@@ -78,6 +80,11 @@ def _chosen(selection: Search, found: Found) -> Found | None:
         return found if selection.accepts(found.item) else None
     except ItemFailed as error:
         return Found.unusable(found.item_id, error.code, error.reason)
+
+
+def _with_assets(run: Run, found: Iterator[Found]) -> Iterator[Found]:
+    names = run.request.asset_names
+    return found if names is None else (one.with_assets(names) for one in found)
 
 
 def _batches(found: Iterator[Found], size: int) -> Iterator[Iterable[Found]]:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from shared.context import Context
 from shared.models import ItemRecord, ItemState, Run, StagedAsset
+from shared.stac.catalog import is_unpublished, require_id
 from shared.stac.item import Asset, Item
 from shared.steps.delegate import delegate_item
-from shared.steps.standing import Standing, is_intact, require_owner, standing
-from shared.storage.digests import md5_of_checksum
+from shared.steps.standing import Standing, holds, is_intact, require_owner, same_content, standing
+from shared.storage.digests import md5_of_checksum, multihash
 from shared.storage.keys import asset_location
 from shared.storage.objects import Location
 
@@ -19,8 +20,8 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
     """Put every asset of an item that is missing into S3, and record each as it is verified.
 
     Raises:
-        ItemFailed: `unsafe-asset-name`, `unsafe-item-id`, `unsupported-href`, `bad-checksum`, `too-large`,
-            `other-owner`; and what `delegate_item` raises.
+        ItemFailed: `unsafe-asset-name`, `unsafe-item-id`, `reserved-item-id`, `other-owner`, `prefix-taken`,
+            `unsupported-href`, `bad-checksum`, `too-large`; and what `delegate_item` raises.
         Retryable: `size-mismatch`, `checksum-mismatch`, or a fault of the network, the station, the catalog or S3.
         Rejected: the station or the store refuses.
     """
@@ -31,10 +32,11 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
         delegate_item(context, run, record, item)
         return
     targets = {key: _target(context, run, item, key) for key in item.assets}
-    shown = context.catalog.get(run.request.collection, item.id)
+    require_id(item.id)
+    shown = context.catalog_of(run.request.owner).get(run.request.collection, item.id)
     require_owner(run, shown)
     stands = {key: standing(context, shown, key, asset, targets[key]) for key, asset in item.assets.items()}
-    if is_intact(run, item, stands):
+    if shown is not None and not is_unpublished(shown) and is_intact(run, item, stands):
         context.ledger.record_intact(run.id, record.key)
         return
     _stage_missing(context, record, item, {key: targets[key] for key, one in stands.items() if one is Standing.MISSING})
@@ -42,31 +44,38 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
 
 
 def _target(context: Context, run: Run, item: Item, key: str) -> Location:
-    return asset_location(context.settings, run.request.owner, run.request.collection, item.id, key)
+    place = context.owners[run.request.owner].place
+    return asset_location(place, run.request.owner, run.request.collection, item.id, key)
 
 
 def _stage_missing(context: Context, record: ItemRecord, item: Item, targets: dict[str, Location]) -> None:
     there = item.size - sum(item.assets[key].size or 0 for key in targets)
+    lately = context.ledger.lately_staged(record.key) if targets else {}
     for key, target in targets.items():
         asset = item.assets[key]
-        staged = _already_in_s3(context, asset, target) or _fetch(context, record, asset, target, there)
+        staged = _already_in_s3(context, asset, target, lately.get(key))
+        if staged is None:
+            staged = _fetch(context, record, asset, target, there)
         context.ledger.record_asset(record.run_id, record.key, key, staged)
         there += staged.size
         context.ledger.progress(record.run_id, record.key, more=0, there=there)
 
 
-def _already_in_s3(context: Context, asset: Asset, target: Location) -> StagedAsset | None:
-    """The asset as an earlier try left it, where its MD5 proves that it is the station's."""
+def _already_in_s3(context: Context, asset: Asset, target: Location, lately: StagedAsset | None) -> StagedAsset | None:
+    """The asset as an earlier try or another run left it, where its ETag or MD5 proves that it is the station's."""
+    fits = lately is not None and lately.href == target.href and same_content(lately, asset)
+    if lately is not None and fits and holds(context, target, lately):
+        return lately
     md5 = md5_of_checksum(asset.checksum)
-    stored = context.store.head(target) if md5 is not None else None
-    if md5 is None or stored is None or not context.store.holds(target, asset.size, md5):
+    stored = None if md5 is None else context.store.find(target, asset.size, md5)
+    if md5 is None or stored is None:
         return None
-    return StagedAsset(href=target.href, size=stored.size, checksum=md5)
+    return StagedAsset(href=target.href, size=stored.size, checksum=multihash(md5), etag=stored.etag)
 
 
 def _fetch(context: Context, record: ItemRecord, asset: Asset, target: Location, there: int) -> StagedAsset:
     written = context.transfer.fetch(asset, target, _report(context, record, there))
-    return StagedAsset(href=target.href, size=written.size, checksum=written.checksum)
+    return StagedAsset(href=target.href, size=written.size, checksum=written.checksum, etag=written.etag)
 
 
 def _report(context: Context, record: ItemRecord, there: int) -> Callable[[int], None]:

@@ -14,7 +14,13 @@ _MD5_HEX = 32
 
 @dataclass(frozen=True)
 class Written:
-    """What was sent: its size in bytes, its MD5 (hex; empty if not asked for) and the ETag that S3 must report."""
+    """What was sent.
+
+    Attributes:
+        size: in bytes.
+        md5: hex; empty if not asked for.
+        etag: that S3 must report or, once it is verified, does report.
+    """
 
     size: int
     md5: str
@@ -22,8 +28,8 @@ class Written:
 
     @property
     def checksum(self) -> str:
-        """The MD5 as a multihash, as STAC's file extension spells `file:checksum`."""
-        return _MD5_MULTIHASH + self.md5
+        """The MD5 as a multihash."""
+        return multihash(self.md5)
 
 
 class RunningDigest:
@@ -80,6 +86,11 @@ def digest_of(data: bytes) -> Written:
 def parts_of(size: int) -> int:
     """Return how many parts the multipart upload of an object of this size has."""
     return -(-size // PART_BYTES)
+
+
+def multihash(md5: str) -> str:
+    """Return an MD5 (hex) as a multihash, as STAC's file extension spells `file:checksum`."""
+    return _MD5_MULTIHASH + md5
 
 
 def md5_of_checksum(checksum: str | None) -> str | None:

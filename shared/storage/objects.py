@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, cast
@@ -144,8 +144,11 @@ class ObjectStore:
         """
         return ObjectWriter(self._bucket(location), location, parts_at_once, md5)
 
-    def verify(self, location: Location, written: Written) -> None:
+    def verify(self, location: Location, written: Written) -> Written:
         """Compare what the store holds with what was sent: the size and the ETag, else the bytes themselves.
+
+        Returns:
+            What was sent, with the ETag that the store reports of it.
 
         Raises:
             Retryable: `s3-mismatch`, they differ or the object is not there.
@@ -156,13 +159,14 @@ class ObjectStore:
             raise Retryable("s3-mismatch", f"{location.href} should hold {written.size} bytes, the store has {found}")
         if stored.etag != written.etag and self._read_back(location, stored).md5 != written.md5:
             raise Retryable("s3-mismatch", f"{location.href} holds other bytes than were sent")
+        return replace(written, etag=stored.etag)
 
-    def holds(self, location: Location, size: int | None, md5: str) -> bool:
-        """Whether an object with this MD5 (hex) and, where it is known, this size is there; reads it if need be."""
+    def find(self, location: Location, size: int | None, md5: str) -> Stored | None:
+        """Return the object if its MD5 (hex) and, where it is known, its size are these; reads it if need be."""
         stored = self.head(location)
         if stored is None or size not in (None, stored.size):
-            return False
-        return stored.etag == md5 or self._read_back(location, stored).md5 == md5
+            return None
+        return stored if stored.etag == md5 or self._read_back(location, stored).md5 == md5 else None
 
     def sha256(self, location: Location, stored: Stored) -> str:
         """Read an object back and return its SHA-256 (hex).

@@ -45,8 +45,7 @@ class Transfer:
             expected = asset.size if asset.size is not None else _announced(response)
             self._limit(expected or 0)
             written = self._copy(response, target, progress, expected, md5)
-        self._store.verify(target, written)
-        return written
+        return self._store.verify(target, written)
 
     def _copy(
         self, response: httpx.Response, target: Location, progress: Progress, size: int | None, md5: str | None

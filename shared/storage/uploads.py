@@ -16,6 +16,7 @@ import httpx
 
 from shared.errors import Rejected, Retryable
 from shared.settings import Settings
+from shared.storage.keys import Place
 
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _SIGNED = "host;x-amz-content-sha256;x-amz-date"
@@ -31,8 +32,8 @@ class Upload:
     begun: datetime
 
 
-def abort_uploads(settings: Settings, older_than: timedelta) -> list[Upload]:
-    """Abort the uploads below the settings' prefix that began longer ago than that, and return them.
+def abort_uploads(settings: Settings, place: Place, older_than: timedelta) -> list[Upload]:
+    """Abort the uploads below a place's prefix that began longer ago than that, and return them.
 
     Raises:
         Retryable: `s3-unavailable`.
@@ -41,7 +42,7 @@ def abort_uploads(settings: Settings, older_than: timedelta) -> list[Upload]:
     latest = datetime.now(UTC) - older_than
     aborted: list[Upload] = []
     with httpx.Client(timeout=settings.s3_timeout) as client:
-        uploads = Uploads(settings, client)
+        uploads = Uploads(settings, place, client)
         while old := [upload for upload in uploads.listed() if upload.begun <= latest and upload not in aborted]:
             for upload in old:
                 uploads.abort(upload)
@@ -50,15 +51,16 @@ def abort_uploads(settings: Settings, older_than: timedelta) -> list[Upload]:
 
 
 class Uploads:
-    """The unfinished uploads of the settings' bucket."""
+    """The unfinished uploads of one place."""
 
-    def __init__(self, settings: Settings, client: httpx.Client) -> None:
+    def __init__(self, settings: Settings, place: Place, client: httpx.Client) -> None:
         self._settings = settings
+        self._place = place
         self._client = client
 
     def listed(self) -> Iterator[Upload]:
         """Yield those of one page: at most 1,000, so what is aborted makes room for others."""
-        answer = self._request("GET", "", {"uploads": "", "prefix": self._settings.s3_prefix})
+        answer = self._request("GET", "", {"uploads": "", "prefix": self._place.prefix})
         for found in ElementTree.fromstring(answer.content).iterfind("{*}Upload"):  # noqa: S314 - from our own store
             begun = datetime.fromisoformat(found.findtext("{*}Initiated", ""))
             yield Upload(found.findtext("{*}Key", ""), found.findtext("{*}UploadId", ""), begun)
@@ -69,7 +71,7 @@ class Uploads:
 
     def _request(self, method: str, path: str, query: Mapping[str, str]) -> httpx.Response:
         parts = urlsplit(self._settings.s3_endpoint)
-        path = quote(f"{parts.path}/{self._settings.s3_bucket}{path}", safe="/-_.~")
+        path = quote(f"{parts.path}/{self._place.bucket}{path}", safe="/-_.~")
         text = urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
         headers = _signed(self._settings, datetime.now(UTC), method, parts.netloc, path, text)
         try:

@@ -26,6 +26,7 @@ SETTINGS: dict[str, Any] = {
     "AUXIP_S3_BUCKET": "bucket",
 }
 MINIMAL: dict[str, Any] = {"existingSecret": "auxip", "settings": SETTINGS}
+OWNERS = '[owner.operations]\nbucket = "operations"\n'
 SWEEPS = '[[sweep]]\nname = "daily"\n'
 FULL = MINIMAL | {
     "sweeps": SWEEPS,
@@ -190,7 +191,8 @@ def test_a_secret_among_the_settings_is_refused(name: str) -> None:
 
 
 def test_every_setting_has_one_place_in_the_values() -> None:
-    places = [*settings_in_schema(), *(name.upper() for name in secret_keys_in_values()), "AUXIP_SWEEPS_FILE"]
+    files = ["AUXIP_SWEEPS_FILE", "AUXIP_OWNERS_FILE"]
+    places = [*settings_in_schema(), *(name.upper() for name in secret_keys_in_values()), *files]
     assert sorted(places) == sorted(f"AUXIP_{name.upper()}" for name in Settings.model_fields)
 
 
@@ -218,6 +220,18 @@ def test_sweeps_are_a_file_that_the_setting_names() -> None:
 def test_sweeps_are_the_toml_of_the_values() -> None:
     text = config_data(render(MINIMAL | {"sweeps": SWEEPS}), "sweeps")["sweeps.toml"]
     assert tomllib.loads(text) == {"sweep": [{"name": "daily"}]}
+
+
+def test_owners_are_a_file_that_the_setting_names_in_every_pod() -> None:
+    objects = render(MINIMAL | {"owners": OWNERS})
+    for role in deployments(objects).values():
+        mounts = {mount["name"]: mount["mountPath"] for mount in container(role)["volumeMounts"]}
+        assert config_data(objects, "settings")["AUXIP_OWNERS_FILE"] == f"{mounts['owners']}/owners.toml"
+    assert tomllib.loads(config_data(objects, "owners")["owners.toml"]) == tomllib.loads(OWNERS)
+
+
+def test_without_owners_there_is_no_such_setting(minimal: list[Object]) -> None:
+    assert "AUXIP_OWNERS_FILE" not in config_data(minimal, "settings")
 
 
 def test_without_sweeps_there_is_no_such_setting(minimal: list[Object]) -> None:

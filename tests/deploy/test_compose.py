@@ -209,6 +209,15 @@ def test_a_sweeps_file_is_mounted_where_its_setting_says() -> None:
     assert beat["environment"]["AUXIP_SWEEPS_FILE"] == beat["configs"][0]["target"]
 
 
+def test_an_owners_file_is_mounted_where_its_setting_says() -> None:
+    _, out, _ = compose(EVERYTHING | {"AUXIP_OWNERS_FILE": "./owners.toml"}, "--format", "json")
+    found = json.loads(out)
+    worker = found["services"]["worker-staging"]
+    targets = {config["source"]: config["target"] for config in worker["configs"]}
+    assert found["configs"]["owners"]["file"] == str(ROOT / "owners.toml")
+    assert worker["environment"]["AUXIP_OWNERS_FILE"] == targets["owners"]
+
+
 def test_no_service_keeps_a_capability(services: Services) -> None:
     assert {name for name, service in services.items() if service["cap_drop"] != ["ALL"]} == set()
 

@@ -221,7 +221,7 @@ def test_a_run_that_expanded_an_item_answers_with_the_item(context: Context, col
     settle_item(context, run, records(context, run)[0])
 
     item = Item.model_validate(close(context, run))
-    assert item == context.catalog.get(collection, ARCHIVE)
+    assert item == context.catalog_of("steps").get(collection, ARCHIVE)
     assert all(asset.href.endswith("/") for asset in item.assets.values())
     assert context.ledger.run(run.id).state is RunState.SUCCESSFUL
 

@@ -333,7 +333,7 @@ def test_bytes_of_an_item_are_in_flight_until_it_is_finished(ledger: Ledger) -> 
 
 
 def test_assets_and_expansions_are_recorded_by_their_names(ledger: Ledger, run: Opened, key: str) -> None:
-    asset = StagedAsset(href="s3://bucket/a.zip", size=3, checksum="c")
+    asset = StagedAsset(href="s3://bucket/a.zip", size=3, checksum="c", etag="e")
     expansion = Expansion(
         archive="s3://bucket/a.zip",
         archive_etag="e",
@@ -402,7 +402,9 @@ RECORDS: dict[str, Callable[[Ledger, str, str], None]] = {
     "reach": lambda ledger, run, key: ledger.reach(run, key, ItemState.STAGED),
     "fail": lambda ledger, run, key: ledger.fail(run, key, "late", "too late"),
     "intact": lambda ledger, run, key: ledger.record_intact(run, key),
-    "asset": lambda ledger, run, key: ledger.record_asset(run, key, "a", StagedAsset(href="h", size=1, checksum="c")),
+    "asset": lambda ledger, run, key: ledger.record_asset(
+        run, key, "a", StagedAsset(href="h", size=1, checksum="c", etag="e")
+    ),
 }
 
 

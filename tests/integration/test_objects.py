@@ -102,7 +102,7 @@ def test_an_object_that_is_gone_while_it_is_read_is_noticed(store: ObjectStore, 
 def test_where_there_is_no_object_there_is_none(store: ObjectStore, place: Location, folder: Location) -> None:
     assert store.head(place) is None
     assert store.get(place, limit=100) is None
-    assert store.holds(place, None, OTHER_MD5) is False
+    assert store.find(place, None, OTHER_MD5) is None
     assert list(store.list(folder)) == []
     store.delete(place)
 
@@ -171,17 +171,17 @@ def test_an_etag_that_does_not_follow_from_the_bytes_is_settled_by_reading_them(
 def test_an_object_is_known_by_its_md5_and_its_size(store: ObjectStore, place: Location) -> None:
     written = store.put(place, b"content")
 
-    assert store.holds(place, 7, written.md5)
-    assert store.holds(place, None, written.md5)
-    assert not store.holds(place, 8, written.md5)
-    assert not store.holds(place, 7, OTHER_MD5)
+    assert store.find(place, 7, written.md5)
+    assert store.find(place, None, written.md5)
+    assert not store.find(place, 8, written.md5)
+    assert not store.find(place, 7, OTHER_MD5)
 
 
 def test_an_object_of_several_parts_is_known_by_its_md5_too(store: ObjectStore, place: Location) -> None:
     with store.open_writer(place) as writer:
         writer.write(pieces(PART_BYTES + 1))
-    assert store.holds(place, None, writer.written.md5)
-    assert not store.holds(place, None, OTHER_MD5)
+    assert store.find(place, None, writer.written.md5)
+    assert not store.find(place, None, OTHER_MD5)
 
 
 # Written in one pass

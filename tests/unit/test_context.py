@@ -12,10 +12,10 @@ from tests.unit.making import STATION, settings_of
 def test_a_context_that_nobody_used_has_nothing_to_close() -> None:
     context = Context(settings_of())
     context.close()
-    assert set(vars(context)) == {"settings"}
+    assert set(vars(context)) == {"settings", "_catalogs"}
 
 
-@pytest.mark.parametrize("part", ["ledger", "station", "catalog", "staging_service", "store", "transfer"])
+@pytest.mark.parametrize("part", ["ledger", "station", "owners", "staging_service", "store", "transfer"])
 def test_each_part_is_made_once_and_without_a_connection(part: str) -> None:
     with closing(Context(settings_of(staging_url=STATION))) as context:
         assert getattr(context, part) is getattr(context, part)
@@ -23,7 +23,7 @@ def test_each_part_is_made_once_and_without_a_connection(part: str) -> None:
 
 def test_what_was_opened_is_closed() -> None:
     context = Context(settings_of(staging_url=STATION))
-    apis = (context.station.api, context.catalog.api, context.staging_service.api)
+    apis = (context.station.api, context.catalog_of("a").api, context.staging_service.api)
     clients: list[httpx.Client] = [api._client for api in apis]
     context.close()
     assert all(client.is_closed for client in clients)

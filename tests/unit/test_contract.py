@@ -156,6 +156,20 @@ def test_a_run_has_no_timeout_and_expands_unless_asked_otherwise() -> None:
     assert (request.timeout_seconds, request.decompress) == (-1, True)
 
 
+@pytest.mark.parametrize(("message", "fields"), [(StagingMessage, STAGING), (OnDemandMessage, ON_DEMAND)])
+def test_assets_are_asked_for_by_their_names_or_all_of_them(
+    message: type[StagingMessage | OnDemandMessage], fields: Json
+) -> None:
+    assert decode(message, **fields).request().asset_names is None
+    assert decode(message, **fields, asset_names=None).request().asset_names is None
+    assert decode(message, **fields, asset_names=["a.EOF", "b"]).request().asset_names == ("a.EOF", "b")
+
+
+@pytest.mark.parametrize("names", [[], "a.EOF", [""], [1], ["x" * 256], ["x"] * 101, {}])
+def test_names_of_assets_that_are_none_are_refused(names: object) -> None:
+    assert refusal(StagingMessage, {**STAGING, "asset_names": names}).reason.startswith("asset_names")  # type: ignore[dict-item]
+
+
 @pytest.mark.parametrize(
     ("product_type", "types"), [("A", ("A",)), (["A"], ("A",)), (["A", "B"], ("A", "B")), (("A", "B"), ("A", "B"))]
 )

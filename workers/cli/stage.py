@@ -28,6 +28,7 @@ _LARGEST_FILTER = 2**20
 @click.option("--owner", default="auxip", show_default=True, help="on whose behalf: the first part of the S3 keys")
 @click.option("--timeout", default=-1.0, help="seconds that the search may take; negative: no limit")
 @click.option("--decompress/--no-decompress", default=True, show_default=True, help="expand the archives")
+@click.option("--asset", "assets", multiple=True, help="key of an asset; others stay; may be given several times")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object at the end")
 def stage(
     start: str | None,
@@ -38,6 +39,7 @@ def stage(
     owner: str,
     timeout: float,
     decompress: bool,
+    assets: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Stage what covers a window (ValCover), or what a CQL2 filter finds.
@@ -49,6 +51,7 @@ def stage(
         "catalog_collection_identifier": collection,
         "timeout_seconds": timeout,
         "decompress": decompress,
+        "asset_names": list(assets) or None,
     }
     if filter_file is not None:
         task, message = "auxip.staging", {**common, "cql2_filter": _filter(filter_file)}

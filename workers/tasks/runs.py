@@ -25,6 +25,7 @@ def staging(
     catalog_collection_identifier: str,
     timeout_seconds: float = -1,
     decompress: bool = True,
+    asset_names: list[str] | None = None,
 ) -> None:
     """Stage what a CQL2 search finds; the result is `[status, ItemCollection or null]`."""
     message = decode(
@@ -34,6 +35,7 @@ def staging(
         catalog_collection_identifier=catalog_collection_identifier,
         timeout_seconds=timeout_seconds,
         decompress=decompress,
+        asset_names=asset_names,
     )
     _open(self, message.request())
 
@@ -48,6 +50,7 @@ def on_demand_staging(
     catalog_collection_identifier: str,
     timeout_seconds: float = -1,
     decompress: bool = True,
+    asset_names: list[str] | None = None,
 ) -> None:
     """Stage what covers a window (ValCover); the result is `[status, ItemCollection or null]`."""
     message = decode(
@@ -59,6 +62,7 @@ def on_demand_staging(
         catalog_collection_identifier=catalog_collection_identifier,
         timeout_seconds=timeout_seconds,
         decompress=decompress,
+        asset_names=asset_names,
     )
     _open(self, message.request())
 
@@ -82,8 +86,10 @@ def sweep(name: str) -> None:
 def clean_uploads(self: BoundTask) -> list[str]:
     """Abort the uploads into S3 that killed workers have left unfinished; returns the keys that they were for."""
     settings = context().settings
+    older_than = timedelta(seconds=settings.uploads_max_age)
     with retried(self):
-        return [upload.key for upload in abort_uploads(settings, timedelta(seconds=settings.uploads_max_age))]
+        places = context().owners.places
+        return [upload.key for place in places for upload in abort_uploads(settings, place, older_than)]
 
 
 @app.task(name="auxip.step.open_page", bind=True)

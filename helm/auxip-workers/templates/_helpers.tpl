@@ -62,6 +62,11 @@ volumes:
     configMap:
       name: {{ include "auxip.name" .root }}-sweeps
   {{- end }}
+  {{- if .root.Values.owners }}
+  - name: owners
+    configMap:
+      name: {{ include "auxip.name" .root }}-owners
+  {{- end }}
 {{- end -}}
 
 {{- define "auxip.container" -}}
@@ -85,7 +90,12 @@ volumeMounts:
     readOnly: true
   {{- if .root.Values.sweeps }}
   - name: sweeps
-    mountPath: /etc/auxip
+    mountPath: /etc/auxip/sweeps
+    readOnly: true
+  {{- end }}
+  {{- if .root.Values.owners }}
+  - name: owners
+    mountPath: /etc/auxip/owners
     readOnly: true
   {{- end }}
 {{- end -}}

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from local.stack import Stack
 from shared.context import Context
 from shared.settings import load_settings
+from shared.storage.keys import Place
 from shared.storage.uploads import Uploads
 from tests.integration.delegated.service import KEY, Service
 
@@ -21,6 +22,7 @@ OWNER = "steps"
 def services_context(stack: Stack) -> Iterator[Context]:
     """What the service itself works with."""
     with closing(Context(load_settings())) as opened:
+        opened.catalog_of(OWNER)  # now, and not by two of its threads at once
         yield opened
 
 
@@ -47,5 +49,5 @@ def other_bucket(stack: Stack) -> str:
     """A bucket that is not ours, which our credentials may use."""
     name = f"delegated-{uuid.uuid4().hex[:8]}"
     with httpx.Client() as client:
-        Uploads(load_settings().model_copy(update={"s3_bucket": name}), client)._request("PUT", "", {})
+        Uploads(load_settings(), Place(name, ""), client)._request("PUT", "", {})
     return name

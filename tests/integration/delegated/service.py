@@ -133,7 +133,7 @@ class Service:
 
     def _stage(self, job: Job, feature: dict[str, Any], written: list[Location]) -> bool:
         collection, names = job.inputs["collection"], job.inputs["asset_names"]
-        if self.context.catalog.get(collection, feature["id"]) is not None:
+        if self.context.catalog_of(self.user).get(collection, feature["id"]) is not None:
             return False
         feature["assets"] = {key: asset for key, asset in feature["assets"].items() if key in names}
         for key, asset in feature["assets"].items():
@@ -144,7 +144,7 @@ class Service:
             job.progress = 100 * len(written) // len(feature["assets"])
         feature["collection"] = collection
         feature["properties"] |= {"owner": self.user, "published": STAMP}
-        self.context.catalog.publish(Item.model_validate(feature))
+        self.context.catalog_of(self.user).publish(Item.model_validate(feature))
         return True
 
     def _download(self, href: str) -> bytes:
