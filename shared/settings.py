@@ -6,7 +6,6 @@ them). A name that is no setting is refused, so that a typing error does not sil
 """
 
 import difflib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import Rejected
 
@@ -54,17 +53,8 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
-def _json_list(value: object) -> object:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError('is no JSON list such as ["a", "b"]') from None
-
-
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
-# Decoded here: pydantic-settings itself would report text that is no JSON without the name of the setting.
-Names = Annotated[list[str], NoDecode, BeforeValidator(_json_list)]
 
 
 class ArchiveSettings(BaseSettings):
@@ -96,18 +86,7 @@ class Settings(ArchiveSettings):
         description="Redis or Valkey: broker, results and ledger; `redis://:PASSWORD@HOST:6379/0`"
     )
 
-    station_url: HttpUrl = Field(description="STAC API of the AUXIP station, without `/search`")
-    station_api_key: SecretStr | None = Field(
-        None, description="sent as `x-api-key` to the station's host and the trusted domains only"
-    )
-    station_collections: Names = Field(
-        [], description="JSON list of the station collections to search; empty means all"
-    )
-    station_trusted_domains: Names = Field(
-        [], description="JSON list of further hosts that may be sent the station's credentials"
-    )
-    station_page_size: int = Field(1000, ge=1, le=10_000, description="items asked for in one page of a search")
-    station_timeout: float = Field(30, gt=0, description="seconds to wait for the station's next bytes")
+    stations_file: Path = Field(description="TOML file of the AUXIP stations and their credentials; see below")
 
     catalog_url: HttpUrl = Field(description="STAC API with transactions that receives the items")
     catalog_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the catalog")
@@ -154,11 +133,23 @@ def load_settings() -> Settings:
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in _known())
     if unknown:
         raise SettingsError("; ".join(_unknown(name) for name in unknown))
-    folder = Path(os.environ.get(SECRETS_DIR, _SECRETS_DEFAULT))
-    if SECRETS_DIR in os.environ and not folder.is_dir():
-        raise SettingsError(f"{SECRETS_DIR} {folder} is no folder")
+    folder = secrets_folder()
     with _told():
-        return Settings(_secrets_dir=folder if folder.is_dir() else None)
+        return Settings(_secrets_dir=folder)
+
+
+def secrets_folder() -> Path | None:
+    """Return the folder that secrets are read from, or None where there is none.
+
+    Raises:
+        SettingsError: `AUXIP_SECRETS_DIR` names a folder that is not there.
+    """
+    folder = Path(os.environ.get(SECRETS_DIR, _SECRETS_DEFAULT))
+    if folder.is_dir():
+        return folder
+    if SECRETS_DIR in os.environ:
+        raise SettingsError(f"{SECRETS_DIR} {folder} is no folder")
+    return None
 
 
 def load_archive_settings() -> ArchiveSettings:

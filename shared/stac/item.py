@@ -67,17 +67,18 @@ class Item(BaseModel):
 
 
 class Found(BaseModel):
-    """An item as a search found it: what the station said, or why it cannot be used."""
+    """An item as a search found it: what the station of this name said, or why it cannot be used."""
 
     item_id: str
+    station: str = ""
     item: Item | None = None
     code: str = ""
     reason: str = ""
 
     @classmethod
-    def unusable(cls, item_id: str, code: str, reason: str) -> Self:
+    def unusable(cls, item_id: str, code: str, reason: str, station: str = "") -> Self:
         """An item that the station offers and nobody can stage; what of the texts cannot be encoded becomes `?`."""
-        return cls(item_id=_encodable(item_id), code=code, reason=_encodable(reason))
+        return cls(item_id=_encodable(item_id), station=station, code=code, reason=_encodable(reason))
 
 
 def _encodable(text: str) -> str:
