@@ -7,6 +7,7 @@ from celery.signals import worker_process_init
 
 from shared.context import Context
 from shared.settings import SettingsError, load_settings
+from shared.stac.stations import load_stations
 from workers.config import celery_config
 from workers.sweeps import UPKEEP, beat_schedule
 
@@ -33,6 +34,7 @@ def context() -> Context:
 def _configure() -> dict[str, object]:
     try:
         settings = load_settings()
+        load_stations(settings)  # what is wrong there, or a secret that is missing, ends the process here as well
         return {**celery_config(settings), "beat_schedule": UPKEEP | beat_schedule(settings)}
     except SettingsError as error:
         raise SystemExit(f"auxip: {error}") from None

@@ -42,11 +42,12 @@ return at - now
 """
 
 _HOLD_OFF = """
--- KEYS clock; ARGV microseconds in which nobody may go.
+-- KEYS clock, pause; ARGV microseconds in which nobody may go.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local after = math.max(now + ARGV[1], tonumber(redis.call('GET', KEYS[1]) or '0'))
 redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000) + 1)
+redis.call('SET', KEYS[2], '1', 'PX', math.ceil((after - now) / 1000))
 return 1
 """
 
@@ -137,7 +138,7 @@ class Limits:
         self._connections = connections or 0
         self._longest_hold_off = longest_hold_off
         prefix = f"auxip:station:{station}"
-        self._clock = f"{prefix}:clock"
+        self._clock, self._pause = f"{prefix}:clock", f"{prefix}:pause"
         self._lists = f"{prefix}:wake:"
         self._keys = [f"{prefix}:{part}" for part in ("held", "queue", "waiting")]
         self._reserve, self._push, self._acquire, self._release, self._renew = (
@@ -166,7 +167,7 @@ class Limits:
 
     def hold_off(self, seconds: float) -> None:
         """Let nobody begin a request for some seconds: the station has asked for it."""
-        self._push(keys=[self._clock], args=[int(min(seconds, self._longest_hold_off) * 1_000_000)])
+        self._push(keys=[self._clock, self._pause], args=[int(min(seconds, self._longest_hold_off) * 1_000_000)])
 
     def renew(self, token: str) -> None:
         """Lengthen the lease of a connection."""
@@ -197,12 +198,17 @@ class Limits:
             self._redis.blpop([self._lists + token], max(0.01, min(left, lapse / 1000)))
 
     def _wait_for_clock(self, deadline: float) -> None:
-        longest = int(max(0.0, deadline - time.monotonic()) * 1_000_000)
-        wait = int(self._reserve(keys=[self._clock], args=[self._interval, longest])) / 1_000_000
-        if wait < 0:
-            raise Busy("station-busy", f"the next request to station {self._station!r} may go in {-wait:.0f} s", -wait)
-        if wait:
+        while True:
+            longest = int(max(0.0, deadline - time.monotonic()) * 1_000_000)
+            wait = int(self._reserve(keys=[self._clock], args=[self._interval, longest])) / 1_000_000
+            if wait < 0:
+                at = f"the next request to station {self._station!r} may go in {-wait:.0f} s"
+                raise Busy("station-busy", at, -wait)
+            if wait == 0:
+                return
             time.sleep(wait)
+            if not self._redis.exists(self._pause):  # else the station has asked for a pause in the meantime
+                return
 
 
 class Turn:

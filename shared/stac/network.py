@@ -20,6 +20,9 @@ from shared.stac.auth import Credentials
 from shared.stac.limits import LONGEST_WAIT, Limits, Turn
 from shared.stac.stations import StationConfig
 
+_PAUSE = 1.0
+"""Seconds for which all workers leave a station alone that says 429, and not for how long."""
+
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 for _library in ("httpx", "httpcore"):
@@ -82,7 +85,7 @@ class StationTransport(httpx.BaseTransport):
         try:
             response = self.inner.handle_request(request)
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                self._limits.hold_off(retry_after(response) or 0.0)
+                self._limits.hold_off(retry_after(response) or _PAUSE)
         except BaseException:
             turn.end()
             raise

@@ -177,6 +177,7 @@ def test_no_secret_is_found_in_the_broker_the_ledger_or_a_log(
 ) -> None:
     caller.stage(ORBITS).get(SECONDS)
     secrets = [value for name, value in stack.environment().items() if name.endswith(("_KEY", "_ACCESS_KEY_ID"))]
+    secrets.append(stack.station_key)
     # The append-only file holds every write since the start: messages, results and the ledger.
     files = [*(stack.folder / "valkey").rglob("*.aof"), *(child.log for child in workers)]
     written = b"".join(file.read_bytes() for file in files)
@@ -189,7 +190,8 @@ def test_no_secret_is_found_in_the_broker_the_ledger_or_a_log(
     ("name", "value", "said"),
     [
         ("AUXIP_S3_ENDPOINT", "ftp://somewhere", "AUXIP_S3_ENDPOINT is no http:// or https:// URL"),
-        ("AUXIP_STATON_URL", "http://x", "AUXIP_STATON_URL is no setting; did you mean AUXIP_STATION_URL?"),
+        ("AUXIP_CATALOGUE_URL", "http://x", "AUXIP_CATALOGUE_URL is no setting; did you mean AUXIP_CATALOG_URL?"),
+        ("AUXIP_STATIONS_FILE", "/none.toml", "AUXIP_STATIONS_FILE /none.toml: cannot be read: No such file"),
         ("AUXIP_ATTEMPTS", "many", "AUXIP_ATTEMPTS Input should be a valid integer"),
     ],
 )

@@ -11,6 +11,7 @@ from shared.errors import Rejected, Retryable
 from shared.stac.item import Found, Json
 from shared.stac.search import Cql2, SortKey
 from shared.stac.station import Station
+from shared.stac.stations import StationConfig
 from tests.unit.making import ANY, STATION, Handler, answered_by, item_json, sent, settings_of
 
 Make = Callable[..., Station]
@@ -19,18 +20,18 @@ FIND = Cql2(filter=ANY)
 
 @pytest.fixture
 def station() -> Iterator[Make]:
-    """A station with the answers of a function and the settings of the test."""
+    """A station with the answers of a function and the configuration of the test."""
     made: list[Station] = []
 
     def make(handler: Handler, **changes: object) -> Station:
-        new = Station(settings_of(**changes))
+        new = Station("one", StationConfig.model_validate({"url": STATION, **changes}), settings_of())
         answered_by(new.api, handler)
         made.append(new)
         return new
 
     yield make
     for each in made:
-        each.api.close()
+        each.close()
 
 
 def page(*ids: str, **link: object) -> httpx.Response:
@@ -76,7 +77,7 @@ def test_a_search_is_one_post_of_its_filter(station: Make) -> None:
 def test_order_and_collections_go_with_it(station: Make) -> None:
     pages = Pages(page())
     search = Cql2(filter=ANY, sortby=(SortKey(field="created", direction="desc"),))
-    ids(station(pages, station_collections=["adgs", "prip"], station_page_size=50).search(search))
+    ids(station(pages, collections=["adgs", "prip"], page_size=50).search(search))
 
     (body,) = pages.bodies
     assert body["sortby"] == [{"field": "created", "direction": "desc"}]
@@ -144,7 +145,7 @@ def test_a_limit_is_for_all_pages_together(station: Make, limit: int, expected: 
 )
 def test_a_next_page_on_another_host_is_not_asked_for(station: Make, href: str) -> None:
     pages = Pages(page("A", href=href))
-    found = station(pages, station_api_key=None).search(FIND)
+    found = station(pages).search(FIND)
 
     assert next(found).item_id == "A"
     with pytest.raises(Rejected, match="station-foreign-link"):
@@ -269,7 +270,7 @@ def test_a_deadline_that_passes_between_two_pages_ends_the_search(
 
 def test_a_deadline_shortens_the_wait_for_an_answer(station: Make) -> None:
     pages = Pages(page("A"))
-    ids(station(pages, station_timeout=30).search(FIND, deadline=time.monotonic() + 5))
+    ids(station(pages, timeout=30).search(FIND, deadline=time.monotonic() + 5))
     assert 0 < pages.requests[0].extensions["timeout"]["read"] <= 5
 
 

@@ -25,6 +25,7 @@ def staging(
     catalog_collection_identifier: str,
     timeout_seconds: float = -1,
     decompress: bool = True,
+    station: str | list[str] | None = None,
 ) -> None:
     """Stage what a CQL2 search finds; the result is `[status, ItemCollection or null]`."""
     message = decode(
@@ -34,6 +35,7 @@ def staging(
         catalog_collection_identifier=catalog_collection_identifier,
         timeout_seconds=timeout_seconds,
         decompress=decompress,
+        station=station,
     )
     _open(self, message.request())
 
@@ -48,6 +50,7 @@ def on_demand_staging(
     catalog_collection_identifier: str,
     timeout_seconds: float = -1,
     decompress: bool = True,
+    station: str | list[str] | None = None,
 ) -> None:
     """Stage what covers a window (ValCover); the result is `[status, ItemCollection or null]`."""
     message = decode(
@@ -59,6 +62,7 @@ def on_demand_staging(
         catalog_collection_identifier=catalog_collection_identifier,
         timeout_seconds=timeout_seconds,
         decompress=decompress,
+        station=station,
     )
     _open(self, message.request())
 
