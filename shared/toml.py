@@ -27,7 +27,7 @@ def read_toml(path: Path) -> tuple[str, dict[str, object]]:
 
 
 def line_of(text: str, path: Sequence[str]) -> int | None:
-    """Return the number of the line that sets what `path` leads to or, where no line does, the nearest table above it.
+    """Return the number of the line that sets what `path` leads to or, where no line does, the nearest table around it.
 
     `tomllib` gives no places, so the lines are looked at by themselves: a hint for people, good for files written line
     by line.
@@ -41,8 +41,9 @@ def line_of(text: str, path: Sequence[str]) -> int | None:
             here = (*table, *_parts(key[1]))
         else:
             continue
-        if here == tuple(path[: len(here)]) and len(here) > nearest[0]:
-            nearest = len(here), number
+        common = min(len(here), len(path))
+        if here[:common] == tuple(path[:common]) and common > nearest[0]:
+            nearest = common, number
     return nearest[1]
 
 

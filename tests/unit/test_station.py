@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from shared.errors import Rejected, Retryable
+from shared.settings import Settings
 from shared.stac.item import Found, Json
 from shared.stac.search import Cql2, SortKey
 from shared.stac.station import Station
@@ -24,7 +25,9 @@ def station() -> Iterator[Make]:
     made: list[Station] = []
 
     def make(handler: Handler, **changes: object) -> Station:
-        new = Station("one", StationConfig.model_validate({"url": STATION, **changes}), settings_of())
+        of_settings = {name: changes.pop(name) for name in [*changes] if name in Settings.model_fields}
+        config = StationConfig.model_validate({"url": STATION, **changes})
+        new = Station("one", config, settings_of(**of_settings))
         answered_by(new.api, handler)
         made.append(new)
         return new
