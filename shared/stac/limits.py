@@ -26,8 +26,9 @@ from shared.errors import Busy
 LONGEST_WAIT: Final = 20.0
 """Seconds that a worker waits for its turn; then the message goes back, and the worker is free for other work."""
 
-_LEASE_MS: Final = 90_000
-_RENEW_AFTER: Final = _LEASE_MS / 3000
+_LEASE: Final = 90.0
+"""Seconds for which the connection of a dead worker stays taken; more than a slow write between two reads may take."""
+
 _KEEP_MS: Final = 3_600_000
 
 _RESERVE = """
@@ -52,11 +53,11 @@ return 1
 """
 
 _HAND_ON = f"""
--- KEYS held, queue, waiting; ARGV token, limit, prefix of the lists that are waited on. Times are in milliseconds.
+-- KEYS held, queue, waiting; ARGV token, limit, prefix of the lists that are waited on, lease. Times are in ms.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function hold(token)
-    redis.call('ZADD', KEYS[1], now + {_LEASE_MS}, token)
+    redis.call('ZADD', KEYS[1], now + ARGV[4], token)
     redis.call('PEXPIRE', KEYS[1], {_KEEP_MS})
 end
 local function hand_on()
@@ -69,7 +70,7 @@ local function hand_on()
         if patience and tonumber(patience) > now then
             hold(next)
             redis.call('RPUSH', ARGV[3] .. next, '1')
-            redis.call('PEXPIRE', ARGV[3] .. next, {_LEASE_MS})
+            redis.call('PEXPIRE', ARGV[3] .. next, ARGV[4])
         end
     end
 end
@@ -78,7 +79,7 @@ end
 _ACQUIRE = (
     _HAND_ON
     + f"""
--- ARGV[4] ms that the caller waits at most. Returns -1 if it holds a connection, else the ms until a lease may lapse.
+-- ARGV[5] ms that the caller waits at most. Returns -1 if it holds a connection, else the ms until a lease may lapse.
 hand_on()
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
     redis.call('DEL', ARGV[3] .. ARGV[1])
@@ -90,7 +91,7 @@ if not redis.call('ZSCORE', KEYS[3], ARGV[1]) then
         return -1
     end
     redis.call('RPUSH', KEYS[2], ARGV[1])
-    redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[1])
+    redis.call('ZADD', KEYS[3], now + ARGV[5], ARGV[1])
     redis.call('PEXPIRE', KEYS[2], {_KEEP_MS})
     redis.call('PEXPIRE', KEYS[3], {_KEEP_MS})
 end
@@ -122,6 +123,7 @@ class Limits:
         requests_per_minute: that may begin.
         connections: that may be open at once.
         longest_hold_off: seconds that a station's Retry-After may stop everybody.
+        lease: seconds after which a connection is free that its holder has said nothing of.
     """
 
     def __init__(
@@ -131,12 +133,14 @@ class Limits:
         requests_per_minute: int | None,
         connections: int | None,
         longest_hold_off: float,
+        lease: float = _LEASE,
     ) -> None:
         self._redis = redis
         self._station = station
         self._interval = math.ceil(60_000_000 / requests_per_minute) if requests_per_minute else 0
         self._connections = connections or 0
         self._longest_hold_off = longest_hold_off
+        self.lease = lease
         prefix = f"auxip:station:{station}"
         self._clock, self._pause = f"{prefix}:clock", f"{prefix}:pause"
         self._lists = f"{prefix}:wake:"
@@ -180,12 +184,15 @@ class Limits:
 
     def _hand(self, script: Script, token: str) -> None:
         with contextlib.suppress(RedisError):  # the lease lapses by itself
-            script(keys=self._keys, args=[token, self._connections, self._lists])
+            script(keys=self._keys, args=self._arguments(token))
+
+    def _arguments(self, token: str) -> list[str | int]:
+        return [token, self._connections, self._lists, int(self.lease * 1000)]
 
     def _wait_for_connection(self, token: str, deadline: float) -> None:
         patience = int((deadline - time.monotonic() + 1) * 1000)
         while True:
-            lapse = int(self._acquire(keys=self._keys, args=[token, self._connections, self._lists, patience]))
+            lapse = int(self._acquire(keys=self._keys, args=[*self._arguments(token), patience]))
             if lapse < 0:
                 return
             left = deadline - time.monotonic()
@@ -222,7 +229,7 @@ class Turn:
     def keep(self) -> None:
         """Say that the connection is still in use; to be called as its bytes come."""
         now = time.monotonic()
-        if now - self._renewed > _RENEW_AFTER:
+        if now - self._renewed > self._limits.lease / 3:
             self._renewed = now
             self._limits.renew(self.token)
 

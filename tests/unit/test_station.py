@@ -283,3 +283,59 @@ def test_pages_that_lead_in_a_circle_are_not_followed_for_ever(station: Make) ->
     with pytest.raises(Retryable, match="circle"):
         list(station(pages).search(FIND))
     assert len(pages.requests) == 2
+
+
+def test_a_page_in_the_middle_that_fails_is_asked_for_again_and_those_before_it_are_not(station: Make) -> None:
+    no_geojson = httpx.Response(200, json={"detail": "maintenance"})
+    pages = Pages(page("A", href="?page=2"), httpx.Response(503), no_geojson, page("B"))
+    assert ids(station(pages, attempts=3, backoff_base=0.001).search(FIND)) == ["A", "B"]
+    assert [request.url.query for request in pages.requests] == [b"", b"page=2", b"page=2", b"page=2"]
+
+
+def test_a_page_in_the_middle_that_always_fails_ends_the_search(station: Make) -> None:
+    pages = Pages(page("A", href="?page=2"), *[httpx.Response(503)] * 3)
+    with pytest.raises(Retryable, match="station-unavailable"):
+        ids(station(pages, attempts=3, backoff_base=0.001).search(FIND))
+    assert pages.answers == []
+
+
+def test_a_first_page_that_fails_is_left_to_whoever_asked_for_it(station: Make) -> None:
+    pages = Pages(httpx.Response(503))
+    with pytest.raises(Retryable, match="station-unavailable"):
+        ids(station(pages).search(FIND))
+
+
+def test_a_long_pause_is_not_waited_for_in_place(station: Make) -> None:
+    pages = Pages(page("A", href="?page=2"), httpx.Response(429, headers={"retry-after": "60"}))
+    with pytest.raises(Retryable, match="station-rate-limited") as raised:
+        ids(station(pages).search(FIND))
+    assert raised.value.delay == 60
+
+
+def test_a_search_that_is_redirected_to_another_host_is_refused(station: Make) -> None:
+    pages = Pages(httpx.Response(307, headers={"location": "https://other.example/search"}))
+    with pytest.raises(Rejected, match="station-foreign-link"):
+        ids(station(pages).search(FIND))
+    assert len(pages.requests) == 1
+
+
+def test_an_answer_whose_bytes_come_one_by_one_does_not_outlast_the_deadline(
+    station: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    class SlowLoris(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            for _ in range(1000):
+                now[0] += 1
+                yield b" "
+
+    with pytest.raises(Rejected, match="search-timeout"):
+        ids(station(Pages(httpx.Response(200, stream=SlowLoris()))).search(FIND, deadline=105.0))
+    assert now[0] < 110
+
+
+def test_each_item_knows_the_station_that_found_it(station: Make) -> None:
+    found = station(collection(item_json("A"), {"id": "B"}, item_json("C", assets={}))).search(FIND)
+    assert [one.station for one in found] == ["one", "one", "one"]
