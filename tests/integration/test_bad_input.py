@@ -225,5 +225,5 @@ def test_a_worker_does_not_start_with_a_wrong_file_of_stations(stack: Stack, tmp
 
 
 def test_a_run_from_a_station_that_is_not_configured_fails_with_those_that_are(caller: Caller) -> None:
-    with pytest.raises(Exception, match="unknown-station: .*it has: local"):
+    with pytest.raises(Exception, match=r"unknown-station: .*it has: local"):
         caller.stage(ORBITS, station=["local", "other"]).get(SECONDS)
