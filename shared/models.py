@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.selection import Selection
+from shared.stac.stations import StationName
 
 OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 """An owner: letters and digits, `_` and `-` within; it is the first segment of an S3 key."""
@@ -27,7 +28,10 @@ class RunKind(StrEnum):
 
 
 class RunRequest(BaseModel):
-    """What a run is to do. Small: it is kept in the ledger, and the messages carry only the run's id."""
+    """What a run is to do. Small: it is kept in the ledger, and the messages carry only the run's id.
+
+    Its stations are tried in their order; none means the default one.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,6 +40,7 @@ class RunRequest(BaseModel):
     owner: OwnerId
     collection: CollectionId
     selection: Selection
+    stations: tuple[StationName, ...] = ()
     timeout_seconds: float = -1
     decompress: bool = True
     asset_names: AssetNames | None = None
@@ -110,11 +115,12 @@ class Run(BaseModel):
 
 
 class ItemRecord(BaseModel):
-    """The ledger's record of one item of a run. Times are seconds since the epoch."""
+    """The ledger's record of one item of a run, found by a station. Times are seconds since the epoch."""
 
     run_id: str
     key: str
     item_id: str
+    station: str = ""
     state: ItemState
     size: int = 0
     code: str = ""

@@ -1,11 +1,12 @@
 """Secrets that a file of configuration needs: it says where they are, and never what they are."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, SecretStr, StringConstraints, model_validator
 
-from shared.settings import PREFIX, SettingsError, secrets_folder
+from shared.settings import PREFIX, SECRETS_DIR, SettingsError, secrets_folder
 
 _LONGEST = 65_536
 
@@ -41,7 +42,7 @@ class SecretRef(BaseModel):
         return SecretStr(text.strip())
 
     def __str__(self) -> str:
-        return f"the variable {self.env}" if self.file is None else f"the file {secrets_folder() / self.file}"
+        return f"the variable {self.env}" if self.file is None else f"the file {self.file} of {SECRETS_DIR}"
 
     def _variable(self) -> str:
         try:
@@ -51,7 +52,7 @@ class SecretRef(BaseModel):
 
     def _content(self, name: str) -> str:
         try:
-            with (secrets_folder() / name).open(encoding="utf-8") as opened:
+            with ((secrets_folder() or Path()) / name).open(encoding="utf-8") as opened:
                 return opened.read(_LONGEST)
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{self} cannot be read: {type(error).__name__}") from None

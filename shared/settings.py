@@ -6,7 +6,6 @@ them). A name that is no setting is refused, so that a typing error does not sil
 """
 
 import difflib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     SecretStr,
     StringConstraints,
@@ -24,7 +22,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import Rejected
 
@@ -63,19 +61,10 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
-def _json_list(value: object) -> object:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError('is no JSON list such as ["a", "b"]') from None
-
-
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Bucket = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._-]+/)*$")]
-# Decoded here: pydantic-settings itself would report text that is no JSON without the name of the setting.
-Names = Annotated[list[str], NoDecode, BeforeValidator(_json_list)]
 
 
 class ArchiveSettings(BaseSettings):
@@ -107,18 +96,7 @@ class Settings(ArchiveSettings):
         description="Redis or Valkey: broker, results and ledger; `redis://:PASSWORD@HOST:6379/0`"
     )
 
-    station_url: HttpUrl = Field(description="STAC API of the AUXIP station, without `/search`")
-    station_api_key: SecretStr | None = Field(
-        None, description="sent as `x-api-key` to the station's host and the trusted domains only"
-    )
-    station_collections: Names = Field(
-        [], description="JSON list of the station collections to search; empty means all"
-    )
-    station_trusted_domains: Names = Field(
-        [], description="JSON list of further hosts that may be sent the station's credentials"
-    )
-    station_page_size: int = Field(1000, ge=1, le=10_000, description="items asked for in one page of a search")
-    station_timeout: float = Field(30, gt=0, description="seconds to wait for the station's next bytes")
+    stations_file: Path = Field(description="TOML file of the AUXIP stations and their credentials; see below")
 
     catalog_url: HttpUrl = Field(description="STAC API with transactions that receives the items")
     catalog_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the catalog")
@@ -181,10 +159,22 @@ def load_settings() -> Settings:
     if unknown:
         raise SettingsError("; ".join(_unknown(name) for name in unknown))
     folder = secrets_folder()
-    if SECRETS_DIR in os.environ and not folder.is_dir():
-        raise SettingsError(f"{SECRETS_DIR} {folder} is no folder")
     with _told():
-        return Settings(_secrets_dir=folder if folder.is_dir() else None)
+        return Settings(_secrets_dir=folder)
+
+
+def secrets_folder() -> Path | None:
+    """Return the folder that secrets are read from, or None where there is none.
+
+    Raises:
+        SettingsError: `AUXIP_SECRETS_DIR` names a folder that is not there.
+    """
+    folder = Path(os.environ.get(SECRETS_DIR, _SECRETS_DEFAULT))
+    if folder.is_dir():
+        return folder
+    if SECRETS_DIR in os.environ:
+        raise SettingsError(f"{SECRETS_DIR} {folder} is no folder")
+    return None
 
 
 def load_archive_settings() -> ArchiveSettings:
@@ -195,11 +185,6 @@ def load_archive_settings() -> ArchiveSettings:
     """
     with _told():
         return ArchiveSettings()
-
-
-def secrets_folder() -> Path:
-    """Return the folder of the secret files; it need not be there."""
-    return Path(os.environ.get(SECRETS_DIR, _SECRETS_DEFAULT))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from celery.signals import worker_process_init
 from shared.context import Context
 from shared.owners import load_owners
 from shared.settings import SettingsError, load_settings
+from shared.stac.stations import load_stations
 from workers.config import celery_config
 from workers.sweeps import UPKEEP, beat_schedule
 
@@ -35,6 +36,7 @@ def _configure() -> dict[str, object]:
     try:
         settings = load_settings()
         load_owners(settings)  # a wrong file ends the process now, not the first run of an owner
+        load_stations(settings)  # what is wrong there, or a secret that is missing, ends the process here as well
         return {**celery_config(settings), "beat_schedule": UPKEEP | beat_schedule(settings)}
     except SettingsError as error:
         raise SystemExit(f"auxip: {error}") from None

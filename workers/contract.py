@@ -9,9 +9,14 @@ from shared.models import AssetNames, CollectionId, OwnerId, RunKind, RunRequest
 from shared.selection import Given, Instant, ProductType, ValCover
 from shared.stac.item import Item, Json
 from shared.stac.search import Cql2
+from shared.stac.stations import StationName
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _COLLECTION = TypeAdapter[str](CollectionId)
+
+
+def _names(station: str | list[str] | None) -> tuple[str, ...]:
+    return (station,) if isinstance(station, str) else tuple(station or ())
 
 
 class Env(BaseModel):
@@ -26,12 +31,22 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Stations = StationName | Annotated[list[StationName], Field(min_length=1, max_length=20)] | None
+"""A station of the configuration, or several to be tried in this order; null is the default one."""
+
+
 class SearchMessage(_Message):
     """`auxip.search`: what does the station have? Answers with an ItemCollection, or null."""
 
     env: Env
     auxip_cql2: Cql2
     error_if_empty: bool = False
+    station: Stations = None
+
+    @property
+    def stations(self) -> tuple[str, ...]:
+        """The names of the stations to try."""
+        return _names(self.station)
 
 
 class StagingMessage(_Message):
@@ -43,6 +58,7 @@ class StagingMessage(_Message):
     timeout_seconds: float = -1
     decompress: bool = True
     asset_names: AssetNames | None = None
+    station: Stations = None
 
     def request(self) -> RunRequest:
         """Return what the run is to do."""
@@ -50,6 +66,7 @@ class StagingMessage(_Message):
             owner=self.env.owner_id,
             collection=self.catalog_collection_identifier,
             selection=self.cql2_filter,
+            stations=_names(self.station),
             timeout_seconds=self.timeout_seconds,
             decompress=self.decompress,
             asset_names=self.asset_names,
@@ -67,6 +84,7 @@ class OnDemandMessage(_Message):
     timeout_seconds: float = -1
     decompress: bool = True
     asset_names: AssetNames | None = None
+    station: Stations = None
 
     def request(self) -> RunRequest:
         """Return what the run is to do."""
@@ -75,6 +93,7 @@ class OnDemandMessage(_Message):
             owner=self.env.owner_id,
             collection=self.catalog_collection_identifier,
             selection=ValCover(product_types=tuple(types), start=self.start_datetime, end=self.end_datetime),
+            stations=_names(self.station),
             timeout_seconds=self.timeout_seconds,
             decompress=self.decompress,
             asset_names=self.asset_names,

@@ -112,6 +112,11 @@ class Ledger:
         """Return what was given to `open_run` as the run's continuation."""
         return str(self.redis.hget(_run(run_id), "continuation") or "")
 
+    def begin_search(self, run_id: str) -> float:
+        """Return when the search of a run was begun first, in seconds since the epoch: now, unless it was before."""
+        self.redis.hsetnx(_run(run_id), "searching", repr(time.time()))
+        return float(str(self.redis.hget(_run(run_id), "searching")))
+
     def begin_work(self, run_id: str, pages: int) -> None:
         """Record that the search is over and how many pages of items it has filled."""
         self.redis.hset(_run(run_id), mapping={"state": RunState.WORKING.value, "pages": pages})
@@ -304,7 +309,7 @@ def _item_fields(key: str, found: Found) -> list[str | int]:
     state = ItemState.FOUND if found.item else ItemState.SKIPPED if found.skipped else ItemState.FAILED
     size = found.item.size if found.item else 0
     stac = found.item.model_dump_json(by_alias=True, exclude_unset=True) if found.item else ""
-    return [key, found.item_id, state.value, size, found.code, found.reason, stac]
+    return [key, found.item_id, state.value, size, found.code, found.reason, stac, found.station]
 
 
 def _record(run_id: str, key: str, fields: dict[str, str]) -> ItemRecord:

@@ -28,9 +28,8 @@ class Catalog:
     """The catalog of the settings, a STAC API with the Transaction extension, as the bearer of one key sees it."""
 
     def __init__(self, settings: Settings, key: SecretStr | None) -> None:
-        hook = api_key_hook(key, settings.catalog_url, ())
-        client = http_client(settings.catalog_timeout, [hook])
-        self.api = StacApi("catalog", settings.catalog_url, client, settings.max_answer_bytes)
+        client = http_client(settings.catalog_timeout, api_key_hook(key, settings.catalog_url))
+        self.api = StacApi("catalog", settings.catalog_url, client, settings.max_answer_bytes, "AUXIP_CATALOG_API_KEY")
 
     def require_collection(self, collection: str) -> None:
         """Make sure that a collection exists, before any work is begun for it.

@@ -81,18 +81,19 @@ class Item(BaseModel):
 
 
 class Found(BaseModel):
-    """An item as a search found it: what the station said, or why it cannot be used, or is not wanted."""
+    """An item as a search found it: what the station of this name said, or why it cannot be used, or is not wanted."""
 
     item_id: str
+    station: str = ""
     item: Item | None = None
     code: str = ""
     reason: str = ""
     skipped: bool = False
 
     @classmethod
-    def unusable(cls, item_id: str, code: str, reason: str) -> Self:
+    def unusable(cls, item_id: str, code: str, reason: str, station: str = "") -> Self:
         """An item that the station offers and nobody can stage; what of the texts cannot be encoded becomes `?`."""
-        return cls(item_id=_encodable(item_id), code=code, reason=_encodable(reason))
+        return cls(item_id=_encodable(item_id), station=station, code=code, reason=_encodable(reason))
 
     def with_assets(self, names: Collection[str]) -> Self:
         """Return the item with those of its assets that have these keys; one that has none of them is skipped."""
@@ -102,7 +103,7 @@ class Found(BaseModel):
         if chosen:
             return self.model_copy(update={"item": self.item.model_copy(update={"assets": chosen})})
         reason = f"of the assets that are asked for it has none; it has {_encodable(', '.join(self.item.assets))[:200]}"
-        return type(self)(item_id=self.item_id, code="no-such-asset", reason=reason, skipped=True)
+        return type(self)(item_id=self.item_id, station=self.station, code="no-such-asset", reason=reason, skipped=True)
 
 
 def offered_item(feature: object) -> Item:

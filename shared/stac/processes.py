@@ -63,8 +63,8 @@ class StagingService:
     def __init__(self, settings: Settings) -> None:
         if settings.staging_url is None:
             raise Rejected("bad-setting", "AUXIP_STAGING_URL is not set: there is no staging service")
-        hook = api_key_hook(settings.staging_api_key, settings.staging_url, ())
-        self.api = StacApi(_NAME, settings.staging_url, http_client(_TIMEOUT, [hook]), _MAX_ANSWER_BYTES)
+        client = http_client(_TIMEOUT, api_key_hook(settings.staging_api_key, settings.staging_url))
+        self.api = StacApi(_NAME, settings.staging_url, client, _MAX_ANSWER_BYTES, "AUXIP_STAGING_API_KEY")
 
     def execute(self, collection: str, item: Item, asset_names: Sequence[str]) -> StatusInfo:
         """Ask for these assets of an item to be staged; an item that the catalog has is not staged a second time.

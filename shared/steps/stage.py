@@ -74,7 +74,7 @@ def _already_in_s3(context: Context, asset: Asset, target: Location, lately: Sta
 
 
 def _fetch(context: Context, record: ItemRecord, asset: Asset, target: Location, there: int) -> StagedAsset:
-    written = context.transfer.fetch(asset, target, _report(context, record, there))
+    written = context.transfer(record.station).fetch(asset, target, _report(context, record, there))
     return StagedAsset(href=target.href, size=written.size, checksum=written.checksum, etag=written.etag)
 
 

@@ -20,13 +20,13 @@ SECRETS = {
     "AUXIP_REDIS_URL": "redis://:hush-redis@valkey:6379/0",
     "AUXIP_S3_ACCESS_KEY_ID": "hush-key",
     "AUXIP_S3_SECRET_ACCESS_KEY": "hush-secret",
-    "AUXIP_STATION_API_KEY": "hush-station",
+    "STATION_SECRET": "hush-station",
     "AUXIP_CATALOG_API_KEY": "hush-catalog",
     "AUXIP_STAGING_API_KEY": "hush-staging",
     "FLOWER_BASIC_AUTH": "name:hush-flower",
 }
 PLAIN = {
-    "AUXIP_STATION_URL": "https://station.example/stac",
+    "AUXIP_STATIONS_FILE": "./deploy-example-stations.toml",
     "AUXIP_CATALOG_URL": "https://catalog.example/stac",
     "AUXIP_S3_BUCKET": "bucket",
 }
@@ -88,7 +88,7 @@ def test_a_missing_variable_stops_it_and_is_named(name: str) -> None:
     assert f"required variable {name} is missing" in err
 
 
-@pytest.mark.parametrize("name", ["AUXIP_STATION_API_KEY", "AUXIP_CATALOG_API_KEY", "AUXIP_STAGING_API_KEY"])
+@pytest.mark.parametrize("name", ["STATION_SECRET", "AUXIP_CATALOG_API_KEY", "AUXIP_STAGING_API_KEY"])
 def test_a_key_may_be_empty_where_none_is_asked_for(name: str) -> None:
     assert compose(EVERYTHING | {name: ""}, "--quiet")[0] == 0
 
@@ -171,7 +171,7 @@ def test_every_secret_comes_from_a_variable(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_our_secrets_are_files_where_the_settings_look(services: Services, name: str) -> None:
     targets = {secret["target"] for secret in services[name]["secrets"]}
-    wanted = {secret.lower() for secret in SECRETS if secret.startswith("AUXIP_")}
+    wanted = {secret.lower() for secret in SECRETS if secret.startswith(("AUXIP_", "STATION_"))}
     assert targets == {f"/run/secrets/{secret}" for secret in wanted}
 
 
@@ -197,6 +197,13 @@ def test_a_setting_in_the_environment_is_handed_on() -> None:
     assert json.loads(out)["services"]["worker-decompress"]["environment"]["AUXIP_ARCHIVE_LAYOUT"] == "tree"
 
 
+def test_the_file_of_stations_is_mounted_where_its_setting_says(config: dict[str, Any], services: Services) -> None:
+    beat = services["beat"]
+    mounts = {each["source"]: each["target"] for each in beat["configs"]}
+    assert config["configs"]["stations"]["file"] == str(ROOT / "deploy-example-stations.toml")
+    assert beat["environment"]["AUXIP_STATIONS_FILE"] == mounts["stations"]
+
+
 def test_without_a_sweeps_file_the_setting_is_empty(services: Services) -> None:
     assert services["beat"]["environment"]["AUXIP_SWEEPS_FILE"] == ""
 
@@ -206,7 +213,8 @@ def test_a_sweeps_file_is_mounted_where_its_setting_says() -> None:
     found = json.loads(out)
     beat = found["services"]["beat"]
     assert found["configs"]["sweeps"]["file"] == str(ROOT / "sweeps.toml")
-    assert beat["environment"]["AUXIP_SWEEPS_FILE"] == beat["configs"][0]["target"]
+    mounts = {each["source"]: each["target"] for each in beat["configs"]}
+    assert beat["environment"]["AUXIP_SWEEPS_FILE"] == mounts["sweeps"]
 
 
 def test_an_owners_file_is_mounted_where_its_setting_says() -> None:

@@ -43,7 +43,7 @@ def offering(stack: Stack, *features: object) -> Iterator[None]:
 
 def feature(stack: Stack, products: list[samples.Product], without: tuple[str, ...] = (), **changes: object) -> Json:
     """An item of the station, some fields left out of its assets."""
-    url = stack.environment()["AUXIP_STATION_URL"]
+    url = stack.station_url
     assets: dict[str, object] = {
         each.name: {name: value for name, value in asset(each, each.build(), url).items() if name not in without}
         for each in products

@@ -14,6 +14,7 @@ from shared.context import Context
 from shared.errors import AuxipError, ItemFailed, Rejected, Retryable
 from shared.stac.item import Asset
 from shared.stac.station import Station
+from shared.stac.stations import ApiKeyAuth, StationConfig
 from shared.storage.digests import PART_BYTES
 from shared.storage.objects import Location, ObjectStore
 from shared.storage.transfer import Transfer
@@ -22,6 +23,7 @@ CONTENT = b"the content of an orbit file\n" * 1000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 SIZE = len(CONTENT)
 KEY = "the-key-of-the-station"
+AUTH = ApiKeyAuth.model_construct(kind="api-key", api_key=SecretStr(KEY))
 LARGE = bytes(range(256)) * ((PART_BYTES + 3_000_000) // 256)
 
 
@@ -113,19 +115,16 @@ def transfer(context: Context, host: Server) -> Iterator[Make]:
     """A transfer from the host, which is the station."""
     stations: list[Station] = []
 
-    def make(max_bytes: int = 10**8, trusted: tuple[str, ...] = ()) -> Transfer:
-        changes = {
-            "station_url": host.url("auxip"),
-            "station_api_key": SecretStr(KEY),
-            "station_trusted_domains": list(trusted),
-        }
-        station = Station(context.settings.model_copy(update=changes))
+    def make(max_bytes: int = 10**8, **changes: object) -> Transfer:
+        fields = {"url": host.url("auxip"), "allow_private": True, **changes}
+        config = StationConfig.model_validate(fields).model_copy(update={"auth": AUTH})
+        station = Station("one", config, context.settings)
         stations.append(station)
         return Transfer(station.api, context.store, max_bytes)
 
     yield make
     for station in stations:
-        station.api.close()
+        station.close()
 
 
 @pytest.fixture
@@ -289,7 +288,7 @@ def test_a_redirect_to_a_trusted_domain_keeps_the_key(
     transfer: Make, host: Server, other: Server, target: Location
 ) -> None:
     elsewhere = other.url("file", host="localhost")
-    transfer(trusted=("localhost",)).fetch(asset(host.url(f"to?{elsewhere}")), target, silent)
+    transfer(trusted_domains=["localhost"]).fetch(asset(host.url(f"to?{elsewhere}")), target, silent)
     assert other.headers("file")["x-api-key"] == KEY
 
 

@@ -206,3 +206,15 @@ def test_an_item_to_expand_names_a_collection(collection: str | None) -> None:
 def test_whatever_is_sent_is_accepted_or_refused_and_never_a_surprise(fields: Json) -> None:
     with contextlib.suppress(Rejected):
         decode(StagingMessage, **fields)
+
+
+@pytest.mark.parametrize(("station", "tried"), [(None, ()), ("adgs", ("adgs",)), (["prip", "adgs"], ("prip", "adgs"))])
+def test_a_message_names_no_station_or_one_or_several_to_try_in_order(station: Json, tried: tuple[str, ...]) -> None:
+    assert decode(StagingMessage, **{**STAGING, "station": station}).request().stations == tried
+    assert decode(OnDemandMessage, **{**ON_DEMAND, "station": station}).request().stations == tried
+    assert decode(SearchMessage, env=ENV, auxip_cql2=ANY, station=station).stations == tried
+
+
+@pytest.mark.parametrize("station", ["", "a:b", "A", "../x", [], ["a"] * 21, [None], 5, {"name": "a"}])
+def test_what_can_be_no_station_is_refused(station: object) -> None:
+    assert "station" in refusal(StagingMessage, {**STAGING, "station": station}).reason  # type: ignore[dict-item]

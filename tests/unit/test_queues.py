@@ -24,12 +24,14 @@ print(json.dumps([tasks, routes]))
 
 
 @pytest.fixture(scope="module")
-def registered() -> tuple[dict[str, str], dict[str, str]]:
+def registered(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], dict[str, str]]:
     """The module and the route of every task, asked for in a process that has settings: Celery reads them then."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    stations = tmp_path_factory.mktemp("stations") / "stations.toml"
+    stations.write_text('[station.one]\nurl = "http://127.0.0.1:1"\n')
     settings = {
         "AUXIP_REDIS_URL": "redis://127.0.0.1:1/0",
-        "AUXIP_STATION_URL": "http://127.0.0.1:1",
+        "AUXIP_STATIONS_FILE": str(stations),
         "AUXIP_CATALOG_URL": "http://127.0.0.1:1",
         "AUXIP_S3_ENDPOINT": "http://127.0.0.1:1",
         "AUXIP_S3_ACCESS_KEY_ID": "a",

@@ -50,7 +50,7 @@ def test_a_secret_is_in_one_place() -> None:
 
 def test_an_empty_secret_is_none(folder: Path) -> None:
     (folder / "a_key").write_text(" \n")
-    with pytest.raises(SettingsError, match=r"the file .*a_key is empty"):
+    with pytest.raises(SettingsError, match=r"the file a_key of AUXIP_SECRETS_DIR is empty"):
         SecretRef(file="a_key").resolve()
 
 

@@ -24,6 +24,7 @@ _LARGEST_FILTER = 2**20
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="file with CQL2-JSON: a filter, or an object of filter, limit and sortby; instead of a window",
 )
+@click.option("--station", "stations", multiple=True, help="station to search; several are tried in this order")
 @click.option("--collection", default="aux", show_default=True, help="collection of the catalog")
 @click.option("--owner", default="auxip", show_default=True, help="on whose behalf: the first part of the S3 keys")
 @click.option("--timeout", default=-1.0, help="seconds that the search may take; negative: no limit")
@@ -35,6 +36,7 @@ def stage(
     end: str | None,
     product_types: tuple[str, ...],
     filter_file: Path | None,
+    stations: tuple[str, ...],
     collection: str,
     owner: str,
     timeout: float,
@@ -52,6 +54,7 @@ def stage(
         "timeout_seconds": timeout,
         "decompress": decompress,
         "asset_names": list(assets) or None,
+        "station": list(stations) or None,
     }
     if filter_file is not None:
         task, message = "auxip.staging", {**common, "cql2_filter": _filter(filter_file)}

@@ -26,6 +26,7 @@ def staging(
     timeout_seconds: float = -1,
     decompress: bool = True,
     asset_names: list[str] | None = None,
+    station: str | list[str] | None = None,
 ) -> None:
     """Stage what a CQL2 search finds; the result is `[status, ItemCollection or null]`."""
     message = decode(
@@ -36,6 +37,7 @@ def staging(
         timeout_seconds=timeout_seconds,
         decompress=decompress,
         asset_names=asset_names,
+        station=station,
     )
     _open(self, message.request())
 
@@ -51,6 +53,7 @@ def on_demand_staging(
     timeout_seconds: float = -1,
     decompress: bool = True,
     asset_names: list[str] | None = None,
+    station: str | list[str] | None = None,
 ) -> None:
     """Stage what covers a window (ValCover); the result is `[status, ItemCollection or null]`."""
     message = decode(
@@ -63,6 +66,7 @@ def on_demand_staging(
         timeout_seconds=timeout_seconds,
         decompress=decompress,
         asset_names=asset_names,
+        station=station,
     )
     _open(self, message.request())
 

@@ -148,7 +148,7 @@ class Service:
         return True
 
     def _download(self, href: str) -> bytes:
-        with self.context.station.api.open("GET", href) as response:
+        with self.context.station().api.open("GET", href) as response:
             return response.read()
 
 
