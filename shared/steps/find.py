@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from functools import partial
+from itertools import islice
 
 from shared.context import Context
-from shared.errors import ItemFailed, NothingFound, Rejected
+from shared.errors import NothingFound, Rejected
 from shared.models import Run
-from shared.selection import Given, Search
+from shared.selection import Given, PolicySelection, choose
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 
@@ -59,8 +60,8 @@ def _select(context: Context, run: Run) -> Iterator[Found]:
         return iter([_given(context, run, selection)])
     timeout = run.request.timeout_seconds
     deadline = time.monotonic() + timeout if timeout >= 0 else None
-    found = chain.from_iterable(context.station.search(search, deadline) for search in selection.searches())
-    return (chosen for one in found if (chosen := _chosen(selection, one)) is not None)
+    search = partial(context.station.search, deadline=deadline)
+    return choose(selection, search) if isinstance(selection, PolicySelection) else search(selection)
 
 
 def _given(context: Context, run: Run, given: Given) -> Found:
@@ -68,16 +69,6 @@ def _given(context: Context, run: Run, given: Given) -> Found:
     if item is None:
         raise Rejected("unknown-item", f"the collection {run.request.collection!r} has no item {given.item_id!r}")
     return Found(item_id=item.id, item=item)
-
-
-def _chosen(selection: Search, found: Found) -> Found | None:
-    """The item if the policy takes it, None if not, and a failed one where the policy cannot tell."""
-    if found.item is None:
-        return found
-    try:
-        return found if selection.accepts(found.item) else None
-    except ItemFailed as error:
-        return Found.unusable(found.item_id, error.code, error.reason)
 
 
 def _batches(found: Iterator[Found], size: int) -> Iterator[Iterable[Found]]:

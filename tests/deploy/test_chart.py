@@ -27,8 +27,10 @@ SETTINGS: dict[str, Any] = {
 }
 MINIMAL: dict[str, Any] = {"existingSecret": "auxip", "settings": SETTINGS}
 SWEEPS = '[[sweep]]\nname = "daily"\n'
+QUERIES = json.dumps([{"name": "Published"}], indent=1)
 FULL = MINIMAL | {
     "sweeps": SWEEPS,
+    "queries": QUERIES,
     "imagePullSecrets": [{"name": "registry"}],
     "queues": {"decompress": {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "cpu", "operator": "Exists"}]}},
 }
@@ -190,7 +192,8 @@ def test_a_secret_among_the_settings_is_refused(name: str) -> None:
 
 
 def test_every_setting_has_one_place_in_the_values() -> None:
-    places = [*settings_in_schema(), *(name.upper() for name in secret_keys_in_values()), "AUXIP_SWEEPS_FILE"]
+    files = ["AUXIP_SWEEPS_FILE", "AUXIP_QUERIES_FILE"]
+    places = [*settings_in_schema(), *(name.upper() for name in secret_keys_in_values()), *files]
     assert sorted(places) == sorted(f"AUXIP_{name.upper()}" for name in Settings.model_fields)
 
 
@@ -222,6 +225,22 @@ def test_sweeps_are_the_toml_of_the_values() -> None:
 
 def test_without_sweeps_there_is_no_such_setting(minimal: list[Object]) -> None:
     assert "AUXIP_SWEEPS_FILE" not in config_data(minimal, "settings")
+
+
+def test_named_queries_are_a_file_that_the_setting_of_every_worker_names() -> None:
+    objects = render(MINIMAL | {"queries": QUERIES})
+    deployed = deployments(objects)
+    mounts = [
+        {mount["name"]: mount["mountPath"] for mount in container(deployed[f"worker-{queue}"])["volumeMounts"]}
+        for queue in ("runs", "search")
+    ]
+    assert {mount["named-queries"] for mount in mounts} == {"/etc/auxip-queries"}
+    assert config_data(objects, "settings")["AUXIP_QUERIES_FILE"] == "/etc/auxip-queries/queries.json"
+    assert json.loads(config_data(objects, "named-queries")["queries.json"]) == json.loads(QUERIES)
+
+
+def test_without_named_queries_there_is_no_such_setting(minimal: list[Object]) -> None:
+    assert "AUXIP_QUERIES_FILE" not in config_data(minimal, "settings")
 
 
 def test_beat_is_alone_and_never_overlaps_itself(roles: dict[str, Object]) -> None:

@@ -14,7 +14,7 @@ def search(self: BoundTask, env: Json, auxip_cql2: Json, error_if_empty: bool = 
     """Search the station; returns an ItemCollection, or None where nothing is found."""
     message = decode(SearchMessage, env=env, auxip_cql2=auxip_cql2, error_if_empty=error_if_empty)
     with retried(self):
-        items = search_items(context(), message.auxip_cql2, message.error_if_empty)
+        items = search_items(context(), message.search(context().settings.queries_file), message.error_if_empty)
     return item_collection(items) if items else None
 
 

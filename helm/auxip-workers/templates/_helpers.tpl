@@ -62,6 +62,11 @@ volumes:
     configMap:
       name: {{ include "auxip.name" .root }}-sweeps
   {{- end }}
+  {{- if .root.Values.queries }}
+  - name: named-queries
+    configMap:
+      name: {{ include "auxip.name" .root }}-named-queries
+  {{- end }}
 {{- end -}}
 
 {{- define "auxip.container" -}}
@@ -86,6 +91,11 @@ volumeMounts:
   {{- if .root.Values.sweeps }}
   - name: sweeps
     mountPath: /etc/auxip
+    readOnly: true
+  {{- end }}
+  {{- if .root.Values.queries }}
+  - name: named-queries
+    mountPath: /etc/auxip-queries
     readOnly: true
   {{- end }}
 {{- end -}}
