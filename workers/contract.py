@@ -17,7 +17,17 @@ from pydantic import (
 
 from shared.errors import Rejected
 from shared.models import CollectionId, OwnerId, RunKind, RunRequest
-from shared.selection import POLICIES, Given, Instant, NamedQuery, Platform, PolicyName, PolicySelection, ProductType, fill
+from shared.selection import (
+    POLICIES,
+    Given,
+    Instant,
+    NamedQuery,
+    Platform,
+    PolicyName,
+    PolicySelection,
+    ProductType,
+    fill,
+)
 from shared.stac.item import Item, Json
 from shared.stac.search import Cql2
 
