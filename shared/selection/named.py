@@ -149,8 +149,6 @@ def _filled(node: JsonValue, values: dict[str, Value]) -> JsonValue:
             return _text(node, values)
         case list():
             return [_filled(part, values) for part in node]
-        case {"property": _}:
-            return node
         case {"interval": list(bounds)}:
             return {"interval": [_bound(bound, values) for bound in bounds]}
         case {"timestamp": instant}:
@@ -158,7 +156,7 @@ def _filled(node: JsonValue, values: dict[str, Value]) -> JsonValue:
         case {"op": "+" | "-" as operator, "args": [first, second]}:
             return _sum(str(operator), _filled(first, values), _filled(second, values))
         case dict():
-            return {key: part if key == "op" else _filled(part, values) for key, part in node.items()}
+            return {key: _filled(part, values) for key, part in node.items()}
         case _:
             return node
 

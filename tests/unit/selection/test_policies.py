@@ -126,7 +126,7 @@ def as_offered(one: One) -> Found:
     return offered(one.id, at(one.S).isoformat(), at(one.E).isoformat(), at(one.G).isoformat())
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @pytest.mark.parametrize("name", NAMES)
 @given(items=offers(), span=SPANS, margins=st.tuples(st.integers(0, 5), st.integers(0, 5)), data=st.data())
 def test_a_policy_selects_what_its_definition_says_in_whatever_order_and_however_often_items_come(
