@@ -11,13 +11,14 @@ from shared.stac.search import Cql2
 from tests.unit.making import item_of
 
 TYPE = "AUX"
+_ASSETS: Json = {"product": {"href": "http://h/x"}}  # the same for all, so that no tie is decided by them
 
 
 def offered(item_id: str, start: object, end: object, generated: object = None, **properties: object) -> Found:
     """An item as a station offers it."""
     stated = {"start_datetime": start, "end_datetime": end, "processing:datetime": generated, "product:type": TYPE}
     given = {name: value for name, value in {**stated, **properties}.items() if value is not None}
-    return Found(item_id=item_id, item=item_of(item_id, properties=given))
+    return Found(item_id=item_id, item=item_of(item_id, properties=given, assets=_ASSETS))
 
 
 class Offering:
