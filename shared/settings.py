@@ -138,6 +138,7 @@ class Settings(ArchiveSettings):
         86_400, ge=3600, description="seconds after which a daily sweep aborts an unfinished upload"
     )
 
+    queries_file: Path | None = Field(None, description="JSON file of the named queries that callers may ask for")
     sweeps_file: Path | None = Field(None, description="TOML file of the periodic sweeps that beat runs")
     owners_file: Path | None = Field(None, description="TOML file of owners with a bucket, prefix or key of their own")
 

@@ -13,7 +13,6 @@ The sweeps stand in a TOML file (`AUXIP_SWEEPS_FILE`):
 A sweep's run has an id computed from its name and the beginning of its period, so two beats begin it once.
 """
 
-import re
 import time
 import tomllib
 import uuid
@@ -24,13 +23,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from shared.errors import Rejected
 from shared.models import CollectionId, OwnerId, RunRequest
-from shared.selection import ProductType, ValCover
+from shared.selection import PolicySelection, ProductType
 from shared.settings import Settings, SettingsError
-from shared.times import parse_instant
+from shared.times import parse_duration, parse_instant
 
 _RUNS = uuid.UUID("5b0c4b0e-52a5-5ab4-8f14-2ac0a3a5fb25")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 UPKEEP = {
     "clean uploads": {"task": "auxip.clean_uploads", "schedule": timedelta(days=1), "options": {"expires": 86_400.0}}
@@ -38,21 +36,11 @@ UPKEEP = {
 """What beat sends whatever the sweeps are."""
 
 
-def _duration(value: object) -> object:
-    match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
-    if match is None:
-        raise ValueError("is no duration such as 90s, 15m, 6h or 1d")
-    try:
-        return timedelta(**{_UNITS[match[2]]: float(match[1])})
-    except OverflowError:
-        raise ValueError("is too long a duration") from None
-
-
 def _moment(value: object) -> object:
     if isinstance(value, datetime):
         return parse_instant(value.isoformat())
     try:
-        return _duration(value)
+        return parse_duration(value)
     except ValueError:
         pass
     try:
@@ -61,7 +49,7 @@ def _moment(value: object) -> object:
         raise ValueError("is no duration such as -3h and no instant such as 2024-01-31T00:00:00Z") from None
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Moment = Annotated[timedelta | datetime, BeforeValidator(_moment)]
 """An instant, or one relative to the beginning of a period."""
 
@@ -92,12 +80,12 @@ class Sweep(BaseModel):
         period = self.every.total_seconds()
         number = int((time.time() if now is None else now) // period)
         begin = datetime.fromtimestamp(number * period, UTC)
-        window = ValCover(product_types=self.product_types, start=_at(begin, self.start), end=_at(begin, self.end))
+        start, end = _at(begin, self.start), _at(begin, self.end)
         request = RunRequest(
             label=f"sweep {self.name}",
             owner=self.owner,
             collection=self.collection,
-            selection=window,
+            selection=PolicySelection(product_types=self.product_types, start=start, end=end),
             decompress=self.decompress,
         )
         return str(uuid.uuid5(_RUNS, f"{self.name} {begin.isoformat()}")), request

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, islice
+from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from shared.context import Context
-from shared.errors import Busy, ItemFailed, NothingFound, Rejected, Retryable
+from shared.errors import Busy, NothingFound, Rejected, Retryable
 from shared.models import Run
-from shared.selection import Given, Search
+from shared.selection import Given, PolicySelection, Search, choose
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 from shared.stac.station import Station
@@ -125,8 +126,8 @@ def _deadline(context: Context, run: Run) -> float | None:
 
 
 def _select(station: Station, selection: Search, deadline: float | None, tries: int) -> Iterator[Found]:
-    found = chain.from_iterable(station.search(search, deadline, tries) for search in selection.searches())
-    return (chosen for one in found if (chosen := _chosen(selection, one)) is not None)
+    search = partial(station.search, deadline=deadline, tries=tries)
+    return choose(selection, search) if isinstance(selection, PolicySelection) else search(selection)
 
 
 def _given(context: Context, run: Run, given: Given) -> Found:
@@ -135,16 +136,6 @@ def _given(context: Context, run: Run, given: Given) -> Found:
         raise Rejected("unknown-item", f"the collection {run.request.collection!r} has no item {given.item_id!r}")
     require_owner(run, item)
     return Found(item_id=item.id, item=item)
-
-
-def _chosen(selection: Search, found: Found) -> Found | None:
-    """The item if the policy takes it, None if not, and a failed one where the policy cannot tell."""
-    if found.item is None:
-        return found
-    try:
-        return found if selection.accepts(found.item) else None
-    except ItemFailed as error:
-        return Found.unusable(found.item_id, error.code, error.reason, found.station)
 
 
 def _with_assets(run: Run, found: Iterator[Found]) -> Iterator[Found]:

@@ -28,8 +28,10 @@ OWNERS = '[owner.operations]\nbucket = "operations"\n'
 STATIONS = '[station.adgs]\nurl = "https://station.example/stac"\n'
 MINIMAL: dict[str, Any] = {"existingSecret": "auxip", "settings": SETTINGS, "stations": STATIONS}
 SWEEPS = '[[sweep]]\nname = "daily"\n'
+QUERIES = json.dumps([{"name": "Published"}], indent=1)
 FULL = MINIMAL | {
     "sweeps": SWEEPS,
+    "queries": QUERIES,
     "imagePullSecrets": [{"name": "registry"}],
     "queues": {"decompress": {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "cpu", "operator": "Exists"}]}},
 }
@@ -191,7 +193,7 @@ def test_a_secret_among_the_settings_is_refused(name: str) -> None:
 
 
 def test_every_setting_has_one_place_in_the_values() -> None:
-    files = ["AUXIP_STATIONS_FILE", "AUXIP_SWEEPS_FILE", "AUXIP_OWNERS_FILE"]
+    files = ["AUXIP_STATIONS_FILE", "AUXIP_SWEEPS_FILE", "AUXIP_OWNERS_FILE", "AUXIP_QUERIES_FILE"]
     places = [*settings_in_schema(), *(name.upper() for name in secret_keys_in_values()), *files]
     assert sorted(places) == sorted(f"AUXIP_{name.upper()}" for name in Settings.model_fields)
 
@@ -247,6 +249,19 @@ def test_without_owners_there_is_no_such_setting(minimal: list[Object]) -> None:
 
 def test_without_sweeps_there_is_no_such_setting(minimal: list[Object]) -> None:
     assert "AUXIP_SWEEPS_FILE" not in config_data(minimal, "settings")
+
+
+def test_named_queries_are_a_file_that_the_setting_of_every_worker_names() -> None:
+    objects = render(MINIMAL | {"queries": QUERIES})
+    deployed = deployments(objects)
+    for queue in ("runs", "search"):
+        mounts = {each["name"]: each["mountPath"] for each in container(deployed[f"worker-{queue}"])["volumeMounts"]}
+        assert config_data(objects, "settings")["AUXIP_QUERIES_FILE"] == f"{mounts['files']}/queries.json"
+    assert json.loads(config_data(objects, "files")["queries.json"]) == json.loads(QUERIES)
+
+
+def test_without_named_queries_there_is_no_such_setting(minimal: list[Object]) -> None:
+    assert "AUXIP_QUERIES_FILE" not in config_data(minimal, "settings")
 
 
 def test_beat_is_alone_and_never_overlaps_itself(roles: dict[str, Object]) -> None:

@@ -226,6 +226,15 @@ def test_an_owners_file_is_mounted_where_its_setting_says() -> None:
     assert worker["environment"]["AUXIP_OWNERS_FILE"] == targets["owners"]
 
 
+def test_a_file_of_named_queries_is_mounted_where_its_setting_says() -> None:
+    _, out, _ = compose(EVERYTHING | {"AUXIP_QUERIES_FILE": "./queries.json"}, "--format", "json")
+    found = json.loads(out)
+    worker = found["services"]["worker-search"]
+    targets = {config["source"]: config["target"] for config in worker["configs"]}
+    assert found["configs"]["queries"]["file"] == str(ROOT / "queries.json")
+    assert worker["environment"]["AUXIP_QUERIES_FILE"] == targets["queries"]
+
+
 def test_no_service_keeps_a_capability(services: Services) -> None:
     assert {name for name, service in services.items() if service["cap_drop"] != ["ALL"]} == set()
 

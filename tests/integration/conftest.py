@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -25,6 +26,7 @@ _FAST = {
     "AUXIP_BACKOFF_MAX": "1",
     "AUXIP_LEASE": "3",
     "AUXIP_PAGE_ITEMS": "20",
+    "AUXIP_QUERIES_FILE": str(Path(__file__).parents[1] / "data" / "queries.json"),
 }
 """Tries follow each other quickly, a dead worker's claim lapses soon, and the sample products fill several pages."""
 

@@ -111,7 +111,7 @@ def test_stage_says_when_items_failed_and_exits_with_1(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["stage"], 2, "give --start, --end and --product-type, or --filter FILE"),
+        (["stage"], 2, "give --product-type (and --start and --end"),
         (["stage", "--start", "2024-01-02", "--end", "2024-01-01", "--product-type", "X"], 1, "auxip: bad-window: "),
         (["stage", "--start", "soon", "--end", "2024-01-01", "--product-type", "X"], 1, "auxip: bad-datetime: "),
         (["stage", *WINDOW, "--product-type", "X", "--owner", "../x"], 1, "auxip: bad-request: env.owner_id"),

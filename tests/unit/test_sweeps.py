@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Rejected
-from shared.selection import ValCover
+from shared.selection import PolicySelection
 from shared.settings import Settings, SettingsError
 from tests.unit.making import settings_of
 from workers.sweeps import Sweep, beat_schedule, find_sweep, load_sweeps
@@ -50,7 +50,9 @@ def of(file: Path, text: str) -> Settings:
 
 def window(sweep: Sweep, now: float) -> tuple[datetime, datetime]:
     selection = sweep.due_run(now)[1].selection
-    assert isinstance(selection, ValCover)
+    assert isinstance(selection, PolicySelection)
+    assert selection.start is not None
+    assert selection.end is not None
     return selection.start, selection.end
 
 

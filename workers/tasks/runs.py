@@ -39,23 +39,31 @@ def staging(
         asset_names=asset_names,
         station=station,
     )
-    _open(self, message.request())
+    _open(self, message.request(context().settings.queries_file))
 
 
 @app.task(name="auxip.on_demand_staging", bind=True, ignore_result=False)
 def on_demand_staging(
     self: BoundTask,
     env: Json,
-    start_datetime: str,
-    end_datetime: str,
-    product_type: str | list[str],
-    catalog_collection_identifier: str,
+    start_datetime: str | None = None,
+    end_datetime: str | None = None,
+    product_type: str | list[str] | None = None,
+    catalog_collection_identifier: str | None = None,
     timeout_seconds: float = -1,
     decompress: bool = True,
     asset_names: list[str] | None = None,
     station: str | list[str] | None = None,
+    policy: str | list[str] = "ValCover",
+    platform: str | None = None,
+    before: float = 0,
+    after: float = 0,
 ) -> None:
-    """Stage what covers a window (ValCover); the result is `[status, ItemCollection or null]`."""
+    """Stage what a chain of policies selects; the result is `[status, ItemCollection or null]`.
+
+    The order is that of the reference, whose window is always there; so the two after it, which are always needed,
+    have a default, which is refused.
+    """
     message = decode(
         OnDemandMessage,
         env=env,
@@ -67,6 +75,10 @@ def on_demand_staging(
         decompress=decompress,
         asset_names=asset_names,
         station=station,
+        policy=policy,
+        platform=platform,
+        before=before,
+        after=after,
     )
     _open(self, message.request())
 

@@ -20,7 +20,9 @@ def search(
     """Search a station; returns an ItemCollection, or None where nothing is found."""
     message = decode(SearchMessage, env=env, auxip_cql2=auxip_cql2, error_if_empty=error_if_empty, station=station)
     with retried(self):
-        items = search_items(context(), message.auxip_cql2, message.error_if_empty, message.stations)
+        items = search_items(
+            context(), message.search(context().settings.queries_file), message.error_if_empty, message.stations
+        )
     return item_collection(items) if items else None
 
 
