@@ -8,7 +8,7 @@ from celery.signals import worker_process_init
 from shared.context import Context
 from shared.settings import SettingsError, load_settings
 from workers.config import celery_config
-from workers.sweeps import UPKEEP, beat_schedule
+from workers.sweeps.beat import beat_schedule
 
 
 class UnboundedTask(Task):  # type: ignore[type-arg]  # not a generic class at run time
@@ -33,7 +33,7 @@ def context() -> Context:
 def _configure() -> dict[str, object]:
     try:
         settings = load_settings()
-        return {**celery_config(settings), "beat_schedule": UPKEEP | beat_schedule(settings)}
+        return {**celery_config(settings), "beat_schedule": beat_schedule(settings)}
     except SettingsError as error:
         raise SystemExit(f"auxip: {error}") from None
 

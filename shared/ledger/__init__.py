@@ -2,5 +2,6 @@
 
 from shared.ledger.lease import Lease, lease
 from shared.ledger.ledger import Ledger
+from shared.ledger.sweeps import Sweeps
 
-__all__ = ["Lease", "Ledger", "lease"]
+__all__ = ["Lease", "Ledger", "Sweeps", "lease"]
