@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
     "AUXIP_S3_BUCKET": "bucket",
 }
 MINIMAL: dict[str, Any] = {"existingSecret": "auxip", "settings": SETTINGS}
-SWEEPS = '[[sweep]]\nname = "daily"\n'
+SWEEPS = '[sweep.daily]\nevery = "1d"\n'
 FULL = MINIMAL | {
     "sweeps": SWEEPS,
     "imagePullSecrets": [{"name": "registry"}],
@@ -217,7 +217,7 @@ def test_sweeps_are_a_file_that_the_setting_names() -> None:
 
 def test_sweeps_are_the_toml_of_the_values() -> None:
     text = config_data(render(MINIMAL | {"sweeps": SWEEPS}), "sweeps")["sweeps.toml"]
-    assert tomllib.loads(text) == {"sweep": [{"name": "daily"}]}
+    assert tomllib.loads(text) == {"sweep": {"daily": {"every": "1d"}}}
 
 
 def test_without_sweeps_there_is_no_such_setting(minimal: list[Object]) -> None:

@@ -1,5 +1,6 @@
 """Sweeps: one run for each period, whoever begins it, over a window that moves with it."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from shared.errors import Rejected
 from shared.selection import ValCover
 from shared.settings import Settings, SettingsError
 from tests.unit.making import settings_of
+from workers.cli.up import _example
 from workers.sweeps import Sweep, find_sweep, load_sweeps
 
 ORBITS = """
@@ -187,6 +189,16 @@ def test_a_file_that_is_not_there_or_no_text_is_named(file: Path) -> None:
     file.write_bytes(b"# one\n# two\n\xff\xfe")
     with pytest.raises(SettingsError, match="line 3: is no UTF-8"):
         load_sweeps(settings_of(sweeps_file=file))
+
+
+def test_the_example_of_the_readme_is_one(file: Path) -> None:
+    (text,) = re.findall("```toml\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
+    assert list(load_sweeps(of(file, text))) == ["orbits", "nightly"]
+
+
+def test_the_example_of_auxip_up_is_one(tmp_path: Path) -> None:
+    found = load_sweeps(settings_of(sweeps_file=_example(tmp_path, "aux")))["example"]
+    assert found.schedule.shortest == timedelta(minutes=1)
 
 
 def test_a_sweep_is_found_by_its_name(file: Path) -> None:
