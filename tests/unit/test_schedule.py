@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from celery import Celery
 from celery.schedules import crontab
 from hypothesis import given
 from hypothesis import strategies as st

@@ -103,20 +103,20 @@ class Cron:
 
     def last(self, at: datetime) -> datetime:
         """Return the newest tick at or before an instant in UTC."""
-        day = at.date()
         for back in count():
-            times = [each for each in self.times if back or each <= at.time()]
-            if times and self._holds(day - back * _DAY):
-                return datetime.combine(day - back * _DAY, times[-1], UTC)
+            day = at.date() - back * _DAY
+            times = self.times if back else [each for each in self.times if each <= at.time()]
+            if times and self._holds(day):
+                return datetime.combine(day, times[-1], UTC)
         raise AssertionError  # a day that never comes was refused
 
     def next(self, at: datetime) -> datetime:
         """Return the first tick after an instant in UTC."""
-        day = at.date()
         for ahead in count():
-            times = [each for each in self.times if ahead or each > at.time()]
-            if times and self._holds(day + ahead * _DAY):
-                return datetime.combine(day + ahead * _DAY, times[0], UTC)
+            day = at.date() + ahead * _DAY
+            times = self.times if ahead else [each for each in self.times if each > at.time()]
+            if times and self._holds(day):
+                return datetime.combine(day, times[0], UTC)
         raise AssertionError
 
     def __str__(self) -> str:
