@@ -10,7 +10,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.errors import Rejected
-from shared.ledger import Ledger
+from shared.ledger import Ledger, Sweeps
 from shared.owners import Owners, load_owners
 from shared.settings import Settings
 from shared.stac.catalog import Catalog
@@ -56,6 +56,11 @@ class Context:
             health_check_interval=30,
         )
         return Ledger(client, self.settings.keep_runs_days)
+
+    @cached_property
+    def sweeps(self) -> Sweeps:
+        """The record of the sweeps, in the ledger."""
+        return Sweeps(self.ledger)
 
     @cached_property
     def _configured(self) -> dict[str, StationConfig]:

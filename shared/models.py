@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from shared.archives.rules import Layout
 from shared.selection import Selection
 from shared.stac.stations import StationName
 
@@ -44,6 +45,7 @@ class RunRequest(BaseModel):
     timeout_seconds: float = -1
     decompress: bool = True
     asset_names: AssetNames | None = None
+    layout: Layout | None = Field(None, description="of expanded archives; None: that of the settings")
 
 
 class RunState(StrEnum):
@@ -112,6 +114,38 @@ class Run(BaseModel):
     def seconds(self) -> float | None:
         """How long the run took, or None while it goes on."""
         return None if self.closed is None else self.closed - self.created
+
+
+class Tick(BaseModel):
+    """A moment at which a sweep is due, and the run that it begins then. Times are seconds since the epoch."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sweep: str
+    at: float
+    next: float
+    run_id: str
+    request: RunRequest
+
+
+class SweepRecord(BaseModel):
+    """The ledger's record of a sweep.
+
+    Attributes:
+        tick: the newest that was decided, in seconds since the epoch.
+        run: the one that the ticks have begun last.
+        sent: the last of them whose first step was put on its queue.
+        skipped: the newest tick that was left out.
+        reason: why it was.
+        manual: the run that a person has begun last.
+    """
+
+    tick: float | None = None
+    run: str = ""
+    sent: str = ""
+    skipped: float | None = None
+    reason: str = ""
+    manual: str = ""
 
 
 class ItemRecord(BaseModel):

@@ -10,6 +10,7 @@ OPEN_END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 _UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LONGEST = timedelta(days=36_525)  # so that few sums with an instant leave the calendar
 
 
 def parse_duration(value: object) -> timedelta:
@@ -22,9 +23,12 @@ def parse_duration(value: object) -> timedelta:
     if match is None:
         raise ValueError("is no duration such as 90s, 15m, 6h or 1d")
     try:
-        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+        duration = timedelta(**{_UNITS[match[2]]: float(match[1])})
     except OverflowError:
-        raise ValueError("is too long a duration") from None
+        duration = timedelta.max
+    if abs(duration) > _LONGEST:
+        raise ValueError("is too long a duration")
+    return duration
 
 
 def parse_instant(text: str) -> datetime:

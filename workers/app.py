@@ -10,7 +10,7 @@ from shared.owners import load_owners
 from shared.settings import SettingsError, load_settings
 from shared.stac.stations import load_stations
 from workers.config import celery_config
-from workers.sweeps import UPKEEP, beat_schedule
+from workers.sweeps.beat import beat_schedule
 
 
 class UnboundedTask(Task):  # type: ignore[type-arg]  # not a generic class at run time
@@ -37,7 +37,7 @@ def _configure() -> dict[str, object]:
         settings = load_settings()
         load_owners(settings)  # a wrong file ends the process now, not the first run of an owner
         load_stations(settings)  # what is wrong there, or a secret that is missing, ends the process here as well
-        return {**celery_config(settings), "beat_schedule": UPKEEP | beat_schedule(settings)}
+        return {**celery_config(settings), "beat_schedule": beat_schedule(settings)}
     except SettingsError as error:
         raise SystemExit(f"auxip: {error}") from None
 

@@ -201,6 +201,18 @@ class ProcessAssetMessage(_Message):
     asset_name: str
 
 
+class SweepMessage(_Message):
+    """`auxip.sweep` and `auxip.sweep_now`: of beat and of `auxip sweep`.
+
+    Attributes:
+        name: of the sweep.
+        at: when beat held it for due, in seconds since the epoch.
+    """
+
+    name: str
+    at: float = Field(0, ge=0, allow_inf_nan=False)
+
+
 class RunId(_Message):
     """The id of a run: that of its task, a UUID unless the caller has chosen another; part of S3 and ledger keys."""
 

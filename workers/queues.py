@@ -65,6 +65,7 @@ QUEUES: tuple[Queue, ...] = (
             "auxip.on_demand_staging",
             "auxip.unzip_decompress",
             "auxip.sweep",
+            "auxip.sweep_now",
             "auxip.clean_uploads",
             "auxip.step.open_page",
             "auxip.step.settle_item",

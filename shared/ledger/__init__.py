@@ -2,5 +2,6 @@
 
 from shared.ledger.lease import lease
 from shared.ledger.ledger import Ledger
+from shared.ledger.sweeps import Sweeps
 
-__all__ = ["Ledger", "lease"]
+__all__ = ["Ledger", "Sweeps", "lease"]

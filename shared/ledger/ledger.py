@@ -11,6 +11,7 @@ auxip:run:RUN:closed_pages     set: pages of the fan-out that are done
 auxip:lease:WORK               string: the claim on a piece of work (see lease.py)
 auxip:job:KEY                  string: the staging service's job on an item, whatever runs want that
 auxip:staged:KEY               hash: asset key -> what any run has lately put into S3 of the item
+auxip:sweep:NAME               hash: the record of a sweep (see sweeps.py)
 """
 
 import time
@@ -19,6 +20,7 @@ from functools import lru_cache
 from typing import cast
 
 from redis import Redis
+from redis.client import Pipeline
 
 from shared.archives import Expansion
 from shared.errors import Rejected
@@ -49,7 +51,7 @@ class Ledger:
 
     def __init__(self, redis: Redis, keep_days: int) -> None:
         self.redis = redis
-        self._keep_seconds = keep_days * 86_400
+        self.keep_seconds = keep_days * 86_400
         self._add_item = redis.register_script(scripts.ADD_ITEM)
         self._record = redis.register_script(scripts.RECORD)
         self._settle = redis.register_script(scripts.SETTLE)
@@ -67,6 +69,12 @@ class Ledger:
             request: what is to be done.
             continuation: what the task queue must do with the result; opaque here.
         """
+        with self.redis.pipeline(transaction=True) as pipe:
+            self.write_run(pipe, run_id, request, continuation)
+            return bool(pipe.execute()[0])
+
+    def write_run(self, pipe: Pipeline, run_id: str, request: RunRequest, continuation: str = "") -> None:
+        """Add to a transaction what `open_run` does."""
         now = time.time()
         fields = {
             "request": request.model_dump_json(),
@@ -74,11 +82,9 @@ class Ledger:
             "created": repr(now),
             "continuation": continuation,
         }
-        with self.redis.pipeline(transaction=True) as pipe:
-            for name, value in fields.items():
-                pipe.hsetnx(_run(run_id), name, value)
-            pipe.zadd(_RUNS, {run_id: now}, nx=True)
-            return bool(pipe.execute()[0])
+        for name, value in fields.items():
+            pipe.hsetnx(_run(run_id), name, value)
+        pipe.zadd(_RUNS, {run_id: now}, nx=True)
 
     def run(self, run_id: str) -> Run:
         """Return the record of a run.
@@ -271,15 +277,15 @@ class Ledger:
 
     def _run_ids(self) -> list[str]:
         # No older ones: their records may have expired, and the list is trimmed only when a run is closed.
-        return cast("list[str]", self.redis.zrevrangebyscore(_RUNS, "+inf", time.time() - self._keep_seconds))
+        return cast("list[str]", self.redis.zrevrangebyscore(_RUNS, "+inf", time.time() - self.keep_seconds))
 
     def _expire(self, run_id: str) -> None:
         names = [_run(run_id), *(f"{_run(run_id)}:{part}" for part in ("order", "in_flight", "closed_pages"))]
         names += [_item(run_id, key) for key in self.keys(run_id)]
         with self.redis.pipeline(transaction=False) as pipe:
             for name in names:
-                pipe.expire(name, self._keep_seconds)
-            pipe.zremrangebyscore(_RUNS, 0, time.time() - self._keep_seconds)
+                pipe.expire(name, self.keep_seconds)
+            pipe.zremrangebyscore(_RUNS, 0, time.time() - self.keep_seconds)
             pipe.execute()
 
 

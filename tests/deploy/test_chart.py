@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {
 OWNERS = '[owner.operations]\nbucket = "operations"\n'
 STATIONS = '[station.adgs]\nurl = "https://station.example/stac"\n'
 MINIMAL: dict[str, Any] = {"existingSecret": "auxip", "settings": SETTINGS, "stations": STATIONS}
-SWEEPS = '[[sweep]]\nname = "daily"\n'
+SWEEPS = '[sweep.daily]\nevery = "1d"\n'
 QUERIES = json.dumps([{"name": "Published"}], indent=1)
 FULL = MINIMAL | {
     "sweeps": SWEEPS,
@@ -232,7 +232,7 @@ def test_sweeps_are_a_file_that_the_setting_names() -> None:
 
 def test_sweeps_are_the_toml_of_the_values() -> None:
     text = config_data(render(MINIMAL | {"sweeps": SWEEPS}), "files")["sweeps.toml"]
-    assert tomllib.loads(text) == {"sweep": [{"name": "daily"}]}
+    assert tomllib.loads(text) == {"sweep": {"daily": {"every": "1d"}}}
 
 
 def test_owners_are_a_file_that_the_setting_names_in_every_pod() -> None:

@@ -273,7 +273,7 @@ def test_flower_can_only_be_looked_at(services: Services) -> None:
 
 def test_what_must_survive_lies_on_named_volumes(services: Services) -> None:
     volumes = {name: service["volumes"][0]["source"] for name, service in services.items() if "volumes" in service}
-    assert volumes == {"valkey": "valkey", "seaweedfs": "seaweedfs", "beat": "beat"}
+    assert volumes == {"valkey": "valkey", "seaweedfs": "seaweedfs"}
 
 
 @pytest.mark.parametrize(("name", "program"), [("valkey", "valkey-server"), ("seaweedfs", "weed")])

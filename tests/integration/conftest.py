@@ -37,7 +37,9 @@ def stack() -> Iterator[Stack]:
     with Stack() as started:
         from workers.cli.fleet import adopt
 
-        adopt(started, _FAST)
+        sweeps = started.folder / "sweeps.toml"
+        sweeps.touch()  # the workers read it whenever a sweep is due; tests write theirs into it
+        adopt(started, {**_FAST, "AUXIP_SWEEPS_FILE": str(sweeps)})
         yield started
         _close_celery()
     for name in [name for name in os.environ if name.startswith(PREFIX)]:

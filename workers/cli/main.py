@@ -9,6 +9,7 @@ from workers.cli.demo import demo
 from workers.cli.expand import expand
 from workers.cli.records import contract, runs, show
 from workers.cli.stage import stage
+from workers.cli.sweeps import sweep, sweeps
 from workers.cli.up import up
 
 _INTERRUPTED = 130
@@ -20,7 +21,7 @@ def auxip() -> None:
     """Stage Copernicus auxiliary data into S3 and a STAC catalog, with Celery workers."""
 
 
-for _command in (demo, up, stage, expand, runs, show, contract):
+for _command in (demo, up, stage, expand, sweep, sweeps, runs, show, contract):
     auxip.add_command(_command)
 
 

@@ -10,8 +10,7 @@ from shared.errors import Rejected
 from shared.selection import PolicyName
 from shared.stac.item import Json
 from shared.times import parse_duration
-from workers.cli.output import item_json, print_json, print_outcomes, run_json, summary
-from workers.cli.watch import watch
+from workers.cli.follow import run_to_its_end
 from workers.contract import OnDemandMessage, StagingMessage, decode
 
 _LARGEST_FILTER = 2**20
@@ -101,7 +100,7 @@ def stage(
         cql2 = _filter(filter_file) if filter_file else _named(query, parameters)
         task, message = "auxip.staging", {**common, "cql2_filter": cql2}
         decode(StagingMessage, **message)  # which queries there are, the workers know
-    _run(task, message, as_json)
+    run_to_its_end(task, message, as_json)
 
 
 def _given(options: dict[str, str | float | tuple[str, ...] | None]) -> Json:
@@ -120,28 +119,6 @@ def _check_policy(message: Json) -> None:
 
 def _named(query: str | None, parameters: tuple[tuple[str, str], ...]) -> Json:
     return {"query": query, "parameters": dict(parameters)}
-
-
-def _run(task: str, message: Json, as_json: bool) -> None:
-    from workers.app import context
-    from workers.cli.enqueue import enqueue, raise_if_refused, workers_answer
-
-    ledger = context().ledger
-    run_id = enqueue(task, message)
-    if not workers_answer():
-        click.echo("no worker answers on the broker: the run waits for one (`auxip up`, or your deployment)", err=True)
-    try:
-        run = watch(ledger, run_id, lambda: raise_if_refused(run_id))
-    except KeyboardInterrupt:
-        click.echo(f"the run goes on without us: auxip show {run_id}", err=True)
-        raise
-    records = list(ledger.items(run_id))
-    if as_json:
-        print_json({**run_json(run), "results": [item_json(record) for record in records]})
-    else:
-        print_outcomes(records)
-        click.echo(summary(run))
-    raise SystemExit(0 if run.state == "successful" else 1)
 
 
 def _filter(file: Path) -> Json:
