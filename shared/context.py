@@ -29,6 +29,8 @@ class Context:
         opened = vars(self)
         if "ledger" in opened:
             self.ledger.redis.close()
+        if "transfer" in opened:
+            self.transfer.close()
         for name in ("station", "catalog"):
             if name in opened:
                 opened[name].api.close()
@@ -64,4 +66,4 @@ class Context:
     @cached_property
     def transfer(self) -> Transfer:
         """What moves assets from the station into S3."""
-        return Transfer(self.station.api, self.store, self.settings.max_asset_bytes)
+        return Transfer(self.station.api, self.store, self.settings)

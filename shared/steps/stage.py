@@ -6,7 +6,7 @@ from shared.context import Context
 from shared.models import ItemRecord, ItemState, Run, StagedAsset
 from shared.stac.item import Asset, Item
 from shared.steps.standing import Standing, archives_of, require_owner, standing
-from shared.storage.digests import md5_of_checksum
+from shared.storage.digests import checksum_of
 from shared.storage.keys import asset_location
 from shared.storage.objects import Location
 
@@ -55,17 +55,17 @@ def _stage_missing(context: Context, record: ItemRecord, item: Item, targets: di
 
 
 def _already_in_s3(context: Context, asset: Asset, target: Location) -> StagedAsset | None:
-    """The asset as an earlier try left it, where its MD5 proves that it is the station's."""
-    md5 = md5_of_checksum(asset.checksum)
-    stored = context.store.head(target) if md5 is not None else None
-    if md5 is None or stored is None or not context.store.holds(target, asset.size, md5):
+    """The asset as an earlier try left it, where its checksum proves that it is the station's."""
+    checksum = checksum_of(asset.checksum)
+    stored = context.store.held(target, asset.size, checksum) if checksum is not None else None
+    if checksum is None or stored is None:
         return None
-    return StagedAsset(href=target.href, size=stored.size, checksum=md5)
+    return StagedAsset(href=target.href, size=stored.size, checksum=checksum.multihash)
 
 
 def _fetch(context: Context, record: ItemRecord, asset: Asset, target: Location, there: int) -> StagedAsset:
     written = context.transfer.fetch(asset, target, _report(context, record, there))
-    return StagedAsset(href=target.href, size=written.size, checksum=written.checksum)
+    return StagedAsset(href=target.href, size=written.size, checksum=written.checksum.multihash)
 
 
 def _report(context: Context, record: ItemRecord, there: int) -> Callable[[int], None]:
