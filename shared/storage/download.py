@@ -27,16 +27,8 @@ class StartOver(Exception):
     """The rest cannot be had, or is of another file by now: what came is to be dropped; ask for `chunks` again."""
 
 
-class _Short(Retryable):
-    """The body ended before its size, and perhaps only because the connection did."""
-
-
 class Download:
-    """One file of a station.
-
-    Attributes:
-        size: in bytes, as far as it is known: stated by the item, else by the answer, else by HEAD.
-    """
+    """One file of a station."""
 
     def __init__(self, api: StacApi, href: str, size: int | None, proven: bool, settings: Settings) -> None:
         """Prepare; nothing is asked for yet.
@@ -48,13 +40,15 @@ class Download:
             proven: whether the item states size or checksum, so that an encoded body can be told from the file.
             settings: the limits and the pauses.
         """
-        self.size = size
+        self._stated = size
+        self._size = size  # stated by the item, else by the answer, else by HEAD
         self._api = api
         self._href = href
         self._proven = proven
         self._settings = settings
         self._begun = False
         self._received = 0
+        self._open_ended = False  # the body ends where the connection does, be it whole or not
         self._validator: str | None = None
         self._restarts = 0
 
@@ -74,16 +68,18 @@ class Download:
             before = self._received
             try:
                 yield from self._connection()
-                return
             except Retryable as error:
                 if not self._begun or not self._may_resume(error):
                     raise
                 fruitless = 0 if self._received - before >= FRUITFUL else fruitless + 1
                 self._pause(error, fruitless)
+            else:
+                return
 
     def _may_resume(self, error: Retryable) -> bool:
-        transient = (f"{self._api.name}-unavailable", f"{self._api.name}-rate-limited")
-        return isinstance(error, _Short) or error.code in transient
+        if error.code == "size-mismatch":
+            return self._open_ended and self._received < (self._size or 0)
+        return error.code in (f"{self._api.name}-unavailable", f"{self._api.name}-rate-limited")
 
     def _pause(self, error: Retryable, fruitless: int) -> None:
         """Wait before the next connection.
@@ -127,11 +123,12 @@ class Download:
                 self._require_rest(response)
             else:
                 self._require_file(response)
+            self._open_ended = not {"content-length", "transfer-encoding"} & response.headers.keys()
             for chunk in _paced(response, self._settings.station_timeout, self._api.name):
                 self._received += len(chunk)
                 self._limit()
                 yield chunk
-        self._require_all(response)
+        self._require_all()
 
     def _require_file(self, response: httpx.Response) -> None:
         if response.status_code != httpx.codes.OK:  # a station answers 202 while it fetches a product from its archive
@@ -144,9 +141,9 @@ class Download:
                 "neither size nor checksum to tell it from the file",
             )
         announced = _number(response.headers.get("content-length", ""))
-        if None not in (self.size, announced) and self.size != announced:
-            raise Retryable("size-mismatch", f"{self._href} has {announced} bytes where the item states {self.size}")
-        self.size = announced if self.size is None else self.size
+        if None not in (self._stated, announced) and self._stated != announced:
+            raise Retryable("size-mismatch", f"{self._href} has {announced} bytes where the item states {self._stated}")
+        self._size = announced if self._stated is None else self._stated
         self._limit()
         self._begun = True
         self._validator = _strong_validator(response)
@@ -172,7 +169,7 @@ class Download:
             response.status_code == httpx.codes.PARTIAL_CONTENT
             and said is not None
             and int(said[1]) == self._received
-            and (said[3] == "*" or self.size in (None, int(said[3])))
+            and (said[3] == "*" or self._size in (None, int(said[3])))
             and (etag is None or not str(self._validator).startswith('"') or etag == self._validator)
         )
         if not right:
@@ -186,21 +183,18 @@ class Download:
             Retryable: `size-mismatch`.
         """
         most = self._settings.max_asset_bytes
-        if max(self._received, self.size or 0) > most:
+        if max(self._received, self._size or 0) > most:
             raise ItemFailed("too-large", f"the asset has more than {most} bytes (AUXIP_MAX_ASSET_BYTES)")
-        if self.size is not None and self._received > self.size:
-            raise Retryable("size-mismatch", f"{self._href} gives more bytes than the {self.size} that are stated")
+        if self._size is not None and self._received > self._size:
+            raise Retryable("size-mismatch", f"{self._href} gives more bytes than the {self._size} that are stated")
 
-    def _require_all(self, response: httpx.Response) -> None:
-        if self.size is None:
-            self.size = self._size_by_head()
+    def _require_all(self) -> None:
+        if self._size is None:
+            self._size = self._size_by_head()
             self._limit()
-        if self.size is None or self._received == self.size:
-            return
-        error = f"{self._href} gave {self._received} bytes where {self.size} were announced"
-        # Without either header the body ends where the connection does, whatever the reason.
-        ended = "content-length" in response.headers or "transfer-encoding" in response.headers
-        raise Retryable("size-mismatch", error) if ended else _Short("size-mismatch", error)
+        if self._size not in (None, self._received):
+            text = f"{self._href} gave {self._received} bytes where {self._size} were announced"
+            raise Retryable("size-mismatch", text)
 
     def _size_by_head(self) -> int | None:
         try:
