@@ -125,6 +125,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
+    def handle_one_request(self) -> None:
+        with suppress(ConnectionError):  # who has read enough leaves
+            super().handle_one_request()
+            return
+        self.close_connection = True
+
 
 class Source(ThreadingHTTPServer):
     """The server; `script` may be replaced between two downloads, and `sent` counts the bytes of all bodies."""

@@ -119,7 +119,7 @@ def test_a_download_that_is_cut_anywhere_is_the_same_object_or_a_clear_error(
     if code is None:
         assert held(store, target) == CONTENT
     else:
-        assert code == ("size-mismatch" if framing == "close" else "station-unavailable")
+        assert code == "station-unavailable" or (framing, code) == ("close", "size-mismatch")
         assert held(store, target) == BEFORE
         assert len(cuts) > RESUMES
 
