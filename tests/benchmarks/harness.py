@@ -1,0 +1,87 @@
+"""What the benchmarks share: an embedded store, processes that are measured, medians."""
+
+import multiprocessing
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local import processes, seaweed
+from local.processes import LOOPBACK
+from local.seaweed import SeaweedFS
+from shared.settings import PREFIX
+
+ROUNDS = 3
+BUCKET = "bench"
+READY = 30.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+Measured = dict[str, float]
+Row = dict[str, str | float | None]
+
+
+def median(runs: list[Measured], what: str) -> float:
+    """Return the median of one figure of several runs."""
+    return statistics.median(run[what] for run in runs)
+
+
+def measured(module: str, way: str, target: Callable[..., None], arguments: tuple[object, ...]) -> Measured:
+    """Do it in a process that is forked from one that has imported everything and done nothing.
+
+    Args:
+        module: that is imported before.
+        way: its name, for the message when it fails.
+        target: called with the way, the arguments, and a connection that it sends the figures to.
+        arguments: of the target.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([module])
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=target, args=(way, *arguments, there))
+    process.start()
+    there.close()
+    try:
+        figures: Measured = here.recv()
+    except EOFError:
+        raise SystemExit(f"{way} failed, see above") from None
+    process.join()
+    return figures
+
+
+@contextmanager
+def embedded_store() -> Iterator[tuple[SeaweedFS, Path]]:
+    """Run a new store; gives it and an empty folder beside its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = folder / "seaweedfs"
+        data.mkdir()
+        weed = SeaweedFS(data, BUCKET, processes.free_ports(seaweed.PORTS))
+        try:
+            weed.wait(READY)
+            yield weed, folder
+        finally:
+            weed.stop(1.0)
+
+
+def adopt(weed: SeaweedFS, endpoint: str) -> None:
+    """Set the settings for a store that is reached at `endpoint`."""
+    os.environ.update(
+        {
+            f"{PREFIX}REDIS_URL": "redis://127.0.0.1",
+            f"{PREFIX}STATION_URL": "http://127.0.0.1",
+            f"{PREFIX}CATALOG_URL": "http://127.0.0.1",
+            f"{PREFIX}S3_ENDPOINT": endpoint,
+            f"{PREFIX}S3_ACCESS_KEY_ID": weed.access_key_id,
+            f"{PREFIX}S3_SECRET_ACCESS_KEY": weed.secret_access_key,
+            f"{PREFIX}S3_BUCKET": BUCKET,
+            "NO_PROXY": LOOPBACK,
+            "no_proxy": LOOPBACK,
+        }
+    )
+
+
+def cpu_of(pid: int) -> float:
+    """Return the seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
