@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Retryable
-from shared.retries import delay_before_retry
+from shared.retries import RESUMES, delay_before_resume, delay_before_retry
 from tests.unit.making import settings_of
 
 SETTINGS = settings_of(attempts=5, backoff_base=1.0, backoff_max=6.0)
@@ -43,3 +43,16 @@ def test_no_wait_is_longer_than_the_longest(attempt: int, base: float, longest: 
     delay = delay_before_retry(FAULT, attempt, settings_of(attempts=101, backoff_base=base, backoff_max=longest))
     assert delay is not None
     assert 0 <= delay <= longest
+
+
+@pytest.mark.parametrize(("fruitless", "ceiling"), [(0, 1), (1, 1), (2, 2), (3, 4)])
+def test_a_download_is_taken_up_again_after_a_wait_that_grows_while_nothing_comes(
+    fruitless: int, ceiling: float
+) -> None:
+    delays = [delay_before_resume(FAULT, fruitless, SETTINGS) for _ in range(300)]
+    assert all(delay is not None and 0 <= delay <= ceiling for delay in delays)
+    assert max(delay or 0 for delay in delays) > ceiling / 2
+
+
+def test_a_download_that_brings_nothing_is_left_to_the_next_try_of_its_step() -> None:
+    assert delay_before_resume(FAULT, RESUMES + 1, SETTINGS) is None
