@@ -60,9 +60,9 @@ class Corpus:
 
 def corpora(quick: bool) -> list[Corpus]:
     """Return the corpora of the issue's table, or smaller ones of the same kinds."""
-    small, middle, large = (150, 6, 2) if quick else (1000, 64, 2)
-    size = (64 if quick else 512) * MIB
-    few = 40 if quick else small
+    small, middle, large = (80, 4, 2) if quick else (1000, 64, 2)
+    size = (32 if quick else 512) * MIB
+    few = 30 if quick else small
     plain = [
         Corpus("1000 objects of 20 KB", small, 20_000),
         Corpus("64 objects of 8 MB", middle, 8 * MIB),

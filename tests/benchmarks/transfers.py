@@ -35,7 +35,7 @@ class Job:
         return Location(self.prefix.bucket, f"{self.prefix.key}{number:05}")
 
 
-def project(settings: Settings, job: Job) -> float:
+def project(settings: Settings, job: Job) -> Measured:
     """This project's transfer, verified as in its step, in as many processes as a worker of the queue has.
 
     As under Celery's prefork pool, they stand before the work comes, and each takes the next object when it is free.
@@ -43,7 +43,9 @@ def project(settings: Settings, job: Job) -> float:
     processes = multiprocessing.get_context("fork")
     begin = processes.Barrier(job.at_once + 1)
     numbers: multiprocessing.SimpleQueue[int | None] = processes.SimpleQueue()
-    workers = [processes.Process(target=_work, args=(settings, job, numbers, begin)) for _ in range(job.at_once)]
+    used: multiprocessing.SimpleQueue[float] = processes.SimpleQueue()
+    arguments = (settings, job, numbers, begin, used)
+    workers = [processes.Process(target=_work, args=arguments) for _ in range(job.at_once)]
     for worker in workers:
         worker.start()
     begin.wait()
@@ -54,21 +56,29 @@ def project(settings: Settings, job: Job) -> float:
         worker.join()
         if worker.exitcode:
             raise SystemExit("a transfer failed, see above")
-    return time.perf_counter() - before
+    return {"wall": time.perf_counter() - before, "cpu": sum(used.get() for _ in workers)}
 
 
-def _work(settings: Settings, job: Job, numbers: "multiprocessing.SimpleQueue[int | None]", begin: Barrier) -> None:
+def _work(
+    settings: Settings,
+    job: Job,
+    numbers: "multiprocessing.SimpleQueue[int | None]",
+    begin: Barrier,
+    used: "multiprocessing.SimpleQueue[float]",
+) -> None:
     context = Context(settings)
     transfer = context.transfer
     context.store.head(job.prefix)  # connected, as a process that has done one item is
     asset = Asset.model_validate({"href": job.url, "file:size": job.size, "file:checksum": job.md5})
     begin.wait()
+    cpu = time.process_time()
     while (number := numbers.get()) is not None:
         transfer.fetch(asset, job.target(number), lambda _: None)
+    used.put(time.process_time() - cpu)
     context.close()
 
 
-def reference(settings: Settings, job: Job) -> float:
+def reference(settings: Settings, job: Job) -> Measured:
     """The reference's way, written anew: one after another, an answer is streamed into an upload, nothing verified."""
     client = boto3.client(
         "s3",
@@ -77,17 +87,17 @@ def reference(settings: Settings, job: Job) -> float:
         aws_access_key_id=settings.s3_access_key_id.get_secret_value(),
         aws_secret_access_key=settings.s3_secret_access_key.get_secret_value(),
     )
-    before = time.perf_counter()
+    before, cpu = time.perf_counter(), _cpu()
     with requests.Session() as session:
         for number in range(job.count):
             target = job.target(number)
             with session.get(job.url, stream=True, timeout=30) as answer:
                 answer.raise_for_status()
                 client.upload_fileobj(answer.raw, target.bucket, target.key)
-    return time.perf_counter() - before
+    return {"wall": time.perf_counter() - before, "cpu": _cpu() - cpu}
 
 
-def command_line(settings: Settings, job: Job) -> float:
+def command_line(settings: Settings, job: Job) -> Measured:
     """The best command line: `curl` into `s5cmd pipe`, as many at once as this project."""
     environ = {
         "PATH": os.environ["PATH"],
@@ -103,12 +113,12 @@ def command_line(settings: Settings, job: Job) -> float:
     one = 'curl -sSf "$URL" | "$S5" --log error pipe "$TO$0"'
     names = "\n".join(job.target(number).key.removeprefix(job.prefix.key) for number in range(job.count))
     argv = ["xargs", "-P", str(job.at_once), "-n", "1", "sh", "-c", one]
-    before = time.perf_counter()
+    before, cpu = time.perf_counter(), _cpu()
     subprocess.run(argv, input=names.encode(), env=environ, check=True)  # noqa: S603
-    return time.perf_counter() - before
+    return {"wall": time.perf_counter() - before, "cpu": _cpu() - cpu}
 
 
-WAYS: dict[str, Callable[[Settings, Job], float]] = {
+WAYS: dict[str, Callable[[Settings, Job], Measured]] = {
     "project": project,
     "reference": reference,
     "cli": command_line,
@@ -117,10 +127,7 @@ WAYS: dict[str, Callable[[Settings, Job], float]] = {
 
 def measure(way: str, settings: Settings, job: Job, answer: Connection) -> None:
     """Do it once; answers with seconds, CPU seconds, and MiB of memory of the largest process."""
-    cpu = _cpu()
-    wall = WAYS[way](settings, job)
-    figures: Measured = {"wall": wall, "cpu": _cpu() - cpu, "rss": _rss()}
-    answer.send(figures)
+    answer.send({**WAYS[way](settings, job), "rss": _rss()})
 
 
 def _rss() -> float:

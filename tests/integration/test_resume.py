@@ -218,9 +218,19 @@ def test_a_rest_that_begins_elsewhere_is_not_taken(
 ) -> None:
     wrong = {"ETag": '"one"', "Content-Range": said}
     right = {"ETag": '"one"'}
-    source.play(Script(CONTENT, cuts=[70_000], changes={1: (CONTENT, wrong), 2: (CONTENT, right)}))
+    script = source.play(Script(CONTENT, cuts=[70_000], changes={1: (CONTENT, wrong), 2: (CONTENT, right)}))
     fetch(transfer, source, target)
     assert held(store, target) == CONTENT
+    assert [asked.get("range") for asked in script.asked] == [None, "bytes=70000-", None]
+
+
+def test_a_file_that_has_shrunk_under_the_same_etag_is_begun_anew(
+    store: ObjectStore, transfer: Transfer, source: Source, target: Location
+) -> None:
+    less = CONTENT[:69_990]
+    source.play(Script(CONTENT, cuts=[70_000], changes={1: (less, {"ETag": '"one"'})}))
+    fetch(transfer, source, target, less)
+    assert held(store, target) == less
 
 
 def test_a_file_that_changes_under_every_reader_is_given_up(
