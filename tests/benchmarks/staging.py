@@ -60,7 +60,7 @@ class Corpus:
 
 def corpora(quick: bool) -> list[Corpus]:
     """Return the corpora of the issue's table, or smaller ones of the same kinds."""
-    small, middle, large = (80, 4, 2) if quick else (1000, 64, 2)
+    small, middle, large = (80, 3, 2) if quick else (1000, 64, 2)
     size = (32 if quick else 512) * MIB
     few = 30 if quick else small
     plain = [

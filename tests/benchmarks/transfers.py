@@ -52,11 +52,13 @@ def project(settings: Settings, job: Job) -> Measured:
     before = time.perf_counter()
     for number in [*range(job.count), *[None] * job.at_once]:
         numbers.put(number)
+    cpu = sum(used.get() for _ in workers)
+    wall = time.perf_counter() - before
     for worker in workers:
         worker.join()
         if worker.exitcode:
             raise SystemExit("a transfer failed, see above")
-    return {"wall": time.perf_counter() - before, "cpu": sum(used.get() for _ in workers)}
+    return {"wall": wall, "cpu": cpu}
 
 
 def _work(
@@ -72,10 +74,12 @@ def _work(
     asset = Asset.model_validate({"href": job.url, "file:size": job.size, "file:checksum": job.md5})
     begin.wait()
     cpu = time.process_time()
-    while (number := numbers.get()) is not None:
-        transfer.fetch(asset, job.target(number), lambda _: None)
-    used.put(time.process_time() - cpu)
-    context.close()
+    try:
+        while (number := numbers.get()) is not None:
+            transfer.fetch(asset, job.target(number), lambda _: None)
+    finally:
+        used.put(time.process_time() - cpu)
+        context.close()
 
 
 def reference(settings: Settings, job: Job) -> Measured:
