@@ -31,6 +31,7 @@ class Context:
         self.settings = settings
         self._stations: dict[str, Station] = {}
         self._catalogs: dict[SecretStr | None, Catalog] = {}
+        self._transfers: dict[str, Transfer] = {}
 
     def close(self) -> None:
         """Close the connections that were opened."""
@@ -39,6 +40,8 @@ class Context:
             self.ledger.redis.close()
         if "staging_service" in opened:
             self.staging_service.api.close()
+        for transfer in self._transfers.values():
+            transfer.close()
         for catalog in self._catalogs.values():
             catalog.api.close()
         for station in self._stations.values():
@@ -106,12 +109,15 @@ class Context:
         return ObjectStore(self.settings)
 
     def transfer(self, station: str = "") -> Transfer:
-        """Return what moves assets from a station into S3.
+        """Return what moves assets from a station into S3, always the same for one name.
 
         Raises:
             Rejected: `unknown-station`.
         """
-        return Transfer(self.station(station).api, self.store, self.settings.max_asset_bytes)
+        found = self._transfers.get(station)
+        if found is None:
+            found = self._transfers[station] = Transfer(self.station(station).api, self.store, self.settings)
+        return found
 
     def _limits(self, name: str) -> Limits | None:
         config = self._configured[name]

@@ -6,6 +6,7 @@ them). A name that is no setting is refused, so that a typing error does not sil
 """
 
 import difflib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     SecretStr,
     StringConstraints,
@@ -22,13 +24,14 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import Rejected
 
 PREFIX = "AUXIP_"
 SECRETS_DIR = "AUXIP_SECRETS_DIR"
 _SECRETS_DEFAULT = "/run/secrets"
+_LARGEST_OBJECT = 10_000 * 8 * 2**20  # S3 takes 10,000 parts, and a part is 8 MiB
 
 
 class SettingsError(Rejected):
@@ -61,8 +64,17 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _json_list(value: object) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('is no JSON list such as ["a", "b"]') from None
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+# Decoded here: pydantic-settings itself would report text that is no JSON without the name of the setting.
+Names = Annotated[list[str], NoDecode, BeforeValidator(_json_list)]
 Bucket = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._-]+/)*$")]
 
@@ -119,6 +131,9 @@ class Settings(ArchiveSettings):
     s3_bucket: Bucket = Field(description="bucket that receives assets, manifests and reports")
     s3_prefix: Prefix = Field("", description="prefix of every key, ending in a slash")
     s3_timeout: float = Field(60, gt=0, description="seconds that one S3 request may take")
+    s3_source_buckets: Names = Field(
+        [], description="JSON list of the buckets that a station's `s3://` hrefs may be copied from; empty means none"
+    )
 
     attempts: int = Field(5, ge=1, le=100, description="tries of one step before its item is recorded as failed")
     backoff_base: float = Field(
@@ -132,7 +147,10 @@ class Settings(ArchiveSettings):
     page_items: int = Field(200, ge=1, le=1000, description="items of a run that are fanned out in one chord")
     max_items: int = Field(10_000, ge=1, description="items that one run may find before it is refused")
     max_answer_bytes: int = Field(64 * 2**20, ge=1024, description="largest answer read from a station or catalog")
-    max_asset_bytes: int = Field(64 * 2**30, ge=1024, description="largest asset that is staged")
+    max_asset_bytes: int = Field(64 * 2**30, ge=1024, le=_LARGEST_OBJECT, description="largest asset that is staged")
+    transfer_memory: int = Field(
+        64 * 2**20, ge=32 * 2**20, description="bytes of one transfer in memory, read ahead or being written"
+    )
     keep_runs_days: int = Field(30, ge=1, description="days that the ledger remembers a closed run")
     uploads_max_age: float = Field(
         86_400, ge=3600, description="seconds after which a daily sweep aborts an unfinished upload"

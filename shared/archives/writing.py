@@ -133,7 +133,7 @@ class MemberWriter:
         if present is not None and present.size == file.size and present.etag.endswith(f"-{parts_of(file.size)}"):
             return self._compare(file, location, present)
         sha256 = hashlib.sha256()
-        with self._store.open_writer(location, self._parts_at_once, md5=False) as writer:
+        with self._store.open_writer(location, self._parts_at_once, RunningDigest(whole=False)) as writer:
             for chunk in file.chunks:
                 sha256.update(chunk)
                 writer.write(chunk)

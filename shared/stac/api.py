@@ -1,6 +1,7 @@
 """One STAC API over HTTP: requests with its credentials, answers read up to a limit, errors that say what they mean."""
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -102,6 +103,11 @@ class StacApi:
             raise Retryable(
                 f"{self.name}-unavailable", f"{label}: {type(error).__name__}: {str(error)[:200]}"
             ) from error
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for the next bytes."""
+        return self._client.timeout.read or math.inf
 
     def close(self) -> None:
         """Close the connections."""

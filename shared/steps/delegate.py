@@ -18,7 +18,7 @@ from shared.retries import delay_before_look
 from shared.stac.item import Asset, Item
 from shared.stac.processes import JobState, StatusInfo
 from shared.steps.standing import Standing, is_intact, original_name, require_owner, standing
-from shared.storage.digests import md5_if_known, md5_of_checksum
+from shared.storage.digests import checksum_if_known, checksum_of
 from shared.storage.keys import asset_location
 from shared.storage.objects import Location
 
@@ -112,7 +112,7 @@ def _begin(context: Context, run: Run, record: ItemRecord, item: Item, missing: 
 
 def _require_verifiable(context: Context, asset: Asset) -> None:
     """Refuse, before anything is begun, what could never be accepted."""
-    md5_of_checksum(asset.checksum)
+    checksum_of(asset.checksum)
     limit = context.settings.max_asset_bytes
     if (asset.size or 0) > limit:
         raise ItemFailed("too-large", f"the asset has more than {limit} bytes (AUXIP_MAX_ASSET_BYTES)")
@@ -209,15 +209,15 @@ def _require_content(context: Context, key: str, offered: Asset, asset: Asset, p
     size = asset.size if offered.size is None else offered.size
     if size is not None and stored.size != size:
         raise _mismatch(key, f"{stored.size} bytes where {size} were announced")
-    md5 = md5_of_checksum(offered.checksum)
-    if md5 is None:
+    stated = checksum_of(offered.checksum)
+    if stated is None:
         return
     if "-" in stored.etag:  # of a multipart upload it is no MD5: what the catalog says must do
-        same = md5_if_known(asset.checksum) in (None, md5)
+        same = checksum_if_known(asset.checksum) in (None, stated)
     else:
-        same = context.store.find(place, stored.size, md5) is not None
+        same = context.store.held(place, stored.size, stated) is not None
     if not same:
-        raise _mismatch(key, f"another MD5 than {md5}, which was announced")
+        raise _mismatch(key, f"another {stated.function} than {stated.hex}, which was announced")
 
 
 def _mismatch(key: str, what: str) -> ItemFailed:

@@ -11,7 +11,7 @@ from shared.stac.catalog import is_unpublished, require_id
 from shared.stac.item import Asset, Item
 from shared.steps.delegate import delegate_item
 from shared.steps.standing import Standing, holds, is_intact, require_owner, same_content, standing
-from shared.storage.digests import md5_of_checksum, multihash
+from shared.storage.digests import checksum_of
 from shared.storage.keys import asset_location
 from shared.storage.objects import Location
 
@@ -66,16 +66,16 @@ def _already_in_s3(context: Context, asset: Asset, target: Location, lately: Sta
     fits = lately is not None and lately.href == target.href and same_content(lately, asset)
     if lately is not None and fits and holds(context, target, lately):
         return lately
-    md5 = md5_of_checksum(asset.checksum)
-    stored = None if md5 is None else context.store.find(target, asset.size, md5)
-    if md5 is None or stored is None:
+    checksum = checksum_of(asset.checksum)
+    stored = None if checksum is None else context.store.held(target, asset.size, checksum)
+    if checksum is None or stored is None:
         return None
-    return StagedAsset(href=target.href, size=stored.size, checksum=multihash(md5), etag=stored.etag)
+    return StagedAsset(href=target.href, size=stored.size, checksum=checksum.multihash, etag=stored.etag)
 
 
 def _fetch(context: Context, record: ItemRecord, asset: Asset, target: Location, there: int) -> StagedAsset:
     written = context.transfer(record.station).fetch(asset, target, _report(context, record, there))
-    return StagedAsset(href=target.href, size=written.size, checksum=written.checksum, etag=written.etag)
+    return StagedAsset(href=target.href, size=written.size, checksum=written.checksum.multihash, etag=written.etag)
 
 
 def _report(context: Context, record: ItemRecord, there: int) -> Callable[[int], None]:
@@ -85,6 +85,6 @@ def _report(context: Context, record: ItemRecord, there: int) -> Callable[[int],
     def report(more: int) -> None:
         nonlocal received
         received += more
-        context.ledger.progress(record.run_id, record.key, more=more, there=there + received)
+        context.ledger.progress(record.run_id, record.key, more=max(0, more), there=there + received)
 
     return report

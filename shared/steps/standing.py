@@ -12,7 +12,7 @@ from shared.context import Context
 from shared.errors import ItemFailed
 from shared.models import Run, StagedAsset
 from shared.stac.item import Asset, Item
-from shared.storage.digests import md5_if_known, md5_of_checksum
+from shared.storage.digests import checksum_if_known, checksum_of, md5_if_known
 from shared.storage.objects import Location
 
 
@@ -79,8 +79,8 @@ def same_content(known: Asset | StagedAsset, offered: Asset) -> bool:
     """Whether size and checksum agree, as far as the station states them."""
     if offered.size is not None and known.size != offered.size:
         return False
-    stated = md5_of_checksum(offered.checksum)
-    return stated is None or md5_if_known(known.checksum) == stated
+    stated = checksum_of(offered.checksum)
+    return stated is None or checksum_if_known(known.checksum) == stated
 
 
 def archives_of(item: Item) -> list[str]:

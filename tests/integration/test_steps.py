@@ -161,8 +161,7 @@ def test_a_crash_after_the_publication_leaves_an_archive_that_the_next_run_delet
     archive = archive_of(work)
     content = context.store.get(archive, limit=10**8) or b""
     work.do(publish_expanded)
-    with context.store.open_writer(archive) as writer:
-        writer.write(content)  # as if the worker had been killed before the deletion
+    context.store.put(archive, content)  # as if the worker had been killed before the deletion
 
     again = Work(context, collection)
     again.do(*EVERY_STEP)

@@ -13,6 +13,7 @@ from shared.archives import ArchiveFailed, Rules, expand, manifest_for, prefix_f
 from shared.context import Context
 from shared.errors import Retryable
 from shared.settings import Settings, load_settings
+from shared.storage.digests import Digest
 from shared.storage.objects import UPLOADS_AT_ONCE, Location, ObjectStore, ObjectWriter
 from tests.golden.cases import ACCEPTED, EXPANDED, REFUSED, archive_of, files_below, rules_of
 from tests.golden.make import tgz_of
@@ -101,9 +102,11 @@ class Counting(ObjectStore):
         super().__init__(settings)
         self.sent: list[str] = []
 
-    def open_writer(self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, md5: bool = True) -> ObjectWriter:
+    def open_writer(
+        self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, digest: Digest | None = None
+    ) -> ObjectWriter:
         self.sent.append(location.key)
-        return super().open_writer(location, parts_at_once, md5)
+        return super().open_writer(location, parts_at_once, digest)
 
 
 def expanded_but_for_one(store: ObjectStore, folder: str) -> Location:
