@@ -16,7 +16,6 @@ auxip:sweep:NAME               hash: the record of a sweep (see sweeps.py)
 
 import time
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import cast
 
 from redis import Redis
@@ -38,6 +37,7 @@ from shared.models import (
     work_key,
 )
 from shared.stac.item import Found, Item
+from shared.stac.search import RECORDED
 
 _RUNS = "auxip:runs"
 _BATCH = 500
@@ -96,7 +96,7 @@ class Ledger:
         if "request" not in fields:
             raise Rejected("unknown-run", f"the ledger has no run {run_id!r}; `auxip runs` lists them")
         counts = Counts.model_validate({name: fields[name] for name in Counts.model_fields if name in fields})
-        request = _request(fields["request"])
+        request = RunRequest.model_validate_json(fields["request"], context=RECORDED)
         return Run.model_validate({**fields, "id": run_id, "request": request, "counts": counts})
 
     def find_run(self, prefix: str) -> Run:
@@ -287,12 +287,6 @@ class Ledger:
                 pipe.expire(name, self.keep_seconds)
             pipe.zremrangebyscore(_RUNS, 0, time.time() - self.keep_seconds)
             pipe.execute()
-
-
-@lru_cache(maxsize=64)
-def _request(text: str) -> RunRequest:
-    # Every step asks for its run, and checking a CQL2 filter takes 30 ms.
-    return RunRequest.model_validate_json(text)
 
 
 def _run(run_id: str) -> str:

@@ -38,15 +38,21 @@ def source() -> Iterator[Source]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def transfer(context: Context, source: Source) -> Iterator[Transfer]:
+@contextmanager
+def transfer_of(context: Context, source: Source, timeout: float) -> Iterator[Transfer]:
     settings = context.settings.model_copy(update={"backoff_base": 0.001, "max_asset_bytes": 2**25})
-    config = StationConfig.model_validate({"url": source.url, "allow_private": True, "timeout": 5})
+    config = StationConfig.model_validate({"url": source.url, "allow_private": True, "timeout": timeout})
     station = Station("one", config, settings)
     made = Transfer(station.api, context.store, settings)
     yield made
     made.close()
-    station.api.close()
+    station.close()
+
+
+@pytest.fixture(scope="module")
+def transfer(context: Context, source: Source) -> Iterator[Transfer]:
+    with transfer_of(context, source, timeout=5) as made:
+        yield made
 
 
 @pytest.fixture
@@ -318,14 +324,10 @@ def test_a_body_that_ends_with_its_connection_is_taken_up_again_where_head_tells
     assert (held(store, target), source.sent) == (CONTENT, SIZE)
 
 
-def test_a_source_that_drips_is_cut_off(
-    context: Context, store: ObjectStore, transfer: Transfer, source: Source, target: Location
-) -> None:
-    settings = transfer._settings.model_copy(update={"station_timeout": 0.2})
+def test_a_source_that_drips_is_cut_off(context: Context, store: ObjectStore, source: Source, target: Location) -> None:
     script = source.play(Script(CONTENT, drip=5))
-    slow = Transfer(transfer._api, store, settings)
-    error = refusal(slow, source, target)
-    slow.close()
+    with transfer_of(context, source, timeout=0.2) as impatient:
+        error = refusal(impatient, source, target)
 
     assert (type(error), error.code) == (Retryable, "station-unavailable")
     assert (held(store, target), len(script.asked)) == (BEFORE, 1 + RESUMES)

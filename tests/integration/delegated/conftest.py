@@ -22,7 +22,7 @@ OWNER = "steps"
 def services_context(stack: Stack) -> Iterator[Context]:
     """What the service itself works with."""
     with closing(Context(load_settings())) as opened:
-        opened.catalog_of(OWNER)  # now, and not by two of its threads at once
+        opened.catalog_of(OWNER), opened.station()  # now, and not by two of its threads at once
         yield opened
 
 
