@@ -4,7 +4,7 @@ import hashlib
 import random
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 from hypothesis import HealthCheck, example, given
