@@ -9,17 +9,17 @@ as the settings say (`AUXIP_S3_BUCKET`, `AUXIP_S3_PREFIX`, `AUXIP_CATALOG_API_KE
     catalog_api_key = { file = "operations_catalog_key" }   # below AUXIP_SECRETS_DIR, or { env = "NAME" }
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from shared.models import OwnerId
-from shared.secrets import SecretRef
+from shared.secrets import HeaderSecret
 from shared.settings import Bucket, Prefix, Settings, SettingsError
 from shared.storage.keys import Place
+from shared.toml import TomlError, faults_of, read_toml
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,13 @@ class _Entry(BaseModel):
 
     bucket: Bucket | None = None
     prefix: Prefix | None = None
-    catalog_api_key: SecretRef | None = None
+    catalog_api_key: HeaderSecret | None = None
 
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     owner: Annotated[dict[OwnerId, _Entry], Field(max_length=10_000)] = {}
-
-
-_FILE = TypeAdapter(_File)
 
 
 def load_owners(settings: Settings) -> Owners:
@@ -75,34 +72,21 @@ def load_owners(settings: Settings) -> Owners:
         SettingsError: the file is missing or wrong, or a secret is; the reason names the file, the owner and the field.
     """
     default = Owner(Place(settings.s3_bucket, settings.s3_prefix), settings.catalog_api_key)
-    if settings.owners_file is None:
+    file = settings.owners_file
+    if file is None:
         return Owners(default, {})
     try:
-        entries = _FILE.validate_python(tomllib.loads(settings.owners_file.read_text("utf-8"))).owner
-        return Owners(default, {name: _owner(name, entry, default) for name, entry in entries.items()})
+        text, document = read_toml(file)
+        entries = _File.model_validate(document).owner
+    except TomlError as error:
+        raise SettingsError(f"AUXIP_OWNERS_FILE {file}: {error}") from None
     except ValidationError as error:
-        raise _wrong(settings, _problem(error)) from None
-    except (OSError, ValueError) as error:
-        raise _wrong(settings, str(error).splitlines()[0]) from None
-    except SettingsError as error:
-        raise _wrong(settings, error.reason) from None
+        raise SettingsError(f"AUXIP_OWNERS_FILE {file}: {faults_of(text, document, error)}") from None
+    return Owners(default, {name: _owner(entry, default) for name, entry in entries.items()})
 
 
-def _owner(name: str, entry: _Entry, default: Owner) -> Owner:
-    try:
-        key = default.catalog_api_key if entry.catalog_api_key is None else entry.catalog_api_key.resolve()
-    except SettingsError as error:
-        raise SettingsError(f"owner.{name}.catalog_api_key: {error.reason}") from None
+def _owner(entry: _Entry, default: Owner) -> Owner:
     bucket = default.place.bucket if entry.bucket is None else entry.bucket
     prefix = default.place.prefix if entry.prefix is None else entry.prefix
+    key = default.catalog_api_key if entry.catalog_api_key is None else entry.catalog_api_key
     return Owner(Place(bucket, prefix), key)
-
-
-def _wrong(settings: Settings, what: str) -> SettingsError:
-    return SettingsError(f"AUXIP_OWNERS_FILE {settings.owners_file}: {what}")
-
-
-def _problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"

@@ -14,69 +14,27 @@ The first station is the one that is searched unless a run names others. A secre
 environment, or to a file in the folder of secrets (`AUXIP_SECRETS_DIR`); it never stands in the file itself.
 """
 
-import os
-import re
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     StringConstraints,
     ValidationError,
-    ValidationInfo,
     model_validator,
 )
 
-from shared.settings import SECRETS_DIR, HttpUrl, Settings, SettingsError, secrets_folder
-from shared.toml import line_of, read_toml
-
-_LARGEST_SECRET = 65_536
-_REFERENCE = 'is no reference such as { env = "NAME" } or { file = "name" }; a secret does not stand in this file'
-
-
-def _resolved(value: object, info: ValidationInfo) -> object:
-    """The text of a secret, from where its reference leads to."""
-    if not isinstance(value, dict) or len(value) != 1:
-        raise ValueError(_REFERENCE)
-    ((kind, name),) = value.items()
-    if not isinstance(name, str) or kind not in ("env", "file"):
-        raise ValueError(_REFERENCE)
-    secret = os.environ.get(name, "") if kind == "env" else _read_secret(name, (info.context or {}).get("folder"))
-    if not secret:
-        raise ValueError(f"is empty or missing: {'the variable' if kind == 'env' else 'the file'} {name}")
-    return secret
-
-
-def _read_secret(name: str, folder: Path | None) -> str:
-    if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) is None:
-        raise ValueError(f"{name[:100]!r} is no name of a file in {SECRETS_DIR}")
-    if folder is None:
-        raise ValueError(f"there is no folder of secrets ({SECRETS_DIR}) for the file {name}")
-    try:
-        with (folder / name).open("rb") as opened:
-            return opened.read(_LARGEST_SECRET).decode("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _for_a_header(value: SecretStr) -> SecretStr:
-    # The HTTP library would refuse it only when it is sent, with a message that repeats it.
-    if re.fullmatch(r"[\x20-\x7e]+", value.get_secret_value()) is None:
-        raise ValueError("holds a character that a header cannot carry")
-    return value
+from shared.secrets import HeaderSecret, Secret
+from shared.settings import HttpUrl, Settings, SettingsError
+from shared.toml import TomlError, faults_of, read_toml
 
 
 def _lower(value: str) -> str:
     return value.lower()
 
 
-Secret = Annotated[SecretStr, BeforeValidator(_resolved)]
-HeaderSecret = Annotated[Secret, AfterValidator(_for_a_header)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"), AfterValidator(_lower)]
 StationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -190,19 +148,8 @@ def load_stations(settings: Settings) -> dict[str, StationConfig]:
     file = settings.stations_file
     try:
         text, document = read_toml(file)
-    except ValueError as error:
+        return _Document.model_validate(document).station
+    except TomlError as error:
         raise SettingsError(f"AUXIP_STATIONS_FILE {file}: {error}") from None
-    try:
-        return _Document.model_validate(document, context={"folder": secrets_folder()}).station
     except ValidationError as error:
-        faults = [_fault(text, detail["loc"], detail["type"], detail["msg"]) for detail in error.errors()]
-        raise SettingsError(f"AUXIP_STATIONS_FILE {file}: {'; '.join(faults)}") from None
-
-
-def _fault(text: str, location: tuple[int | str, ...], kind: str, message: str) -> str:
-    parts = [str(part) for part in location if part != "[key]"]
-    if parts[2:3] == ["auth"]:
-        del parts[3:4]  # the kind, which pydantic puts between the table and its field
-    line = line_of(text, parts)
-    said = {"extra_forbidden": "is no field", "missing": "is missing"}.get(kind, message.removeprefix("Value error, "))
-    return f"{f'line {line}: ' if line else ''}{'.'.join(parts)} {said}"
+        raise SettingsError(f"AUXIP_STATIONS_FILE {file}: {faults_of(text, document, error)}") from None

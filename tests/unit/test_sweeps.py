@@ -152,7 +152,7 @@ def test_a_file_without_sweeps_is_one(file: Path) -> None:
 def test_what_is_wrong_is_told_in_one_line_with_its_own(file: Path, before: str, after: str, said: str) -> None:
     with pytest.raises(SettingsError) as raised:
         load_sweeps(of(file, ORBITS.replace(before, after)))
-    assert raised.value.reason.startswith(f"AUXIP_SWEEPS_FILE {file} line {said}")
+    assert raised.value.reason.startswith(f"AUXIP_SWEEPS_FILE {file}: line {said}")
     assert "\n" not in raised.value.reason
 
 
