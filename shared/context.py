@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from shared.ledger import Ledger
+from shared.ledger import DeadLetters, Ledger
 from shared.settings import Settings
 from shared.stac.catalog import Catalog
 from shared.stac.station import Station
@@ -45,6 +45,11 @@ class Context:
             health_check_interval=30,
         )
         return Ledger(client, self.settings.keep_runs_days)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """What could not be done, in the ledger's database."""
+        return DeadLetters(self.ledger.redis, self.settings.dead_letters_max)
 
     @cached_property
     def station(self) -> Station:
