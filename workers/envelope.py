@@ -106,7 +106,7 @@ class _Envelope(_Part):
 class _Signature(_Part):
     task: _Name
     args: list[object] = Field(default=[])
-    kwargs: dict[str, object] = Field(default={})
+    named: dict[str, object] = Field(default={}, alias="kwargs")
     options: dict[str, object] = Field(default={})
     subtask_type: str | None = None
 

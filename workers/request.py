@@ -10,6 +10,8 @@ from kombu.message import Message
 class Request(celery_request.Request):
     """A request whose arguments fit its task: others would only fail in the pool, and be gone with their message."""
 
+    _context: Any
+
     def __init__(self, message: Message, **options: Any) -> None:
         super().__init__(message, **options)
         fault = self._misfit()
@@ -22,7 +24,7 @@ class Request(celery_request.Request):
 
     def _misfit(self) -> str:
         try:
-            self.task.__header__(*self.args, **self.kwargs)
+            cast("Any", self.task).__header__(*self.args, **self.kwargs)
         except TypeError as error:
             return f"{self.task.name}: {error}"
         return ""
