@@ -103,10 +103,10 @@ class _Envelope(_Part):
     content_encoding: Literal["utf-8", "UTF-8"] = Field(alias="content-encoding")
 
 
-class _Signature(_Part):
+class _Signature(_Part):  # type: ignore[no-redef]  # the plugin adds **kwargs of its own
     task: _Name
     args: list[object] = Field(default=[])
-    named: dict[str, object] = Field(default={}, alias="kwargs")
+    kwargs: dict[str, object] = Field(default={})
     options: dict[str, object] = Field(default={})
     subtask_type: str | None = None
 

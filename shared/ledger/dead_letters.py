@@ -28,7 +28,7 @@ KEYS = (DEAD, f"{DEAD}:payloads", f"{DEAD}:bytes")
 MAX_BYTES = 64 * 2**20
 _MAX_REASON = 500
 _PAGE = 100
-_ID = re.compile(r"\d{1,20}-\d{1,20}")
+_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 PARK_FUNCTION = """
 local function forget(dead, payloads, bytes, id)

@@ -40,12 +40,12 @@ class Receiver:
         self.app = Celery("receiver", broker="memory://", set_as_current=False)
         self.app.conf.accept_content = ["json"]
         self.task = self.app.task(name=TASK)(_of_any)
-        self.task.Request = Request
+        self.task.Request = Request  # type: ignore[assignment]  # a class will do as well
         self.sent = 0
 
     def receive(self, message: dict[str, Any]) -> None:
-        channel = SimpleNamespace(codecs=Channel.codecs, no_ack_consumers=None)
-        channel.decode_body = lambda body, encoding: Channel.decode_body(channel, body, encoding)  # type: ignore[arg-type]
+        channel: Any = SimpleNamespace(codecs=Channel.codecs, no_ack_consumers=None)
+        channel.decode_body = lambda body, encoding: Channel.decode_body(channel, body, encoding)
         built = Message(message, channel=channel)
         ignore = lambda *_: None  # noqa: E731
         handler = strategy_of(self.task, self.app, self._consumer())
@@ -106,7 +106,7 @@ def test_a_reason_does_not_repeat_what_the_message_holds() -> None:
         {"stamped_headers": ["by"], "stamps": {"by": ["me"]}, "shadow": "other", "argsrepr": "()", "group_index": 0},
     ],
 )
-def test_what_celery_clients_send_is_let_through_unchanged(receiver: Receiver, headers: dict[str, object]) -> None:
+def test_what_celery_clients_send_is_let_through_unchanged(receiver: Receiver, headers: dict[str, Any]) -> None:
     message = envelope(TASK, **headers)
     assert decode(raw(message)) == message
     receiver.receive(message)
@@ -123,7 +123,7 @@ def test_a_body_may_stand_as_it_is(receiver: Receiver, encoding: str | None) -> 
 def test_arguments_that_do_not_fit_their_task_make_no_request() -> None:
     receiver = Receiver()
     receiver.task = receiver.app.task(name="of.one")(_of_one)
-    receiver.task.Request = Request
+    receiver.task.Request = Request  # type: ignore[assignment]
     with pytest.raises(InvalidTaskError, match=r"of\.one: .*argument"):
         receiver.receive(envelope("of.one", [[1, 2], {}, None]))
     assert receiver.sent == 0
@@ -143,7 +143,14 @@ _HEADER = st.sampled_from(
     "task id eta expires retries timelimit group group_index shadow root_id parent_id argsrepr stamps stamped_headers "
     "ignore_result replaced_task_nesting compression get update args kwargs delivery_info _children utc headers".split()
 )
-_SIGNATURE = {"task": TASK, "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": True}
+_SIGNATURE: dict[str, Any] = {
+    "task": TASK,
+    "args": [],
+    "kwargs": {},
+    "options": {},
+    "subtask_type": None,
+    "immutable": True,
+}
 
 
 def _whole() -> dict[str, Any]:

@@ -68,7 +68,7 @@ def replay(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: 
     chosen = list(_chosen(dead_letters, letters, kind, code, where))
     replayed: list[Json] = [{"id": letter, "where": dead_letters.replay(letter)} for letter in chosen]
     if as_json:
-        print_json({"replayed": replayed})
+        print_json({"replayed": [*replayed]})
     else:
         click.echo(f"{len(replayed)} dead letters are on their queues again")
 
