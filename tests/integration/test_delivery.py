@@ -173,8 +173,10 @@ def test_a_message_is_recorded_from_the_moment_it_is_taken_until_it_is_acknowled
 def test_a_message_whose_worker_never_reads_it_is_recorded_nevertheless(
     redis: Redis, reader: Callable[..., Reader]
 ) -> None:
+    one = reader()
+    one.drain()
     redis.lpush(A, raw(envelope("t")))
-    reader().ask()
+    one.ask()
     wait_for(lambda: (redis.llen(A), held(redis)) == (0, (1, 1)), "it is taken and recorded", 10)
 
 
