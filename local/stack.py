@@ -34,6 +34,14 @@ _GRACE_SECONDS = 10.0
 _EXIT_ON_SIGTERM = 128 + signal.SIGTERM
 _PROJECT = Path(__file__).resolve().parent.parent
 
+_STATIONS = """[station.local]
+url = "{url}"
+
+[station.local.auth]
+kind = "api-key"
+api_key = {{ file = "station_key" }}
+"""
+
 Rule = Mapping[str, object]
 
 
@@ -71,11 +79,11 @@ class Stack:
         self._undo.close()
 
     def environment(self) -> dict[str, str]:
-        """The settings of workers and clients that use this stack; holds its credentials."""
+        """The settings of workers and clients that use this stack; holds its credentials, but the station's key."""
         return {
             "AUXIP_REDIS_URL": self._valkey.url,
-            "AUXIP_STATION_URL": f"{self._url}/auxip",
-            "AUXIP_STATION_API_KEY": self._station_key,
+            "AUXIP_STATIONS_FILE": str(self.folder / "stations.toml"),
+            "AUXIP_SECRETS_DIR": str(self.folder / "secrets"),
             "AUXIP_CATALOG_URL": f"{self._url}/catalog",
             "AUXIP_CATALOG_API_KEY": self._catalog_key,
             "AUXIP_S3_ENDPOINT": self._seaweed.endpoint,
@@ -83,6 +91,16 @@ class Stack:
             "AUXIP_S3_SECRET_ACCESS_KEY": self._seaweed.secret_access_key,
             "AUXIP_S3_BUCKET": self.bucket,
         }
+
+    @property
+    def station_url(self) -> str:
+        """The station's STAC API, called `local` in the file of stations."""
+        return f"{self._url}/auxip"
+
+    @property
+    def station_key(self) -> str:
+        """The key that the station asks for as `x-api-key`."""
+        return self._station_key
 
     @property
     def children(self) -> tuple[Child, ...]:
@@ -125,7 +143,7 @@ class Stack:
 
     def station_traffic(self) -> Traffic:
         """What the station was asked for since the start."""
-        answer = self._http.get(f"{self._url}/auxip/traffic", headers={"x-api-key": self._station_key})
+        answer = self._http.get(f"{self.station_url}/traffic", headers={"x-api-key": self._station_key})
         return Traffic(**answer.raise_for_status().json())
 
     def _start(self, undo: ExitStack) -> None:
@@ -136,6 +154,7 @@ class Stack:
         valkey_port, stac_port, *others = processes.free_ports(2 + seaweed.PORTS)
         self._url = f"http://{LOOPBACK}:{stac_port}"
         self._station_key, self._catalog_key = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        self._write_stations()
         self._http = undo.enter_context(httpx.Client())
         self._valkey = Valkey(self._folder("valkey"), valkey_port, secrets.token_urlsafe(24))
         undo.callback(self._valkey.child.stop, _STOP_SECONDS)
@@ -154,6 +173,12 @@ class Stack:
         folder = self.folder / name
         folder.mkdir()
         return folder
+
+    def _write_stations(self) -> None:
+        key = self._folder("secrets") / "station_key"
+        key.touch(mode=0o600)
+        key.write_text(self._station_key, "utf-8")
+        (self.folder / "stations.toml").write_text(_STATIONS.format(url=self.station_url), "utf-8")
 
     def _start_stac(self, port: int) -> Child:
         configuration = Configuration(
@@ -181,13 +206,13 @@ class Stack:
         )
 
     def _offer_samples(self) -> None:
-        items = samples.write_samples(self.folder / "products", f"{self._url}/auxip")
+        items = samples.write_samples(self.folder / "products", self.station_url)
         with closing(store.Store(self.folder / "station.sqlite")) as station:
             station.add_items(samples.STATION_COLLECTION, items)
 
     def _stac_answers(self) -> bool:
         try:
-            answer = self._http.get(f"{self._url}/auxip", headers={"x-api-key": self._station_key})
+            answer = self._http.get(self.station_url, headers={"x-api-key": self._station_key})
         except httpx.TransportError:
             return False
         return answer.is_success

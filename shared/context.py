@@ -2,16 +2,22 @@
 
 from functools import cached_property
 
+from pydantic import SecretStr
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from shared.ledger import DeadLetters, Ledger
+from shared.errors import Rejected
+from shared.ledger import DeadLetters, Ledger, Sweeps
+from shared.owners import Owners, load_owners
 from shared.settings import Settings
 from shared.stac.catalog import Catalog
+from shared.stac.limits import Limits
+from shared.stac.processes import StagingService
 from shared.stac.station import Station
+from shared.stac.stations import StationConfig, load_stations
 from shared.storage.objects import ObjectStore
 from shared.storage.transfer import Transfer
 
@@ -19,19 +25,27 @@ _REDIS_TRIES = 8  # about half a minute: a restart of the broker is waited for, 
 
 
 class Context:
-    """The station, the catalog, the store and the ledger of one set of settings."""
+    """The stations, the catalog, the store, the owners and the ledger of one set of settings."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._stations: dict[str, Station] = {}
+        self._catalogs: dict[SecretStr | None, Catalog] = {}
+        self._transfers: dict[str, Transfer] = {}
 
     def close(self) -> None:
         """Close the connections that were opened."""
         opened = vars(self)
         if "ledger" in opened:
             self.ledger.redis.close()
-        for name in ("station", "catalog"):
-            if name in opened:
-                opened[name].api.close()
+        if "staging_service" in opened:
+            self.staging_service.api.close()
+        for transfer in self._transfers.values():
+            transfer.close()
+        for catalog in self._catalogs.values():
+            catalog.api.close()
+        for station in self._stations.values():
+            station.close()
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -52,21 +66,68 @@ class Context:
         return DeadLetters(self.ledger.redis, self.settings.dead_letters_max)
 
     @cached_property
-    def station(self) -> Station:
-        """The AUXIP station."""
-        return Station(self.settings)
+    def sweeps(self) -> Sweeps:
+        """The record of the sweeps, in the ledger."""
+        return Sweeps(self.ledger)
 
     @cached_property
-    def catalog(self) -> Catalog:
-        """The catalog that receives the items."""
-        return Catalog(self.settings)
+    def _configured(self) -> dict[str, StationConfig]:
+        return load_stations(self.settings)
+
+    def station(self, name: str = "") -> Station:
+        """Return the AUXIP station of a name, or the default one; always the same for one name.
+
+        Raises:
+            Rejected: `unknown-station`.
+        """
+        name = name or next(iter(self._configured))
+        if name not in self._configured:
+            raise Rejected(
+                "unknown-station",
+                f"AUXIP_STATIONS_FILE has no station {name[:100]!r}; it has: {', '.join(self._configured)}",
+            )
+        if name not in self._stations:
+            self._stations[name] = Station(name, self._configured[name], self.settings, self._limits(name))
+        return self._stations[name]
+
+    @cached_property
+    def owners(self) -> Owners:
+        """What is each owner's own."""
+        return load_owners(self.settings)
+
+    def catalog_of(self, owner: str) -> Catalog:
+        """Return the catalog that receives the items, with the key of an owner."""
+        key = self.owners[owner].catalog_api_key
+        found = self._catalogs.get(key)
+        if found is None:
+            found = self._catalogs[key] = Catalog(self.settings, key)
+        return found
+
+    @cached_property
+    def staging_service(self) -> StagingService:
+        """What stages in our place; only where the settings have one."""
+        return StagingService(self.settings)
 
     @cached_property
     def store(self) -> ObjectStore:
         """The S3 service."""
         return ObjectStore(self.settings)
 
-    @cached_property
-    def transfer(self) -> Transfer:
-        """What moves assets from the station into S3."""
-        return Transfer(self.station.api, self.store, self.settings.max_asset_bytes)
+    def transfer(self, station: str = "") -> Transfer:
+        """Return what moves assets from a station into S3, always the same for one name.
+
+        Raises:
+            Rejected: `unknown-station`.
+        """
+        found = self._transfers.get(station)
+        if found is None:
+            found = self._transfers[station] = Transfer(self.station(station).api, self.store, self.settings)
+        return found
+
+    def _limits(self, name: str) -> Limits | None:
+        config = self._configured[name]
+        if config.requests_per_minute is None and config.connections is None:
+            return None
+        return Limits(
+            self.ledger.redis, name, config.requests_per_minute, config.connections, self.settings.backoff_max
+        )

@@ -46,7 +46,10 @@ class Retryable(AuxipError):
 
 
 class Busy(Retryable):
-    """Another worker holds the claim on this work: wait for it; the waiting uses up no attempt."""
+    """The work is being done elsewhere, by another worker or by a service: look again after `delay`.
+
+    The waiting uses up no attempt and holds no worker; who raises it sees to it that it ends.
+    """
 
 
 class UnsupportedArchive(Rejected, ValueError):

@@ -4,14 +4,21 @@ import hashlib
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from shared.archives.rules import Layout
 from shared.selection import Selection
+from shared.stac.stations import StationName
 
 OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 """An owner: letters and digits, `_` and `-` within; it is the first segment of an S3 key."""
 
 CollectionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+AssetNames = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=255)], ...], Field(min_length=1, max_length=100)
+]
+"""Which assets of each item are staged, by their exact keys."""
 
 
 class RunKind(StrEnum):
@@ -22,7 +29,10 @@ class RunKind(StrEnum):
 
 
 class RunRequest(BaseModel):
-    """What a run is to do. Small: it is kept in the ledger, and the messages carry only the run's id."""
+    """What a run is to do. Small: it is kept in the ledger, and the messages carry only the run's id.
+
+    Its stations are tried in their order; none means the default one.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,8 +41,11 @@ class RunRequest(BaseModel):
     owner: OwnerId
     collection: CollectionId
     selection: Selection
+    stations: tuple[StationName, ...] = ()
     timeout_seconds: float = -1
     decompress: bool = True
+    asset_names: AssetNames | None = None
+    layout: Layout | None = Field(None, description="of expanded archives; None: that of the settings")
 
 
 class RunState(StrEnum):
@@ -103,12 +116,45 @@ class Run(BaseModel):
         return None if self.closed is None else self.closed - self.created
 
 
+class Tick(BaseModel):
+    """A moment at which a sweep is due, and the run that it begins then. Times are seconds since the epoch."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sweep: str
+    at: float
+    next: float
+    run_id: str
+    request: RunRequest
+
+
+class SweepRecord(BaseModel):
+    """The ledger's record of a sweep.
+
+    Attributes:
+        tick: the newest that was decided, in seconds since the epoch.
+        run: the one that the ticks have begun last.
+        sent: the last of them whose first step was put on its queue.
+        skipped: the newest tick that was left out.
+        reason: why it was.
+        manual: the run that a person has begun last.
+    """
+
+    tick: float | None = None
+    run: str = ""
+    sent: str = ""
+    skipped: float | None = None
+    reason: str = ""
+    manual: str = ""
+
+
 class ItemRecord(BaseModel):
-    """The ledger's record of one item of a run. Times are seconds since the epoch."""
+    """The ledger's record of one item of a run, found by a station. Times are seconds since the epoch."""
 
     run_id: str
     key: str
     item_id: str
+    station: str = ""
     state: ItemState
     size: int = 0
     code: str = ""
@@ -124,8 +170,8 @@ class ItemRecord(BaseModel):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is to be done: finished, failed, or found as it should be."""
-        return self.finished is not None or self.intact or self.state is ItemState.FAILED
+        """Whether nothing more is to be done: finished, failed, skipped, or found as it should be."""
+        return self.finished is not None or self.intact or self.state in (ItemState.FAILED, ItemState.SKIPPED)
 
 
 class Outcome(BaseModel):
@@ -137,11 +183,30 @@ class Outcome(BaseModel):
 
 
 class StagedAsset(BaseModel):
-    """An asset that a run has put into S3: its size in bytes and its checksum as a multihash."""
+    """An asset that is in S3: its size in bytes, its checksum as a multihash, and the ETag that the store reports."""
 
     href: str
     size: int
     checksum: str
+    etag: str
+
+
+class Job(BaseModel):
+    """A job of a staging service that works on an item, for whatever runs want the item.
+
+    Attributes:
+        id: by which the service knows it.
+        assets: keys of those that were missing when it was begun.
+        begun: when it was asked for, in seconds since the epoch.
+        ended: when it was first seen to be successful, or None.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    assets: tuple[str, ...]
+    begun: float
+    ended: float | None = None
 
 
 def work_key(owner: str, collection: str, item_id: str) -> str:

@@ -1,9 +1,18 @@
-"""When a step is tried again: exponential backoff with full jitter, or the delay that the other side asked for."""
+"""When a step is tried again: exponential backoff with full jitter, or the delay that the other side asked for.
+
+And when a job that goes on elsewhere is looked at again, which is no try.
+"""
 
 import random
+from typing import Final
 
 from shared.errors import Retryable
 from shared.settings import Settings
+
+_LONGEST_POLL = 60.0
+_POLLS = 0.1
+RESUMES: Final = 3
+"""Connections in a row that bring nothing before a download is left to the next try of its step."""
 
 
 def delay_before_retry(error: Retryable, attempt: int, settings: Settings) -> float | None:
@@ -16,8 +25,37 @@ def delay_before_retry(error: Retryable, attempt: int, settings: Settings) -> fl
     """
     if attempt >= settings.attempts:
         return None
+    return _wait(error, attempt, settings)
+
+
+def delay_before_resume(error: Retryable, fruitless: int, settings: Settings) -> float | None:
+    """Return the seconds to wait before a download is taken up again, or None where that is left to another try.
+
+    Args:
+        error: what the last connection ended with.
+        fruitless: how many connections in a row have brought nothing, this one included; 0 if it brought something.
+        settings: `backoff_base` and `backoff_max`.
+    """
+    return None if fruitless > RESUMES else _wait(error, max(1, fruitless), settings)
+
+
+def _wait(error: Retryable, attempt: int, settings: Settings) -> float:
     if error.delay is not None:
         return min(error.delay, settings.backoff_max)
     ceiling = min(settings.backoff_max, settings.backoff_base * 2 ** (attempt - 1))
     # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     return random.uniform(0, ceiling)  # noqa: S311 - spreads load, guards nothing
+
+
+def delay_before_look(waited: float, settings: Settings) -> float:
+    """Return the seconds to wait before a job is looked at again: a tenth of its age, so that a long one costs little.
+
+    At least `staging_poll` and at most a minute, 20 % more or less so that the jobs of a page are not all asked for at
+    once.
+
+    Args:
+        waited: seconds since the job was begun.
+        settings: `staging_poll`.
+    """
+    pause = min(max(settings.staging_poll, _POLLS * waited), _LONGEST_POLL)
+    return pause * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing

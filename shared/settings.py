@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import Rejected
@@ -22,6 +31,7 @@ from shared.errors import Rejected
 PREFIX = "AUXIP_"
 SECRETS_DIR = "AUXIP_SECRETS_DIR"
 _SECRETS_DEFAULT = "/run/secrets"
+_LARGEST_OBJECT = 10_000 * 8 * 2**20  # S3 takes 10,000 parts, and a part is 8 MiB
 
 
 class SettingsError(Rejected):
@@ -65,6 +75,8 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 # Decoded here: pydantic-settings itself would report text that is no JSON without the name of the setting.
 Names = Annotated[list[str], NoDecode, BeforeValidator(_json_list)]
+Bucket = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+Prefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._-]+/)*$")]
 
 
 class ArchiveSettings(BaseSettings):
@@ -96,33 +108,32 @@ class Settings(ArchiveSettings):
         description="Redis or Valkey: broker, results and ledger; `redis://:PASSWORD@HOST:6379/0`"
     )
 
-    station_url: HttpUrl = Field(description="STAC API of the AUXIP station, without `/search`")
-    station_api_key: SecretStr | None = Field(
-        None, description="sent as `x-api-key` to the station's host and the trusted domains only"
-    )
-    station_collections: Names = Field(
-        [], description="JSON list of the station collections to search; empty means all"
-    )
-    station_trusted_domains: Names = Field(
-        [], description="JSON list of further hosts that may be sent the station's credentials"
-    )
-    station_page_size: int = Field(1000, ge=1, le=10_000, description="items asked for in one page of a search")
-    station_timeout: float = Field(30, gt=0, description="seconds to wait for the station's next bytes")
+    stations_file: Path = Field(description="TOML file of the AUXIP stations and their credentials; see below")
 
     catalog_url: HttpUrl = Field(description="STAC API with transactions that receives the items")
     catalog_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the catalog")
     catalog_timeout: float = Field(30, gt=0, description="seconds to wait for the catalog's next bytes")
 
+    staging_url: HttpUrl | None = Field(None, description="OGC API Processes of the staging service, for `ogc`")
+    staging_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the staging service")
+    staging_backend: Literal["transfer", "ogc"] = Field(
+        "transfer", description="`transfer` stages by itself, `ogc` has a staging service do it"
+    )
+    staging_poll: float = Field(
+        5, gt=0, le=60, description="seconds between two looks at a job, at first; 60 in the end"
+    )
+    staging_job_timeout: float = Field(7200, gt=0, description="seconds that one job of the staging service may take")
+
     s3_endpoint: HttpUrl = Field(description="URL of the S3 service")
     s3_region: str = Field("us-east-1", description="region that requests are signed for")
     s3_access_key_id: SecretStr = Field(description="access key of the staging bucket")
     s3_secret_access_key: SecretStr = Field(description="secret key of the staging bucket")
-    s3_bucket: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
-        description="bucket that receives assets, manifests and reports",
-    )
-    s3_prefix: str = Field("", pattern=r"^([A-Za-z0-9._-]+/)*$", description="prefix of every key, ending in a slash")
+    s3_bucket: Bucket = Field(description="bucket that receives assets, manifests and reports")
+    s3_prefix: Prefix = Field("", description="prefix of every key, ending in a slash")
     s3_timeout: float = Field(60, gt=0, description="seconds that one S3 request may take")
+    s3_source_buckets: Names = Field(
+        [], description="JSON list of the buckets that a station's `s3://` hrefs may be copied from; empty means none"
+    )
 
     attempts: int = Field(5, ge=1, le=100, description="tries of one step before its item is recorded as failed")
     backoff_base: float = Field(
@@ -136,7 +147,10 @@ class Settings(ArchiveSettings):
     page_items: int = Field(200, ge=1, le=1000, description="items of a run that are fanned out in one chord")
     max_items: int = Field(10_000, ge=1, description="items that one run may find before it is refused")
     max_answer_bytes: int = Field(64 * 2**20, ge=1024, description="largest answer read from a station or catalog")
-    max_asset_bytes: int = Field(64 * 2**30, ge=1024, description="largest asset that is staged")
+    max_asset_bytes: int = Field(64 * 2**30, ge=1024, le=_LARGEST_OBJECT, description="largest asset that is staged")
+    transfer_memory: int = Field(
+        64 * 2**20, ge=32 * 2**20, description="bytes of one transfer in memory, read ahead or being written"
+    )
     keep_runs_days: int = Field(30, ge=1, description="days that the ledger remembers a closed run")
     dead_letters_max: int = Field(
         10_000, ge=1, le=1_000_000, description="dead letters that are kept; the oldest give way"
@@ -145,7 +159,16 @@ class Settings(ArchiveSettings):
         86_400, ge=3600, description="seconds after which a daily sweep aborts an unfinished upload"
     )
 
+    queries_file: Path | None = Field(None, description="JSON file of the named queries that callers may ask for")
     sweeps_file: Path | None = Field(None, description="TOML file of the periodic sweeps that beat runs")
+    owners_file: Path | None = Field(None, description="TOML file of owners with a bucket, prefix or key of their own")
+
+    @field_validator("staging_backend")
+    @classmethod
+    def _has_a_service(cls, backend: str, info: ValidationInfo) -> str:
+        if backend == "ogc" and info.data.get("staging_url", "wrong, and so named already") is None:
+            raise ValueError("ogc needs AUXIP_STAGING_URL")
+        return backend
 
 
 def load_settings() -> Settings:
@@ -157,11 +180,23 @@ def load_settings() -> Settings:
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in _known())
     if unknown:
         raise SettingsError("; ".join(_unknown(name) for name in unknown))
-    folder = Path(os.environ.get(SECRETS_DIR, _SECRETS_DEFAULT))
-    if SECRETS_DIR in os.environ and not folder.is_dir():
-        raise SettingsError(f"{SECRETS_DIR} {folder} is no folder")
+    folder = secrets_folder()
     with _told():
-        return Settings(_secrets_dir=folder if folder.is_dir() else None)
+        return Settings(_secrets_dir=folder)
+
+
+def secrets_folder() -> Path | None:
+    """Return the folder that secrets are read from, or None where there is none.
+
+    Raises:
+        SettingsError: `AUXIP_SECRETS_DIR` names a folder that is not there.
+    """
+    folder = Path(os.environ.get(SECRETS_DIR, _SECRETS_DEFAULT))
+    if folder.is_dir():
+        return folder
+    if SECRETS_DIR in os.environ:
+        raise SettingsError(f"{SECRETS_DIR} {folder} is no folder")
+    return None
 
 
 def load_archive_settings() -> ArchiveSettings:

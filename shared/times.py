@@ -1,11 +1,34 @@
-"""Instants as stations spell them, in UTC."""
+"""Instants as stations spell them, in UTC; durations as people write them."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 from shared.errors import Rejected
 
 OPEN_END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """The end of a validity that has none: spelled `99991231T235959` or `99999999T999999` (the second is no date)."""
+
+
+_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LONGEST = timedelta(days=36_525)  # so that few sums with an instant leave the calendar
+
+
+def parse_duration(value: object) -> timedelta:
+    """Read a number of seconds, or a number with its unit: 90s, 15m, 6h, 1d; a sign may stand before it.
+
+    Raises:
+        ValueError: it is none. No error of ours, so that pydantic and click tell it with the name of the field.
+    """
+    match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
+    if match is None:
+        raise ValueError("is no duration such as 90s, 15m, 6h or 1d")
+    try:
+        duration = timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError:
+        duration = timedelta.max
+    if abs(duration) > _LONGEST:
+        raise ValueError("is too long a duration")
+    return duration
 
 
 def parse_instant(text: str) -> datetime:

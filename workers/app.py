@@ -7,9 +7,11 @@ from celery.signals import worker_process_init
 from kombu.transport import TRANSPORT_ALIASES
 
 from shared.context import Context
+from shared.owners import load_owners
 from shared.settings import SettingsError, load_settings
+from shared.stac.stations import load_stations
 from workers.config import celery_config
-from workers.sweeps import UPKEEP, beat_schedule
+from workers.sweeps.beat import beat_schedule
 
 
 class UnboundedTask(Task):  # type: ignore[type-arg]  # not a generic class at run time
@@ -38,7 +40,9 @@ def context() -> Context:
 def _configure() -> dict[str, object]:
     try:
         settings = load_settings()
-        return {**celery_config(settings), "beat_schedule": UPKEEP | beat_schedule(settings)}
+        load_owners(settings)  # a wrong file ends the process now, not the first run of an owner
+        load_stations(settings)  # what is wrong there, or a secret that is missing, ends the process here as well
+        return {**celery_config(settings), "beat_schedule": beat_schedule(settings)}
     except SettingsError as error:
         raise SystemExit(f"auxip: {error}") from None
 

@@ -65,6 +65,8 @@ def _messages() -> dict[str, object]:
         # The libraries' chatter is theirs; a log line names the task and so the run.
         "worker_hijack_root_logger": True,
         "timezone": "UTC",
+        # Beat keeps no file: what was run stands in the ledger, where a new container and a second beat see it.
+        "beat_scheduler": "celery.beat:Scheduler",
     }
 
 

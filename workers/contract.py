@@ -1,17 +1,43 @@
 """The messages that callers may send: the arguments of every public task, validated before anything is done."""
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
 from shared.errors import Rejected
-from shared.models import CollectionId, OwnerId, RunKind, RunRequest
-from shared.selection import Given, Instant, ProductType, ValCover
+from shared.models import AssetNames, CollectionId, OwnerId, RunKind, RunRequest
+from shared.selection import (
+    POLICIES,
+    Given,
+    Instant,
+    NamedQuery,
+    Platform,
+    PolicyName,
+    PolicySelection,
+    ProductType,
+    fill,
+)
 from shared.stac.item import Item, Json
 from shared.stac.search import Cql2
+from shared.stac.stations import StationName
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _COLLECTION = TypeAdapter[str](CollectionId)
+
+
+def _names(station: str | list[str] | None) -> tuple[str, ...]:
+    return (station,) if isinstance(station, str) else tuple(station or ())
 
 
 class Env(BaseModel):
@@ -26,54 +52,118 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Stations = StationName | Annotated[list[StationName], Field(min_length=1, max_length=20)] | None
+"""A station of the configuration, or several to be tried in this order; null is the default one."""
+
+
+def _plain_or_named(value: object) -> Cql2 | NamedQuery:
+    # By hand, and not as a union: the location of an error would name the union's members.
+    named = isinstance(value, dict) and "query" in value
+    return (NamedQuery if named else Cql2).model_validate(value)
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Cql2OrQuery = Annotated[
+    Cql2 | NamedQuery, PlainValidator(_plain_or_named, json_schema_input_type=Cql2 | Json | NamedQuery)
+]
+"""CQL2: a filter, or filter, limit and sortby; or a query of `AUXIP_QUERIES_FILE` with its parameters."""
+
+Chain = Annotated[
+    tuple[PolicyName, ...],
+    Field(min_length=1, max_length=len(POLICIES)),
+    BeforeValidator(_listed, json_schema_input_type=PolicyName | Annotated[list[PolicyName], Field(min_length=1)]),
+]
+Seconds = Annotated[float, Field(ge=0, le=36_525 * 86_400.0, allow_inf_nan=False)]
+
+
 class SearchMessage(_Message):
     """`auxip.search`: what does the station have? Answers with an ItemCollection, or null."""
 
     env: Env
-    auxip_cql2: Cql2
+    auxip_cql2: Cql2OrQuery
     error_if_empty: bool = False
+    station: Stations = None
+
+    @property
+    def stations(self) -> tuple[str, ...]:
+        """The names of the stations to try."""
+        return _names(self.station)
+
+    def search(self, queries_file: Path | None) -> Cql2:
+        """Return the search to send; what it may raise is told by `fill`."""
+        return _search(self.auxip_cql2, queries_file)
 
 
 class StagingMessage(_Message):
     """`auxip.staging`: stage what a CQL2 search finds. Answers with `[status, ItemCollection or null]`."""
 
     env: Env
-    cql2_filter: Cql2
+    cql2_filter: Cql2OrQuery
     catalog_collection_identifier: CollectionId
     timeout_seconds: float = -1
     decompress: bool = True
+    asset_names: AssetNames | None = None
+    station: Stations = None
 
-    def request(self) -> RunRequest:
-        """Return what the run is to do."""
+    def request(self, queries_file: Path | None) -> RunRequest:
+        """Return what the run is to do; what it may raise is told by `fill`."""
         return RunRequest(
             owner=self.env.owner_id,
             collection=self.catalog_collection_identifier,
-            selection=self.cql2_filter,
+            stations=_names(self.station),
+            selection=_search(self.cql2_filter, queries_file),
             timeout_seconds=self.timeout_seconds,
             decompress=self.decompress,
+            asset_names=self.asset_names,
         )
 
 
 class OnDemandMessage(_Message):
-    """`auxip.on_demand_staging`: stage what covers a window (ValCover). Answers as `auxip.staging` does."""
+    """`auxip.on_demand_staging`: stage what a chain of policies selects. Answers as `auxip.staging` does.
+
+    The window may be left out where no policy of the chain looks at it; `before` and `after` widen it, in seconds.
+    """
 
     env: Env
-    start_datetime: Instant
-    end_datetime: Instant
+    start_datetime: Instant | None = None
+    end_datetime: Instant | None = None
     product_type: ProductType | Annotated[list[ProductType], Field(min_length=1, max_length=100)]
     catalog_collection_identifier: CollectionId
     timeout_seconds: float = -1
     decompress: bool = True
+    asset_names: AssetNames | None = None
+    station: Stations = None
+    policy: Chain = ("ValCover",)
+    platform: Platform | None = None
+    before: Seconds = 0
+    after: Seconds = 0
 
     def request(self) -> RunRequest:
-        """Return what the run is to do."""
+        """Return what the run is to do.
+
+        Raises:
+            Rejected: `bad-window`, it is missing where a policy needs it, or it ends before it begins.
+        """
         types = [self.product_type] if isinstance(self.product_type, str) else self.product_type
         return RunRequest(
             owner=self.env.owner_id,
             collection=self.catalog_collection_identifier,
-            selection=ValCover(product_types=tuple(types), start=self.start_datetime, end=self.end_datetime),
+            stations=_names(self.station),
+            selection=PolicySelection(
+                policies=self.policy,
+                product_types=tuple(types),
+                platform=self.platform,
+                start=self.start_datetime,
+                end=self.end_datetime,
+                before=timedelta(seconds=self.before),
+                after=timedelta(seconds=self.after),
+            ),
             timeout_seconds=self.timeout_seconds,
             decompress=self.decompress,
+            asset_names=self.asset_names,
         )
 
 
@@ -111,6 +201,18 @@ class ProcessAssetMessage(_Message):
     asset_name: str
 
 
+class SweepMessage(_Message):
+    """`auxip.sweep` and `auxip.sweep_now`: of beat and of `auxip sweep`.
+
+    Attributes:
+        name: of the sweep.
+        at: when beat held it for due, in seconds since the epoch.
+    """
+
+    name: str
+    at: float = Field(0, ge=0, allow_inf_nan=False)
+
+
 class RunId(_Message):
     """The id of a run: that of its task, a UUID unless the caller has chosen another; part of S3 and ledger keys."""
 
@@ -124,6 +226,10 @@ MESSAGES: dict[str, type[BaseModel]] = {
     "auxip.unzip_decompress": UnzipMessage,
     "auxip.process_asset": ProcessAssetMessage,
 }
+
+
+def _search(given: Cql2 | NamedQuery, queries_file: Path | None) -> Cql2:
+    return given if isinstance(given, Cql2) else fill(queries_file, given)
 
 
 def decode(message: type[_Model], **fields: object) -> _Model:

@@ -1,9 +1,9 @@
 """Archives in S3: expanded in place, streamed, verified. Knows nothing of catalogs, and never deletes an archive."""
 
-from shared.archives.expansion import Expansion, expand, inspect_object
+from shared.archives.expansion import Expansion, expand, inspect_object, stands
 from shared.archives.inspection import Inspected, Inspection, inspect
 from shared.archives.manifest import Manifest, Member, load_manifest
-from shared.archives.names import expanded_name, format_of, is_archive, manifest_for, prefix_for
+from shared.archives.names import expanded_name, format_of, is_archive, manifest_for, prefix_beside, prefix_for
 from shared.archives.rules import ArchiveFailed, Kind, Problem, Rules
 from shared.archives.sources import FileSource, Source
 
@@ -27,5 +27,7 @@ __all__ = [
     "is_archive",
     "load_manifest",
     "manifest_for",
+    "prefix_beside",
     "prefix_for",
+    "stands",
 ]

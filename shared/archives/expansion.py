@@ -12,7 +12,7 @@ from shared.archives.manifest import Manifest, Member, load_manifest, save_manif
 from shared.archives.names import format_of, manifest_for
 from shared.archives.reading import ArchiveReader
 from shared.archives.rules import ArchiveFailed, Kind, Problem, Rules, flaw
-from shared.archives.writing import MemberWriter, Note, listed, remove, taken, verify_all
+from shared.archives.writing import MemberWriter, listed, remove, taken, verify_all
 from shared.errors import ItemFailed, Rejected
 from shared.storage.objects import Location, ObjectStore, Stored
 
@@ -79,13 +79,28 @@ def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules
     manifest = load_manifest(store, prefix)
     _check_owner(archive, prefix, manifest)
     stored = store.head(archive)
-    if manifest is not None and _is_done(manifest, stored, rules) and _stand(store, prefix, manifest):
+    if manifest is not None and _is_done(manifest, stored, rules) and _members_stand(store, prefix, manifest):
         _check_md5(archive, manifest.archive_md5, md5)
         return _expansion(prefix, manifest, reused=True)
     if stored is None:
         raise ItemFailed("archive-missing", f"{archive.href} is not there, and no complete manifest tells of it")
     with ArchiveReader(store, archive, stored, rules.memory * 3 // 8) as reader:
         return _Attempt(store, archive, stored, prefix, rules, md5).run(reader, manifest)
+
+
+def stands(store: ObjectStore, prefix: Location, archive_etag: str) -> bool:
+    """Whether the content of this version of an archive stands below a prefix, every member as it was verified.
+
+    One listing is compared with the manifest: sizes and ETags. Nothing else is read.
+
+    Raises:
+        ItemFailed: `prefix-taken`, there is something else in the place of the manifest.
+        Retryable: the store's.
+    """
+    manifest = load_manifest(store, prefix)
+    if manifest is None or manifest.state != "complete" or manifest.archive_etag != archive_etag:
+        return False
+    return _members_stand(store, prefix, manifest)
 
 
 def inspect_object(store: ObjectStore, archive: Location, prefix: Location, rules: Rules) -> Inspection:
@@ -124,9 +139,9 @@ def _same_version(manifest: Manifest, stored: Stored, rules: Rules) -> bool:
     return (manifest.archive_etag, manifest.layout) == (stored.etag, rules.layout)
 
 
-def _stand(store: ObjectStore, prefix: Location, manifest: Manifest) -> bool:
-    sizes = {key: stored.size for key, stored in listed(store, prefix).items()}
-    return all(sizes.get(prefix.key + member.path) == member.size for member in manifest.members)
+def _members_stand(store: ObjectStore, prefix: Location, manifest: Manifest) -> bool:
+    found = {key: (stored.size, stored.etag) for key, stored in listed(store, prefix).items()}
+    return all(found.get(prefix.key + member.path) == (member.size, member.etag) for member in manifest.members)
 
 
 def _expansion(prefix: Location, manifest: Manifest, reused: bool) -> Expansion:
@@ -212,10 +227,13 @@ class _Attempt:
         except ArchiveFailed as failure:
             raise contents.omitted.told_with(failure).about(self.archive.href) from failure
         notes = writer.finish()
-        verify_all(self.store, self.prefix, notes)
+        etags = verify_all(self.store, self.prefix, notes)
+        members = tuple(
+            Member(path, note.written.size, note.sha256, etags[path]) for path, note in sorted(notes.items())
+        )
         md5 = reader.md5()
         _check_md5(self.archive, md5, self.md5)
-        return self._commit(notes, md5, [*contents.noticed, *writer.noticed], contents.omitted.problems)
+        return self._commit(members, md5, [*contents.noticed, *writer.noticed], contents.omitted.problems)
 
     def _withdraw(self, writer: MemberWriter, leftovers: list[Location]) -> None:
         """Remove what this attempt and the earlier ones have written; the claim last, as it explains the rest."""
@@ -223,8 +241,9 @@ class _Attempt:
         remove(self.store, {*writer.begun, *leftovers})
         self.store.delete(manifest_for(self.prefix))
 
-    def _commit(self, notes: dict[str, Note], md5: str, noticed: list[Problem], left_out: list[Problem]) -> Expansion:
-        members = tuple(Member(path, note.written.size, note.sha256) for path, note in sorted(notes.items()))
+    def _commit(
+        self, members: tuple[Member, ...], md5: str, noticed: list[Problem], left_out: list[Problem]
+    ) -> Expansion:
         manifest = self._manifest().model_copy(
             update={
                 "state": "complete",

@@ -17,11 +17,12 @@ _LIMIT_BYTES = 512 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One object below the prefix: its path there, its size in bytes, its SHA-256 (hex)."""
+    """One object below the prefix: its path there, its size in bytes, its SHA-256 (hex), its ETag as it is listed."""
 
     path: str
     size: int
     sha256: str
+    etag: str
 
 
 class Manifest(BaseModel):

@@ -79,9 +79,18 @@ def prefix_for(archive: Location, siblings: Collection[str] = ()) -> Location:
     """
     parent, _, name = archive.key.rpartition("/")
     if parent.rpartition("/")[2] == name:
-        parent = dirname(parent)
-    expanded = expanded_name(name, siblings)
-    return Location(archive.bucket, f"{parent}/{expanded}/" if parent else f"{expanded}/")
+        archive = Location(archive.bucket, f"{dirname(parent)}/{name}".lstrip("/"))
+    return prefix_beside(archive, siblings)
+
+
+def prefix_beside(archive: Location, siblings: Collection[str] = ()) -> Location:
+    """Return the prefix beside an archive, whatever the folder of both is called: an item's folder is its own.
+
+    Raises:
+        UnsupportedArchive: the key is that of no archive.
+    """
+    parent, slash, name = archive.key.rpartition("/")
+    return Location(archive.bucket, f"{parent}{slash}{expanded_name(name, siblings)}/")
 
 
 def manifest_for(prefix: Location) -> Location:

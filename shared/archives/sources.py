@@ -29,6 +29,8 @@ class FileSource:
 
     def read_at(self, start: int, length: int) -> bytes:
         """Return bytes from an offset, fewer only at the end."""
+        if start >= self.size:  # an archive may claim an offset that no file can seek to
+            return b""
         self._file.seek(start)
         return self._file.read(length)
 

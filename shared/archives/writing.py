@@ -133,7 +133,7 @@ class MemberWriter:
         if present is not None and present.size == file.size and present.etag.endswith(f"-{parts_of(file.size)}"):
             return self._compare(file, location, present)
         sha256 = hashlib.sha256()
-        with self._store.open_writer(location, self._parts_at_once, md5=False) as writer:
+        with self._store.open_writer(location, self._parts_at_once, RunningDigest(whole=False)) as writer:
             for chunk in file.chunks:
                 sha256.update(chunk)
                 writer.write(chunk)
@@ -178,14 +178,18 @@ def listed(store: ObjectStore, prefix: Location) -> dict[str, Stored]:
     return {stored.key: stored for stored in store.list(prefix)}
 
 
-def verify_all(store: ObjectStore, prefix: Location, notes: Mapping[str, Note]) -> None:
+def verify_all(store: ObjectStore, prefix: Location, notes: Mapping[str, Note]) -> dict[str, str]:
     """Compare one listing of a prefix with the notes of what was written there.
+
+    Returns:
+        The ETags that the store lists, by target.
 
     Raises:
         Retryable: `s3-mismatch`, a member is missing or is not what was sent.
         ItemFailed: `prefix-taken`, there is something that nobody has noted.
     """
     found = listed(store, prefix)
+    etags: dict[str, str] = {}
     for target, note in notes.items():
         location = location_below(prefix, target)
         stored = found.pop(location.key, None)
@@ -193,8 +197,10 @@ def verify_all(store: ObjectStore, prefix: Location, notes: Mapping[str, Note]) 
             raise Retryable("s3-mismatch", f"{location.href} is not listed with its {note.written.size} bytes")
         if stored.etag != note.written.etag and store.sha256(location, stored) != note.sha256:
             raise Retryable("s3-mismatch", f"{location.href} holds other bytes than were sent")
+        etags[target] = stored.etag
     if found:
         raise taken(prefix, found)
+    return etags
 
 
 def taken(prefix: Location, found: Mapping[str, Stored]) -> ItemFailed:

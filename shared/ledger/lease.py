@@ -10,13 +10,11 @@ from redis.lock import Lock
 
 from shared.errors import Busy
 
-Lease = Lock
-
 _RETRY_AFTER = 2.0
 
 
 @contextmanager
-def lease(redis: Redis, work: str, seconds: float) -> Iterator[Lease]:
+def lease(redis: Redis, work: str, seconds: float) -> Iterator[None]:
     """Hold the claim on `work` for the length of the block, renewed at a third of `seconds`.
 
     Raises:
@@ -29,7 +27,7 @@ def lease(redis: Redis, work: str, seconds: float) -> Iterator[Lease]:
     keeper = threading.Thread(target=_renew, args=(lock, stop, seconds / 3), name=f"lease-{work}", daemon=True)
     keeper.start()
     try:
-        yield lock
+        yield
     finally:
         stop.set()
         keeper.join()

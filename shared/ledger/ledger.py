@@ -9,13 +9,18 @@ auxip:run:RUN:item:KEY         hash: the item's record, and the STAC item while 
 auxip:run:RUN:in_flight        hash: key -> bytes of the item that have come, while it is being staged
 auxip:run:RUN:closed_pages     set: pages of the fan-out that are done
 auxip:lease:WORK               string: the claim on a piece of work (see lease.py)
+auxip:job:KEY                  string: the staging service's job on an item, whatever runs want that
+auxip:staged:KEY               hash: asset key -> what any run has lately put into S3 of the item
+auxip:sweep:NAME               hash: the record of a sweep (see sweeps.py)
 """
 
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import cast
 
 from redis import Redis
+from redis.client import Pipeline
 
 from shared.archives import Expansion
 from shared.errors import Rejected
@@ -24,6 +29,7 @@ from shared.models import (
     Counts,
     ItemRecord,
     ItemState,
+    Job,
     Outcome,
     Run,
     RunRequest,
@@ -37,6 +43,7 @@ _RUNS = "auxip:runs"
 _BATCH = 500
 _STAGED = "staged_asset:"
 _EXPANSION = "expansion:"
+_LATELY = 86_400  # longer than a queue is full; afterwards the catalog tells, or an MD5
 
 
 class Ledger:
@@ -44,7 +51,7 @@ class Ledger:
 
     def __init__(self, redis: Redis, keep_days: int) -> None:
         self.redis = redis
-        self._keep_seconds = keep_days * 86_400
+        self.keep_seconds = keep_days * 86_400
         self._add_item = redis.register_script(scripts.ADD_ITEM)
         self._record = redis.register_script(scripts.RECORD)
         self._settle = redis.register_script(scripts.SETTLE)
@@ -62,6 +69,12 @@ class Ledger:
             request: what is to be done.
             continuation: what the task queue must do with the result; opaque here.
         """
+        with self.redis.pipeline(transaction=True) as pipe:
+            self.write_run(pipe, run_id, request, continuation)
+            return bool(pipe.execute()[0])
+
+    def write_run(self, pipe: Pipeline, run_id: str, request: RunRequest, continuation: str = "") -> None:
+        """Add to a transaction what `open_run` does."""
         now = time.time()
         fields = {
             "request": request.model_dump_json(),
@@ -69,11 +82,9 @@ class Ledger:
             "created": repr(now),
             "continuation": continuation,
         }
-        with self.redis.pipeline(transaction=True) as pipe:
-            for name, value in fields.items():
-                pipe.hsetnx(_run(run_id), name, value)
-            pipe.zadd(_RUNS, {run_id: now}, nx=True)
-            return bool(pipe.execute()[0])
+        for name, value in fields.items():
+            pipe.hsetnx(_run(run_id), name, value)
+        pipe.zadd(_RUNS, {run_id: now}, nx=True)
 
     def run(self, run_id: str) -> Run:
         """Return the record of a run.
@@ -85,7 +96,7 @@ class Ledger:
         if "request" not in fields:
             raise Rejected("unknown-run", f"the ledger has no run {run_id!r}; `auxip runs` lists them")
         counts = Counts.model_validate({name: fields[name] for name in Counts.model_fields if name in fields})
-        request = RunRequest.model_validate_json(fields["request"])
+        request = _request(fields["request"])
         return Run.model_validate({**fields, "id": run_id, "request": request, "counts": counts})
 
     def find_run(self, prefix: str) -> Run:
@@ -106,6 +117,11 @@ class Ledger:
     def continuation(self, run_id: str) -> str:
         """Return what was given to `open_run` as the run's continuation."""
         return str(self.redis.hget(_run(run_id), "continuation") or "")
+
+    def begin_search(self, run_id: str) -> float:
+        """Return when the search of a run was begun first, in seconds since the epoch: now, unless it was before."""
+        self.redis.hsetnx(_run(run_id), "searching", repr(time.time()))
+        return float(str(self.redis.hget(_run(run_id), "searching")))
 
     def begin_work(self, run_id: str, pages: int) -> None:
         """Record that the search is over and how many pages of items it has filled."""
@@ -198,12 +214,34 @@ class Ledger:
         self._advance(run_id, key, {"intact": "1"})
 
     def record_asset(self, run_id: str, key: str, name: str, asset: StagedAsset) -> None:
-        """Record that an asset is in S3, verified."""
+        """Record that an asset is in S3, verified: for this run, and for whichever comes to the item within a day."""
         self._advance(run_id, key, {_STAGED + name: asset.model_dump_json()})
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(_lately(key), name, asset.model_dump_json())
+            pipe.expire(_lately(key), _LATELY)
+            pipe.execute()
+
+    def lately_staged(self, key: str) -> dict[str, StagedAsset]:
+        """Return what runs have lately put into S3 of an item, by asset key; the catalog may not show it yet."""
+        found = self._hash(_lately(key))
+        return {name: StagedAsset.model_validate_json(text) for name, text in found.items()}
 
     def staged_assets(self, run_id: str, key: str) -> dict[str, StagedAsset]:
         """Return the assets of an item that the run has staged, by asset key."""
         return {name: StagedAsset.model_validate_json(text) for name, text in self._facts(run_id, key, _STAGED)}
+
+    def record_job(self, key: str, job: Job, seconds: float) -> None:
+        """Record the job that a staging service does on an item, for so many seconds; to be called under its lease."""
+        self.redis.set(_job(key), job.model_dump_json(), px=int(seconds * 1000))
+
+    def job(self, key: str) -> Job | None:
+        """Return the job that a staging service does on an item, or None."""
+        text = self.redis.get(_job(key))
+        return Job.model_validate_json(str(text)) if text else None
+
+    def forget_job(self, key: str) -> None:
+        """Record that no job is done on an item any more."""
+        self.redis.delete(_job(key))
 
     def record_expansion(self, run_id: str, key: str, name: str, expansion: Expansion) -> None:
         """Record that an archive's members stand in S3, verified."""
@@ -239,16 +277,22 @@ class Ledger:
 
     def _run_ids(self) -> list[str]:
         # No older ones: their records may have expired, and the list is trimmed only when a run is closed.
-        return cast("list[str]", self.redis.zrevrangebyscore(_RUNS, "+inf", time.time() - self._keep_seconds))
+        return cast("list[str]", self.redis.zrevrangebyscore(_RUNS, "+inf", time.time() - self.keep_seconds))
 
     def _expire(self, run_id: str) -> None:
         names = [_run(run_id), *(f"{_run(run_id)}:{part}" for part in ("order", "in_flight", "closed_pages"))]
         names += [_item(run_id, key) for key in self.keys(run_id)]
         with self.redis.pipeline(transaction=False) as pipe:
             for name in names:
-                pipe.expire(name, self._keep_seconds)
-            pipe.zremrangebyscore(_RUNS, 0, time.time() - self._keep_seconds)
+                pipe.expire(name, self.keep_seconds)
+            pipe.zremrangebyscore(_RUNS, 0, time.time() - self.keep_seconds)
             pipe.execute()
+
+
+@lru_cache(maxsize=64)
+def _request(text: str) -> RunRequest:
+    # Every step asks for its run, and checking a CQL2 filter takes 30 ms.
+    return RunRequest.model_validate_json(text)
 
 
 def _run(run_id: str) -> str:
@@ -259,11 +303,19 @@ def _item(run_id: str, key: str) -> str:
     return f"auxip:run:{run_id}:item:{key}"
 
 
+def _job(key: str) -> str:
+    return f"auxip:job:{key}"
+
+
+def _lately(key: str) -> str:
+    return f"auxip:staged:{key}"
+
+
 def _item_fields(key: str, found: Found) -> list[str | int]:
-    state = ItemState.FAILED if found.item is None else ItemState.FOUND
+    state = ItemState.FOUND if found.item else ItemState.SKIPPED if found.skipped else ItemState.FAILED
     size = found.item.size if found.item else 0
     stac = found.item.model_dump_json(by_alias=True, exclude_unset=True) if found.item else ""
-    return [key, found.item_id, state.value, size, found.code, found.reason, stac]
+    return [key, found.item_id, state.value, size, found.code, found.reason, stac, found.station]
 
 
 def _record(run_id: str, key: str, fields: dict[str, str]) -> ItemRecord:

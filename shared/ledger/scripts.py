@@ -1,9 +1,10 @@
 """The transactions of the ledger where two writers can meet, as Lua: Redis runs each as one step."""
 
 ADD_ITEM = """
--- KEYS item, order, run; ARGV key, item_id, state, size, code, reason, stac. Returns 1 if the item is new.
+-- KEYS item, order, run; ARGV key, item_id, state, size, code, reason, stac, station. Returns 1 if the item is new.
 if redis.call('HSETNX', KEYS[1], 'item_id', ARGV[2]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'state', ARGV[3], 'size', ARGV[4], 'code', ARGV[5], 'reason', ARGV[6], 'stac', ARGV[7])
+redis.call('HSET', KEYS[1], 'state', ARGV[3], 'size', ARGV[4], 'code', ARGV[5], 'reason', ARGV[6], 'stac', ARGV[7],
+    'station', ARGV[8])
 redis.call('RPUSH', KEYS[2], ARGV[1])
 redis.call('HINCRBY', KEYS[3], 'items', 1)
 redis.call('HINCRBY', KEYS[3], 'bytes_found', ARGV[4])

@@ -1,17 +1,18 @@
 """One STAC API over HTTP: requests with its credentials, answers read up to a limit, errors that say what they mean."""
 
 import json
+import math
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import cast
 
 import httpx
 
 from shared.errors import Rejected, Retryable
+from shared.stac.answers import limited, retry_after, shown
 from shared.stac.item import Json
 
 _TRANSIENT = frozenset({408, 425, 429})
@@ -35,11 +36,21 @@ class StacApi:
             `NAME-bad-answer` (no JSON object, cut short, or too large).
     """
 
-    def __init__(self, name: str, url: str, client: httpx.Client, max_bytes: int) -> None:
+    def __init__(self, name: str, url: str, client: httpx.Client, max_bytes: int, credentials: str) -> None:
+        """Take a client.
+
+        Args:
+            name: `station` or `catalog`.
+            url: base URL.
+            client: with the credentials, which the API closes.
+            max_bytes: of an answer.
+            credentials: where they are configured, for whoever reads that they were refused.
+        """
         self.name = name
         self.url = url
         self._client = client
         self._max_bytes = max_bytes
+        self._credentials = credentials
 
     def call(
         self,
@@ -57,12 +68,13 @@ class StacApi:
             url: absolute, or a path below the API's URL.
             body: sent as JSON.
             expected: statuses of 4xx that are an answer to the caller, not an error.
-            wait: seconds to wait for the next bytes, where that is less than usual.
+            wait: seconds until the answer must be there, where there is a limit.
         """
+        until = None if wait is None else time.monotonic() + wait
         usual = self._client.timeout
         timeout = usual if wait is None else httpx.Timeout(min(wait, usual.read or wait))
         with self.open(method, url, body, expected=expected, timeout=timeout) as response:
-            return Answer(response.status_code, self._json(response))
+            return Answer(response.status_code, self._json(response, until))
 
     @contextmanager
     def open(
@@ -77,7 +89,7 @@ class StacApi:
     ) -> Iterator[httpx.Response]:
         """Send one request and leave the reading of its answer to the block."""
         absolute = url if re.match(r"https?://", url) else f"{self.url}{url}"
-        label = f"{method} {absolute}"
+        label = f"{method} {shown(absolute)}"
         try:
             with self._client.stream(
                 method, absolute, json=body, headers=headers, timeout=timeout or self._client.timeout
@@ -92,12 +104,17 @@ class StacApi:
                 f"{self.name}-unavailable", f"{label}: {type(error).__name__}: {str(error)[:200]}"
             ) from error
 
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for the next bytes."""
+        return self._client.timeout.read or math.inf
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _json(self, response: httpx.Response) -> Json:
-        content = b"".join(limited(response, self._max_bytes, self.name))
+    def _json(self, response: httpx.Response, until: float | None) -> Json:
+        content = b"".join(self._in_time(response, until))
         if not content:
             return {}
         try:
@@ -105,8 +122,17 @@ class StacApi:
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
-            raise Retryable(f"{self.name}-bad-answer", f"{response.url} answered with something that is no JSON object")
+            raise Retryable(
+                f"{self.name}-bad-answer", f"{shown(response.url)} answered with something that is no JSON object"
+            )
         return cast("Json", body)
+
+    def _in_time(self, response: httpx.Response, until: float | None) -> Iterator[bytes]:
+        """Yield the body; bytes that come one by one renew the timeout of a read, but not the time for all of them."""
+        for chunk in limited(response, self._max_bytes, self.name):
+            if until is not None and time.monotonic() > until:
+                raise Retryable(f"{self.name}-unavailable", f"{shown(response.url)} did not answer in time")
+            yield chunk
 
     def _raise_for(self, response: httpx.Response, label: str) -> None:
         status = response.status_code
@@ -114,28 +140,14 @@ class StacApi:
             return
         detail = f"{label} answered {status}{_detail(response)}"
         if status in (401, 403):
-            raise Rejected(f"{self.name}-unauthorized", f"{detail}; check AUXIP_{self.name.upper()}_API_KEY")
+            raise Rejected(f"{self.name}-unauthorized", f"{detail}; check {self._credentials}")
         if status == 404:
             raise Rejected(f"{self.name}-not-found", detail)
         if status == 429:
-            raise Retryable(f"{self.name}-rate-limited", detail, _retry_after(response))
+            raise Retryable(f"{self.name}-rate-limited", detail, retry_after(response))
         if status in _TRANSIENT or status >= 500:
-            raise Retryable(f"{self.name}-unavailable", detail, _retry_after(response))
+            raise Retryable(f"{self.name}-unavailable", detail, retry_after(response))
         raise Rejected(f"{self.name}-refused", detail)
-
-
-def limited(response: httpx.Response, limit: int, name: str) -> Iterator[bytes]:
-    """Yield the decoded body of an answer.
-
-    Raises:
-        Retryable: `NAME-bad-answer`, it is longer than `limit` bytes.
-    """
-    size = 0
-    for chunk in response.iter_bytes():
-        size += len(chunk)
-        if size > limit:
-            raise Retryable(f"{name}-bad-answer", f"{response.url} answered with more than {limit} bytes")
-        yield chunk
 
 
 def _detail(response: httpx.Response) -> str:
@@ -148,18 +160,9 @@ def _detail(response: httpx.Response) -> str:
     return f" ({str(said)[:200]})" if said else ""
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds of a Retry-After, given as a number or as a date (RFC 9110, section 10.2.3)."""
-    value = response.headers.get("retry-after", "")
-    if value.isdecimal():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
-
-
-def http_client(timeout: float, hooks: list[Callable[[httpx.Request], None]]) -> httpx.Client:
+def http_client(
+    timeout: float, hooks: list[Callable[[httpx.Request], None]], transport: httpx.BaseTransport | None = None
+) -> httpx.Client:
     """Return a client that follows a few redirects and calls `hooks` before each request of the chain."""
     return httpx.Client(
         timeout=timeout,
@@ -167,4 +170,5 @@ def http_client(timeout: float, hooks: list[Callable[[httpx.Request], None]]) ->
         max_redirects=_REDIRECTS,
         event_hooks={"request": [*hooks]},
         headers={"accept": "application/geo+json, application/json"},
+        transport=transport,
     )

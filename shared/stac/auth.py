@@ -1,11 +1,54 @@
 """Credentials of a STAC API: sent to its own host and the domains it trusts, and to nobody else."""
 
+from base64 import b64encode
 from collections.abc import Callable, Collection
+from typing import Protocol
 
 import httpx
 from pydantic import SecretStr
 
 API_KEY_HEADER = "x-api-key"
+
+
+class Credentials(Protocol):
+    """What an API is sent with each request, in one header."""
+
+    @property
+    def header(self) -> str:
+        """The header's name."""
+
+    def value(self) -> str:
+        """Return the header's value, now."""
+
+    def renew(self, refused: str) -> bool:
+        """Get another value than the one that the API has refused; returns whether there is one."""
+
+
+class FixedCredentials:
+    """Credentials that do not change while the process lives: a key, a cookie, a password."""
+
+    def __init__(self, header: str, value: SecretStr) -> None:
+        self.header = header
+        self._value = value
+
+    def value(self) -> str:
+        """Return the header's value."""
+        return self._value.get_secret_value()
+
+    def renew(self, refused: str) -> bool:  # noqa: ARG002 - there is no other
+        """There is no other value."""
+        return False
+
+
+def cookie(name: str, value: SecretStr) -> FixedCredentials:
+    """Return a cookie as credentials."""
+    return FixedCredentials("cookie", SecretStr(f"{name}={value.get_secret_value()}"))
+
+
+def basic(username: str, password: SecretStr) -> FixedCredentials:
+    """Return a name and a password as credentials (RFC 7617, in UTF-8)."""
+    pair = f"{username}:{password.get_secret_value()}".encode()
+    return FixedCredentials("authorization", SecretStr(f"Basic {b64encode(pair).decode()}"))
 
 
 def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
@@ -18,24 +61,29 @@ def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.host, parts.port
 
 
-def api_key_hook(key: SecretStr | None, url: str, trusted: Collection[str]) -> Callable[[httpx.Request], None]:
-    """Return a hook that puts the key on requests to the API's own origin or a trusted domain, and takes it off others.
+def credentials_hook(credentials: Credentials, url: str, trusted: Collection[str]) -> Callable[[httpx.Request], None]:
+    """Return a hook that puts the credentials on requests to the API's own origin or a trusted domain, and off others.
 
     A hook and not a header of the client: httpx calls it for each request of a redirect chain, while of its own
     accord it takes only `Authorization` off when a redirect leads to another host.
 
     Args:
-        key: the API key, or None where the API asks for none.
+        credentials: what is sent.
         url: base URL of the API.
-        trusted: further host names that may be sent the key; never over plain HTTP if the API itself is not.
+        trusted: further host names that may be sent it; never over plain HTTP if the API itself is not.
     """
     home = origin(url)
     hosts = {host.lower() for host in trusted}
 
-    def put_key(request: httpx.Request) -> None:
-        request.headers.pop(API_KEY_HEADER, None)
-        is_trusted = request.url.host in hosts and request.url.scheme in ("https", httpx.URL(url).scheme)
-        if key is not None and (is_trusted or origin(request.url) == home):
-            request.headers[API_KEY_HEADER] = key.get_secret_value()
+    def put_on(request: httpx.Request) -> None:
+        request.headers.pop(credentials.header, None)
+        is_trusted = request.url.host in hosts and request.url.scheme in ("https", home[0])
+        if is_trusted or origin(request.url) == home:
+            request.headers[credentials.header] = credentials.value()
 
-    return put_key
+    return put_on
+
+
+def api_key_hook(key: SecretStr | None, url: str) -> list[Callable[[httpx.Request], None]]:
+    """Return the hooks that send an API key to the API's own origin only; none where there is no key."""
+    return [] if key is None else [credentials_hook(FixedCredentials(API_KEY_HEADER, key), url, ())]

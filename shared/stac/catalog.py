@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 from urllib.parse import quote
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from shared.errors import Rejected, Retryable
+from shared.errors import ItemFailed, Rejected, Retryable
 from shared.settings import Settings
 from shared.stac.api import StacApi, http_client
 from shared.stac.auth import api_key_hook
@@ -18,16 +18,18 @@ _WORLD: Final[Json] = {
 }
 """Stands in for the geometry that an auxiliary item has not: pgSTAC refuses `null` with 400."""
 
+_RESERVED = frozenset(":/?#[]@!$&'()*+,;=")
+"""Characters that pgSTAC, and so RS-Server's catalog, refuses in an id: those that RFC 3986 (section 2.2) reserves."""
+
 _IDS_AT_ONCE = 100
 
 
 class Catalog:
-    """The catalog of the settings: a STAC API with the Transaction extension."""
+    """The catalog of the settings, a STAC API with the Transaction extension, as the bearer of one key sees it."""
 
-    def __init__(self, settings: Settings) -> None:
-        hook = api_key_hook(settings.catalog_api_key, settings.catalog_url, ())
-        client = http_client(settings.catalog_timeout, [hook])
-        self.api = StacApi("catalog", settings.catalog_url, client, settings.max_answer_bytes)
+    def __init__(self, settings: Settings, key: SecretStr | None) -> None:
+        client = http_client(settings.catalog_timeout, api_key_hook(key, settings.catalog_url))
+        self.api = StacApi("catalog", settings.catalog_url, client, settings.max_answer_bytes, "AUXIP_CATALOG_API_KEY")
 
     def require_collection(self, collection: str) -> None:
         """Make sure that a collection exists, before any work is begun for it.
@@ -80,6 +82,24 @@ class Catalog:
             if missing:
                 raise Retryable("catalog-mismatch", f"the catalog does not show {missing[:5]!r} though it holds them")
             yield from (shown[item_id] for item_id in batch)
+
+
+def require_id(item_id: str) -> None:
+    """Make sure that catalogs take an item of this id, before any work is begun for it.
+
+    Raises:
+        ItemFailed: `reserved-item-id`.
+    """
+    found = sorted(_RESERVED.intersection(item_id))
+    if found:
+        raise ItemFailed(
+            "reserved-item-id", f"the catalog takes no id with {' '.join(found)}, as {item_id[:200]!r} has"
+        )
+
+
+def is_unpublished(item: Item) -> bool:
+    """Whether RS-Server's catalog says that the objects of an item have expired: it is to be staged and put again."""
+    return item.properties.get("unpublished") is True
 
 
 def _path(collection: str, item_id: str) -> str:

@@ -1,10 +1,16 @@
 """STAC items and assets as they arrive from a station or a catalog."""
 
+from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
+from shared.errors import ItemFailed
+
 Json = dict[str, JsonValue]
+
+_OURS = {"etag", "source", "manifest"}
+"""Fields of an asset that say what we have done with it."""
 
 _LARGEST = 2**48
 """256 TiB: more than any store holds in one object, and little enough that a run's sums keep to 64 bits."""
@@ -19,13 +25,21 @@ Size = Annotated[int, BeforeValidator(_whole_number), Field(ge=0, le=_LARGEST)]
 
 
 class Asset(BaseModel):
-    """An asset of a STAC item; fields that we do not know are kept as they came."""
+    """An asset of a STAC item; fields that we do not know are kept as they came.
+
+    Attributes:
+        etag: that the store has reported of the staged object: the same one has the same bytes, also where it is not
+            their MD5 (a multipart upload, an encrypted bucket).
+        source: what the content was expanded from.
+        manifest: href of what tells the members of an expanded archive.
+    """
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
 
     href: str = Field(min_length=1, max_length=8192)
     size: Size | None = Field(None, alias="file:size")
     checksum: str | None = Field(None, alias="file:checksum")
+    etag: str | None = Field(None, alias="auxip:etag")
     source: "Source | None" = Field(None, alias="auxip:source")
     manifest: str | None = Field(None, alias="auxip:manifest")
 
@@ -67,17 +81,46 @@ class Item(BaseModel):
 
 
 class Found(BaseModel):
-    """An item as a search found it: what the station said, or why it cannot be used."""
+    """An item as a search found it: what the station of this name said, or why it cannot be used, or is not wanted."""
 
     item_id: str
+    station: str = ""
     item: Item | None = None
     code: str = ""
     reason: str = ""
+    skipped: bool = False
 
     @classmethod
-    def unusable(cls, item_id: str, code: str, reason: str) -> Self:
+    def unusable(cls, item_id: str, code: str, reason: str, station: str = "") -> Self:
         """An item that the station offers and nobody can stage; what of the texts cannot be encoded becomes `?`."""
-        return cls(item_id=_encodable(item_id), code=code, reason=_encodable(reason))
+        return cls(item_id=_encodable(item_id), station=station, code=code, reason=_encodable(reason))
+
+    def with_assets(self, names: Collection[str]) -> Self:
+        """Return the item with those of its assets that have these keys; one that has none of them is skipped."""
+        if self.item is None:
+            return self
+        chosen = {key: asset for key, asset in self.item.assets.items() if key in names}
+        if chosen:
+            return self.model_copy(update={"item": self.item.model_copy(update={"assets": chosen})})
+        reason = f"of the assets that are asked for it has none; it has {_encodable(', '.join(self.item.assets))[:200]}"
+        return type(self)(item_id=self.item_id, station=self.station, code="no-such-asset", reason=reason, skipped=True)
+
+
+def offered_item(feature: object) -> Item:
+    """Read an item as a station offers it, without fields that are ours to write: by these we know what to delete.
+
+    Raises:
+        ValidationError: it is no STAC item.
+        ItemFailed: `bad-item`, it has a geometry and no bbox, which the STAC item specification requires then and
+            catalogs insist on.
+    """
+    item = Item.model_validate(feature)
+    if item.geometry is not None and (item.model_extra or {}).get("bbox") is None:
+        raise ItemFailed("bad-item", "the station's item is malformed: bbox: it has a geometry, so it must have a bbox")
+    for key, asset in item.assets.items():
+        if _OURS & asset.model_fields_set:
+            item.assets[key] = Asset.model_validate(asset.model_dump(by_alias=True, exclude_unset=True, exclude=_OURS))
+    return item
 
 
 def _encodable(text: str) -> str:

@@ -3,14 +3,13 @@
 A validator that raises `Rejected` is not caught by pydantic, so the caller sees the code and not a validation report.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import cql2
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from shared.errors import Rejected
-from shared.stac.item import Item, Json
+from shared.stac.item import Json
 
 _OPERATORS = frozenset(
     "and or not = <> < > <= >= like in between isNull casei accenti + - * / % ^ div "
@@ -44,7 +43,7 @@ class Cql2(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    policy: Literal["CQL2"] = "CQL2"
+    kind: Literal["cql2"] = "cql2"
     filter: Annotated[Json, AfterValidator(_cql2_json)]
     limit: int | None = Field(None, ge=1)
     sortby: tuple[SortKey, ...] = Field((), max_length=1)
@@ -54,17 +53,22 @@ class Cql2(BaseModel):
     def _bare_expression(cls, value: object) -> object:
         return {"filter": value} if isinstance(value, dict) and "op" in value else value
 
-    def searches(self) -> Sequence[Self]:
-        """Return the searches to send to the station."""
-        return (self,)
-
-    def accepts(self, item: Item) -> bool:  # noqa: ARG002 - the filter has decided
-        """Whether the policy takes an item that the station found."""
-        return True
-
 
 def check_cql2(expression: Json) -> None:
     """Tell a CQL2-JSON filter from a dictionary that is none.
+
+    Raises:
+        Rejected: `bad-filter`, with what is wrong.
+    """
+    check_operators(expression)
+    try:
+        cql2.Expr(expression).validate()
+    except Exception as error:  # noqa: BLE001 - the parser raises a bare Exception
+        raise Rejected("bad-filter", f"the filter is no CQL2-JSON: {str(error)[:300]}") from None
+
+
+def check_operators(expression: Json) -> None:
+    """Tell what has the operators of a CQL2-JSON filter, and no more levels than can be read, from what has not.
 
     Raises:
         Rejected: `bad-filter`, with what is wrong.
@@ -74,10 +78,6 @@ def check_cql2(expression: Json) -> None:
     unknown = sorted(_operators(expression) - _OPERATORS)
     if unknown:
         raise Rejected("bad-filter", f"the filter has operators that CQL2 does not know: {', '.join(unknown)[:200]}")
-    try:
-        cql2.Expr(expression).validate()
-    except Exception as error:  # noqa: BLE001 - the parser raises a bare Exception
-        raise Rejected("bad-filter", f"the filter is no CQL2-JSON: {str(error)[:300]}") from None
 
 
 def _operators(expression: object) -> set[str]:

@@ -1,96 +1,174 @@
 """Search an AUXIP station: one page after the other, each answer checked before it is believed."""
 
+import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final, cast
 
 import httpx
 from pydantic import ValidationError
 
-from shared.errors import Rejected, Retryable
+from shared.errors import Busy, ItemFailed, Rejected, Retryable
+from shared.retries import delay_before_retry
 from shared.settings import Settings
+from shared.stac.answers import shown
 from shared.stac.api import StacApi, http_client
-from shared.stac.auth import api_key_hook, origin
-from shared.stac.item import Found, Item, Json
+from shared.stac.auth import (
+    API_KEY_HEADER,
+    Credentials,
+    FixedCredentials,
+    basic,
+    cookie,
+    credentials_hook,
+    origin,
+)
+from shared.stac.item import Found, Json, offered_item
+from shared.stac.limits import Limits
+from shared.stac.network import StationTransport
+from shared.stac.oauth import OAuth2Credentials
 from shared.stac.search import Cql2
+from shared.stac.stations import ApiKeyAuth, BasicAuth, CookieAuth, NoAuth, StationConfig
+
+_PATIENCE: Final = 10.0
+"""Seconds to wait in place for a page; a longer pause is spent without holding a worker."""
 
 
 class Station:
-    """The AUXIP station of the settings."""
+    """One AUXIP station, by the name that it has in the configuration."""
 
-    def __init__(self, settings: Settings) -> None:
-        hook = api_key_hook(settings.station_api_key, settings.station_url, settings.station_trusted_domains)
-        client = http_client(settings.station_timeout, [hook])
-        self.api = StacApi("station", settings.station_url, client, settings.max_answer_bytes)
-        self._collections = settings.station_collections
-        self._page_size = settings.station_page_size
+    def __init__(self, name: str, config: StationConfig, settings: Settings, limits: Limits | None = None) -> None:
+        self.name = name
+        self._config = config
+        self._settings = settings
+        self._credentials = credentials_of(config)
+        transport = StationTransport(config, self._credentials, limits)
+        client = http_client(config.timeout, self._hooks(), transport)
+        where = f"[station.{name}.auth] of AUXIP_STATIONS_FILE"
+        self.api = StacApi("station", config.url, client, settings.max_answer_bytes, where)
 
-    def search(self, search: Cql2, deadline: float | None = None) -> Iterator[Found]:
+    def close(self) -> None:
+        """Close the connections."""
+        self.api.close()
+        if isinstance(self._credentials, OAuth2Credentials):
+            self._credentials.close()
+
+    def search(self, search: Cql2, deadline: float | None = None, tries: int = 1) -> Iterator[Found]:
         """Yield what a search finds, at most `search.limit` items, reading the next page only when it is needed.
 
-        An item that is malformed comes as a `Found` that says so, and its neighbours come as they are.
+        An item that is malformed comes as a `Found` that says so, and its neighbours come as they are. A page in the
+        middle that fails is asked for again here, up to `AUXIP_ATTEMPTS` times, so that those before it are not read
+        anew; of the first page nothing is lost, so whoever called may wait elsewhere.
 
         Args:
             search: filter, limit and order.
-            deadline: instant of `time.monotonic()` after which no further page is asked for.
+            deadline: instant of `time.monotonic()` at which the search must be over.
+            tries: how often the first page is asked for before the search fails.
 
         Raises:
             Rejected: `search-timeout`, the deadline has passed; `station-foreign-link`, the station sends us to
                 another host for the next page; and what `StacApi` raises.
             Retryable: `station-bad-answer`, an answer is no GeoJSON FeatureCollection; and what `StacApi` raises.
+            Busy: `station-busy`, the limits of the station let nothing go soon.
         """
         left = search.limit
-        for features in self._pages(self._body(search), deadline):
+        for features in self._pages(self._body(search), deadline, tries):
             for feature in features if left is None else features[:left]:
-                yield _found(feature)
+                yield self._found(feature)
             if left is not None:
                 left -= len(features)
                 if left <= 0:
                     return
 
-    def _pages(self, body: Json, deadline: float | None) -> Iterator[list[object]]:
+    def _hooks(self) -> list[Callable[[httpx.Request], None]]:
+        if self._credentials is None:
+            return []
+        return [credentials_hook(self._credentials, self._config.url, self._config.trusted_domains)]
+
+    def _pages(self, body: Json, deadline: float | None, tries: int) -> Iterator[list[object]]:
         """Yield pages until one has no `next` link or, as RS-Server ends its searches, one is empty."""
         method, url, payload = "POST", f"{self.api.url}/search", body
         asked: set[int] = set()
         while True:
             request = hash((method, url, json.dumps(payload)))
             if request in asked:
-                raise Retryable("station-bad-answer", f"the station's pages lead in a circle, back to {url[:200]}")
+                raise Retryable("station-bad-answer", f"the station's pages lead in a circle, back to {shown(url)}")
             asked.add(request)
-            answer = self.api.call(method, url, payload if method == "POST" else None, wait=_left(deadline)).body
-            features = _features(answer, url)
+            answer = self._answer(method, url, payload if method == "POST" else None, deadline, tries)
+            tries = self._settings.attempts
+            features = cast("list[object]", answer["features"])
             yield features
             link = _next_link(answer)
             if link is None or not features:
                 return
             method, url, payload = self._follow(link, url, payload)
 
+    def _answer(self, method: str, url: str, payload: Json | None, deadline: float | None, tries: int) -> Json:
+        for attempt in itertools.count(1):
+            try:
+                answer = self.api.call(method, url, payload, wait=_left(deadline)).body
+                _require_features(answer, url)
+            except Busy:
+                raise
+            except ItemFailed as error:  # a redirect that the transport refuses
+                raise Rejected("station-foreign-link", error.reason) from None
+            except Retryable as error:
+                left = _left(deadline)
+                delay = delay_before_retry(error, attempt, self._settings) if attempt < tries else None
+                if delay is None or delay > _PATIENCE:
+                    raise
+                time.sleep(delay if left is None else min(delay, left))
+            else:
+                return answer
+        raise AssertionError  # the loop ends by itself
+
     def _follow(self, link: Json, url: str, payload: Json) -> tuple[str, str, Json]:
         try:
             target = str(httpx.URL(url).join(str(link.get("href", ""))))
         except httpx.InvalidURL:
-            raise Retryable("station-bad-answer", f"{url} answered with a next link that is no URL") from None
+            raise Retryable("station-bad-answer", f"{shown(url)} answered with a next link that is no URL") from None
         if origin(target) != origin(self.api.url):
-            raise Rejected("station-foreign-link", f"the station's next page is on another host: {target[:200]}")
+            raise Rejected("station-foreign-link", f"the station's next page is on another host: {shown(target)}")
         body = link.get("body")
         merged = {**payload, **body} if isinstance(body, dict) else payload
         return str(link.get("method", "GET")).upper(), target, merged
 
     def _body(self, search: Cql2) -> Json:
-        page = self._page_size if search.limit is None else min(self._page_size, search.limit)
+        size = self._config.page_size
+        page = size if search.limit is None else min(size, search.limit)
         body: Json = {"filter-lang": "cql2-json", "filter": search.filter, "limit": page}
-        if self._collections:
-            body["collections"] = list(self._collections)
+        if self._config.collections:
+            body["collections"] = list(self._config.collections)
         if search.sortby:
             body["sortby"] = [key.model_dump() for key in search.sortby]
         return body
 
+    def _found(self, feature: object) -> Found:
+        found = _checked(feature)
+        found.station = self.name
+        return found
 
-def _features(answer: Json, url: str) -> list[object]:
-    features = answer.get("features")
-    if answer.get("type") != "FeatureCollection" or not isinstance(features, list):
-        raise Retryable("station-bad-answer", f"{url} answered with something that is no GeoJSON FeatureCollection")
-    return list(features)
+
+def credentials_of(config: StationConfig) -> Credentials | None:
+    """Return what a station is sent, or None where it asks for nothing."""
+    match config.auth:
+        case NoAuth():
+            return None
+        case ApiKeyAuth() as auth:
+            return FixedCredentials(API_KEY_HEADER, auth.api_key)
+        case CookieAuth() as auth:
+            return cookie(auth.name, auth.cookie)
+        case BasicAuth() as auth:
+            return basic(auth.username, auth.password)
+        case auth:
+            return OAuth2Credentials(auth, httpx.Client(timeout=config.timeout))
+
+
+def _require_features(answer: Json, url: str) -> None:
+    if answer.get("type") != "FeatureCollection" or not isinstance(answer.get("features"), list):
+        raise Retryable(
+            "station-bad-answer", f"{shown(url)} answered with something that is no GeoJSON FeatureCollection"
+        )
 
 
 def _next_link(answer: Json) -> Json | None:
@@ -101,13 +179,15 @@ def _next_link(answer: Json) -> Json | None:
     return None
 
 
-def _found(feature: object) -> Found:
+def _checked(feature: object) -> Found:
     name = str(feature.get("id", ""))[:512] if isinstance(feature, dict) else ""
     try:
-        item = Item.model_validate(feature)
+        item = offered_item(feature)
         json.dumps(feature, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # JSON can escape half a character, which nothing can store
         return Found.unusable(name, "bad-item", "the station's item is malformed: its text cannot be encoded as UTF-8")
+    except ItemFailed as error:
+        return Found.unusable(name or "(no id)", error.code, error.reason)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

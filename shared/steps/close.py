@@ -40,7 +40,7 @@ def item_collection(items: list[Item]) -> Json:
 
 def _close_staging(context: Context, run: Run) -> list[bool | Json | None]:
     failed, held = _split(context, run)
-    items = list(context.catalog.items(run.request.collection, held))
+    items = list(context.catalog_of(run.request.owner).items(run.request.collection, held))
     state = _state(run, failed)
     artifact = _write_artifacts(context, run, state, items)
     context.ledger.close_run(run.id, state, artifact)
@@ -52,20 +52,19 @@ def _close_decompress(context: Context, run: Run) -> Json:
     if record.state is ItemState.FAILED:
         context.ledger.close_run(run.id, RunState.FAILED, code=record.code, reason=record.reason)
         raise Rejected(record.code, record.reason)
-    item = next(context.catalog.items(run.request.collection, [record.item_id]))
+    item = next(context.catalog_of(run.request.owner).items(run.request.collection, [record.item_id]))
     context.ledger.close_run(run.id, RunState.SUCCESSFUL)
     return item.to_json()
 
 
 def _split(context: Context, run: Run) -> tuple[list[str], list[str]]:
-    """The ids of the items that failed, and of those that the catalog holds."""
+    """The ids of the items that failed, and of those that the run has left in the catalog."""
     failed: list[str] = []
     held: list[str] = []
     for record in context.ledger.items(run.id):
-        is_failed = record.state is ItemState.FAILED
-        if is_failed:
+        if record.state is ItemState.FAILED:
             failed.append(record.item_id)
-        if not is_failed or record.catalogued is not None:
+        if record.intact or record.catalogued is not None:
             held.append(record.item_id)
     return failed, held
 
@@ -79,10 +78,11 @@ def _state(run: Run, failed: list[str]) -> RunState:
 def _write_artifacts(context: Context, run: Run, state: RunState, items: list[Item]) -> str:
     """Write the report and, where all is well, the artifact of the reference; returns the href of the report."""
     report = report_of(run, state, context.ledger.items(run.id))
-    location = run_location(context.settings, run.id, "report.json")
+    place = context.owners[run.request.owner].place
+    location = run_location(place, run.id, "report.json")
     context.store.put(location, report.model_dump_json(indent=1).encode(), _JSON)
-    context.store.put(run_location(context.settings, run.id, "report.html"), page_of(report).encode(), "text/html")
+    context.store.put(run_location(place, run.id, "report.html"), page_of(report).encode(), "text/html")
     if state is RunState.SUCCESSFUL and items:
-        artifact = run_location(context.settings, run.id, "auxiliary-files.json")
+        artifact = run_location(place, run.id, "auxiliary-files.json")
         context.store.put(artifact, artifact_of(items), _JSON)
     return location.href

@@ -1,9 +1,13 @@
 """Expand one archive: of an item in the catalog, or any object in S3 that a caller names."""
 
-from shared.archives import Expansion, Inspection, Rules, expand, inspect_object, prefix_for
+from dataclasses import replace
+
+from shared.archives import Inspection, Rules, expand, inspect_object, prefix_beside, prefix_for
+from shared.archives.rules import Layout
 from shared.context import Context
 from shared.errors import Retryable
 from shared.models import ItemRecord, Run
+from shared.steps.standing import original_names
 from shared.storage.digests import md5_if_known
 from shared.storage.objects import Location
 
@@ -16,14 +20,16 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
             `archive-...`).
         Retryable: S3 or the catalog could not answer.
     """
-    shown = context.catalog.get(run.request.collection, record.item_id)
+    shown = context.catalog_of(run.request.owner).get(run.request.collection, record.item_id)
     if shown is None:
         raise Retryable("catalog-mismatch", f"the catalog does not show item {record.item_id!r} any more")
     if name not in shown.assets:
         return  # expanded and published by another run
     asset = shown.assets[name]
     archive = Location.parse(asset.href)
-    expansion = _expand(context, archive, prefix_for(archive, shown.assets), md5_if_known(asset.checksum))
+    rules = _rules(context, run.request.layout)
+    prefix = prefix_beside(archive, original_names(shown))
+    expansion = expand(context.store, archive, prefix, rules, md5_if_known(asset.checksum))
     context.ledger.record_expansion(run.id, record.key, name, expansion)
 
 
@@ -38,7 +44,7 @@ def process_asset(context: Context, href: str) -> str:
         ItemFailed: the archive is unsafe, damaged or too large; it stays.
     """
     archive = Location.parse(href)
-    expansion = _expand(context, archive, prefix_for(archive))
+    expansion = expand(context.store, archive, prefix_for(archive), _rules(context))
     stored = context.store.head(archive)
     if stored is not None and stored.etag == expansion.archive_etag:
         context.store.delete(archive)
@@ -53,8 +59,9 @@ def inspect_asset(context: Context, href: str) -> Inspection:
         ItemFailed: `archive-missing`; `prefix-taken`, its content has no place.
     """
     archive = Location.parse(href)
-    return inspect_object(context.store, archive, prefix_for(archive), Rules.from_settings(context.settings))
+    return inspect_object(context.store, archive, prefix_for(archive), _rules(context))
 
 
-def _expand(context: Context, archive: Location, prefix: Location, md5: str | None = None) -> Expansion:
-    return expand(context.store, archive, prefix, Rules.from_settings(context.settings), md5)
+def _rules(context: Context, layout: Layout | None = None) -> Rules:
+    rules = Rules.from_settings(context.settings)
+    return rules if layout is None else replace(rules, layout=layout)

@@ -1,85 +1,148 @@
 """Find the items of a run: drain the station's pages into the ledger before any work on them begins."""
 
 import time
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 from shared.context import Context
-from shared.errors import ItemFailed, NothingFound, Rejected
+from shared.errors import Busy, NothingFound, Rejected, Retryable
 from shared.models import Run
-from shared.selection import Given, Search
+from shared.selection import Given, PolicySelection, Search, choose
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
+from shared.stac.station import Station
+from shared.steps.standing import require_owner
 
 _BATCH = 200
+_Answer = TypeVar("_Answer", int, list[Item])
 
 
 def find_items(context: Context, run: Run) -> int:
     """Put the items that a run selects into the ledger; returns how many items the run has.
 
-    Running it again adds only what is new, so a search that was cut off by a crash is simply begun anew.
+    Running it again adds only what is new, so a search that was cut off by a crash is simply begun anew; what the
+    search may take in all (`timeout_seconds`) counts from its first beginning.
 
     Raises:
-        Rejected: `unknown-collection`, `search-timeout`, `too-many-items`, and what the station's answers mean.
+        Rejected: `unknown-collection`, `unknown-station`, `search-timeout`, `too-many-items`, and what the station's
+            answers mean.
         Retryable: the station or the catalog could not answer.
     """
-    context.catalog.require_collection(run.request.collection)
-    limit = context.settings.max_items
-    for batch in _batches(_select(context, run), _BATCH):
-        context.ledger.add_items(run.id, batch)
-        if context.ledger.run(run.id).counts.items > limit:
-            raise Rejected("too-many-items", f"the search finds more than {limit} items (AUXIP_MAX_ITEMS); narrow it")
+    context.catalog_of(run.request.owner).require_collection(run.request.collection)
+    selection = run.request.selection
+    if isinstance(selection, Given):
+        context.ledger.add_items(run.id, [_given(context, run, selection)])
+    else:
+        deadline = _deadline(context, run)
+        first_that_finds(
+            context,
+            run.request.stations,
+            lambda station, tries: _drain(context, run, _select(station, selection, deadline, tries)),
+        )
     return context.ledger.run(run.id).counts.items
 
 
-def search_items(context: Context, search: Cql2, error_if_empty: bool) -> list[Item]:
+def search_items(context: Context, search: Cql2, error_if_empty: bool, stations: Sequence[str] = ()) -> list[Item]:
     """Return the items that a plain search finds, for a caller that wants them at once.
 
     Raises:
         NothingFound: there is none, and the caller takes that for an error.
-        Rejected: `too-many-items`, or `bad-item` for an item that is malformed.
+        Rejected: `unknown-station`, `too-many-items`, or `bad-item` for an item that is malformed.
     """
-    limit = context.settings.max_items
-    items: list[Item] = []
-    for found in context.station.search(search):
-        if found.item is None and found.code != "no-assets":
-            raise Rejected(found.code, f"{found.item_id}: {found.reason}")
-        if found.item is not None:
-            items.append(found.item)
-        if len(items) > limit:
-            raise Rejected("too-many-items", f"the search finds more than {limit} items (AUXIP_MAX_ITEMS); narrow it")
+    items = first_that_finds(context, stations, lambda station, tries: _items(context, station, search, tries)) or []
     if not items and error_if_empty:
         raise NothingFound(str(search.filter)[:500])
     return items
 
 
-def _select(context: Context, run: Run) -> Iterator[Found]:
-    selection = run.request.selection
-    if isinstance(selection, Given):
-        return iter([_given(context, run, selection)])
+def first_that_finds(context: Context, names: Sequence[str], ask: Callable[[Station, int], _Answer]) -> _Answer | None:
+    """Ask the stations in their order until one finds something, and return what it found; None if none does.
+
+    A station that cannot answer, be it down or be it that it refuses us, gives way to the next one, after as many tries
+    as a step has where there is a next one. That nothing is found is believed only if each of them has said so; else
+    the first error is raised, one that may pass before one that will not.
+
+    Args:
+        context: of the process.
+        names: of the stations; none means the default one.
+        ask: takes a station and how often its first page is asked for.
+    """
+    stations = [context.station(name) for name in names] or [context.station()]
+    tries = context.settings.attempts if len(stations) > 1 else 1
+    failures: list[Retryable | Rejected] = []
+    for station in stations:
+        try:
+            found = ask(station, tries)
+        except Busy:
+            raise
+        except (Retryable, Rejected) as error:
+            if not error.code.startswith(f"{station.api.name}-"):
+                raise
+            failures.append(error)
+        else:
+            if found:
+                return found
+    if failures:
+        raise next((error for error in failures if isinstance(error, Retryable)), failures[0])
+    return None
+
+
+def _drain(context: Context, run: Run, found: Iterator[Found]) -> int:
+    """Put what a station finds into the ledger, batch by batch; returns how many items it offered."""
+    limit, offered = context.settings.max_items, 0
+    for batch in _batches(_with_assets(run, found), _BATCH):
+        context.ledger.add_items(run.id, batch)
+        offered += len(batch)
+        if offered > limit and context.ledger.run(run.id).counts.items > limit:
+            raise _too_many(limit)
+    return offered
+
+
+def _items(context: Context, station: Station, search: Cql2, tries: int) -> list[Item]:
+    limit = context.settings.max_items
+    items: dict[tuple[str, ...], Item] = {}
+    for found in station.search(search, tries=tries):
+        if found.item is None and found.code != "no-assets":
+            raise Rejected(found.code, f"{found.item_id}: {found.reason}")
+        if found.item is not None:
+            items.setdefault((found.item.id, *sorted(found.item.assets)), found.item)
+        if len(items) > limit:
+            raise _too_many(limit)
+    return list(items.values())
+
+
+def _too_many(limit: int) -> Rejected:
+    return Rejected("too-many-items", f"the search finds more than {limit} items (AUXIP_MAX_ITEMS); narrow it")
+
+
+def _deadline(context: Context, run: Run) -> float | None:
+    """The instant of `time.monotonic()` at which the search must be over, tries before this one counted."""
     timeout = run.request.timeout_seconds
-    deadline = time.monotonic() + timeout if timeout >= 0 else None
-    found = chain.from_iterable(context.station.search(search, deadline) for search in selection.searches())
-    return (chosen for one in found if (chosen := _chosen(selection, one)) is not None)
+    if timeout < 0:
+        return None
+    return time.monotonic() + timeout - (time.time() - context.ledger.begin_search(run.id))
+
+
+def _select(station: Station, selection: Search, deadline: float | None, tries: int) -> Iterator[Found]:
+    search = partial(station.search, deadline=deadline, tries=tries)
+    return choose(selection, search) if isinstance(selection, PolicySelection) else search(selection)
 
 
 def _given(context: Context, run: Run, given: Given) -> Found:
-    item = context.catalog.get(run.request.collection, given.item_id)
+    item = context.catalog_of(run.request.owner).get(run.request.collection, given.item_id)
     if item is None:
         raise Rejected("unknown-item", f"the collection {run.request.collection!r} has no item {given.item_id!r}")
+    require_owner(run, item)
     return Found(item_id=item.id, item=item)
 
 
-def _chosen(selection: Search, found: Found) -> Found | None:
-    """The item if the policy takes it, None if not, and a failed one where the policy cannot tell."""
-    if found.item is None:
-        return found
-    try:
-        return found if selection.accepts(found.item) else None
-    except ItemFailed as error:
-        return Found.unusable(found.item_id, error.code, error.reason)
+def _with_assets(run: Run, found: Iterator[Found]) -> Iterator[Found]:
+    names = run.request.asset_names
+    return found if names is None else (one.with_assets(names) for one in found)
 
 
-def _batches(found: Iterator[Found], size: int) -> Iterator[Iterable[Found]]:
+def _batches(found: Iterator[Found], size: int) -> Iterator[list[Found]]:
     while batch := list(islice(found, size)):
         yield batch

@@ -1,18 +1,29 @@
 """Publish an item: first as it was staged, then as it is once its archives are expanded; only then delete them."""
 
-from shared.archives import Expansion, expanded_name
+from shared.archives import Expansion
 from shared.context import Context
 from shared.errors import Retryable
 from shared.models import ItemRecord, ItemState, Run, StagedAsset
+from shared.stac.catalog import is_unpublished
 from shared.stac.item import Asset, Item, Source
-from shared.steps.standing import archive_stands
+from shared.steps.standing import (
+    Standing,
+    archive_stands,
+    expanded_standing,
+    holds,
+    original_name,
+    require_owner,
+)
 from shared.storage.objects import Location
 
 
 def publish_item(context: Context, run: Run, record: ItemRecord) -> None:
     """Write a staged item to the catalog and read it back; an asset that stands there is kept as the catalog has it.
 
+    So are assets that the station does not offer, or that this run was not asked for.
+
     Raises:
+        ItemFailed: `other-owner`.
         Retryable: `catalog-mismatch`, `not-staged`, or the catalog could not answer.
         Rejected: the catalog refuses the item.
     """
@@ -20,10 +31,12 @@ def publish_item(context: Context, run: Run, record: ItemRecord) -> None:
         return  # delivered again: by now the catalog may show more than was staged
     offered = context.ledger.stac_item(run.id, record.key)
     staged = context.ledger.staged_assets(run.id, record.key)
-    shown = context.catalog.get(run.request.collection, offered.id)
-    item = _staged_item(run, offered, staged, shown)
-    if shown is None or item.assets != shown.assets:
-        context.catalog.publish(item)
+    catalog = context.catalog_of(run.request.owner)
+    shown = catalog.get(run.request.collection, offered.id)
+    require_owner(run, shown)
+    item = _staged_item(context, run, offered, staged, shown)
+    if shown is None or item.assets != shown.assets or is_unpublished(shown):
+        catalog.publish(item)
     context.ledger.reach(run.id, record.key, ItemState.CATALOGUED)
 
 
@@ -36,12 +49,13 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     if record.expanded is not None:
         return
     expansions = context.ledger.expansions(run.id, record.key)
-    shown = context.catalog.get(run.request.collection, record.item_id)
+    catalog = context.catalog_of(run.request.owner)
+    shown = catalog.get(run.request.collection, record.item_id)
     if shown is None:
         raise Retryable("catalog-mismatch", f"the catalog does not show item {record.item_id!r} any more")
     item = _expanded_item(shown, expansions)
     if item.assets != shown.assets:
-        context.catalog.publish(item)
+        catalog.publish(item)
     for asset in item.assets.values():
         delete_archive(context, asset)
     context.ledger.reach(run.id, record.key, ItemState.EXPANDED)
@@ -53,30 +67,49 @@ def delete_archive(context: Context, expanded: Asset) -> None:
         context.store.delete(Location.parse(expanded.source.href))
 
 
-def _staged_item(run: Run, offered: Item, staged: dict[str, StagedAsset], shown: Item | None) -> Item:
+def _staged_item(context: Context, run: Run, offered: Item, staged: dict[str, StagedAsset], shown: Item | None) -> Item:
     item = offered.model_copy(deep=True)
     item.collection = run.request.collection
     item.links = []
     item.properties["owner"] = run.request.owner
     item.assets = {}
+    before = {original_name(key, asset): (key, asset) for key, asset in shown.assets.items()} if shown else {}
     for key, asset in offered.assets.items():
-        name, current = _current_asset(key, asset, staged, shown)
+        name, current = _current_asset(context, key, asset, staged.get(key), before.pop(key, None))
         item.assets[name] = current
+    for name, asset in before.values():
+        item.assets.setdefault(name, asset)
     return item
 
 
-def _current_asset(key: str, offered: Asset, staged: dict[str, StagedAsset], shown: Item | None) -> tuple[str, Asset]:
-    """An asset as it is by now: staged by this run, expanded, or staged by an earlier one; and its key."""
-    if key in staged:
-        return key, _with_content(offered, staged[key])
-    for name, asset in shown.assets.items() if shown else ():
-        if name == key or (asset.source is not None and asset.source.name == key):
-            return name, asset
-    raise Retryable("not-staged", f"asset {key!r} is neither staged nor in the catalog; staging begins anew")
+def _current_asset(
+    context: Context, key: str, offered: Asset, staged: StagedAsset | None, before: tuple[str, Asset] | None
+) -> tuple[str, Asset]:
+    """An asset as it is by now, and its key: staged by this run, expanded, or `before`, as the catalog has it."""
+    if staged is not None and (before is None or before[1].source is None):
+        return key, _with_content(offered, staged)
+    if before is None:
+        raise _not_staged(key)
+    if staged is None or _was_expanded(context, before[1], staged):
+        return before
+    if not holds(context, Location.parse(staged.href), staged):
+        raise _not_staged(key)
+    return key, _with_content(offered, staged)
+
+
+def _was_expanded(context: Context, expanded: Asset, staged: StagedAsset) -> bool:
+    """Whether another run has meanwhile expanded the archive that this one has staged; then that may be deleted."""
+    if expanded.source is None or expanded.source.etag != staged.etag:
+        return False
+    return expanded_standing(context, expanded, Location.parse(staged.href)) is not Standing.MISSING
+
+
+def _not_staged(key: str) -> Retryable:
+    return Retryable("not-staged", f"asset {key!r} stands neither in S3 nor in the catalog any more")
 
 
 def _with_content(asset: Asset, staged: StagedAsset) -> Asset:
-    return asset.model_copy(update={"href": staged.href, "size": staged.size, "checksum": staged.checksum})
+    return asset.model_copy(update=staged.model_dump())
 
 
 def _expanded_item(shown: Item, expansions: dict[str, Expansion]) -> Item:
@@ -85,7 +118,8 @@ def _expanded_item(shown: Item, expansions: dict[str, Expansion]) -> Item:
     item.assets = {}
     for key, asset in shown.assets.items():
         if key in expansions:
-            item.assets[expanded_name(key, shown.assets)] = _expanded(key, asset, expansions[key])
+            name = expansions[key].prefix.removesuffix("/").rpartition("/")[2]
+            item.assets[name] = _expanded(key, asset, expansions[key])
         else:
             item.assets[key] = asset
     return item
@@ -93,7 +127,7 @@ def _expanded_item(shown: Item, expansions: dict[str, Expansion]) -> Item:
 
 def _expanded(key: str, asset: Asset, expansion: Expansion) -> Asset:
     """The asset without what described the archive: its type, size and checksum are those of another object."""
-    kept = asset.model_dump(by_alias=True, exclude_unset=True, exclude={"type", "checksum", "alternate"})
+    kept = asset.model_dump(by_alias=True, exclude_unset=True, exclude={"type", "checksum", "etag", "alternate"})
     source = Source(
         name=key, href=expansion.archive, etag=expansion.archive_etag, size=asset.size, checksum=asset.checksum
     )

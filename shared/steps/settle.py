@@ -12,7 +12,8 @@ def settle_item(context: Context, run: Run, record: ItemRecord) -> None:
     """Finish the record of an item and count it in its run; a second call changes nothing."""
     if record.finished is not None:
         return
-    item = None if record.state is ItemState.FAILED else context.ledger.stac_item(run.id, record.key)
+    unusable = record.state in (ItemState.FAILED, ItemState.SKIPPED)
+    item = None if unusable else context.ledger.stac_item(run.id, record.key)
     notes = [expansion.note for expansion in context.ledger.expansions(run.id, record.key).values() if expansion.note]
     context.ledger.settle(run.id, record.key, outcome(run, record, item, notes))
 
@@ -26,6 +27,8 @@ def outcome(run: Run, record: ItemRecord, item: Item | None, notes: Sequence[str
         item: as the station gave it; None where that was unusable.
         notes: what was left out of its archives, where the settings allow that.
     """
+    if record.state is ItemState.SKIPPED:
+        return Outcome(state=ItemState.SKIPPED, code=record.code, reason=record.reason)
     if record.state is ItemState.FAILED or item is None:
         return Outcome(state=ItemState.FAILED, code=record.code, reason=record.reason)
     if record.intact:

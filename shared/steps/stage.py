@@ -1,12 +1,17 @@
-"""Stage an item: its assets' bytes into S3, verified; what stands there already is left alone."""
+"""Stage an item: its assets' bytes into S3, verified; what stands there already is left alone.
+
+We transfer them ourselves, or have a staging service do it (see `delegate`), as the settings say.
+"""
 
 from collections.abc import Callable
 
 from shared.context import Context
 from shared.models import ItemRecord, ItemState, Run, StagedAsset
+from shared.stac.catalog import is_unpublished, require_id
 from shared.stac.item import Asset, Item
-from shared.steps.standing import Standing, archives_of, require_owner, standing
-from shared.storage.digests import md5_of_checksum
+from shared.steps.delegate import delegate_item
+from shared.steps.standing import Standing, holds, is_intact, require_owner, same_content, standing
+from shared.storage.digests import checksum_of
 from shared.storage.keys import asset_location
 from shared.storage.objects import Location
 
@@ -15,19 +20,23 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
     """Put every asset of an item that is missing into S3, and record each as it is verified.
 
     Raises:
-        ItemFailed: `unsafe-asset-name`, `unsafe-item-id`, `unsupported-href`, `bad-checksum`, `too-large`,
-            `other-owner`.
+        ItemFailed: `unsafe-asset-name`, `unsafe-item-id`, `reserved-item-id`, `other-owner`, `prefix-taken`,
+            `unsupported-href`, `bad-checksum`, `too-large`; and what `delegate_item` raises.
         Retryable: `size-mismatch`, `checksum-mismatch`, or a fault of the network, the station, the catalog or S3.
         Rejected: the station or the store refuses.
     """
     if record.staged is not None:
         return
     item = context.ledger.stac_item(run.id, record.key)
+    if context.settings.staging_backend == "ogc":
+        delegate_item(context, run, record, item)
+        return
     targets = {key: _target(context, run, item, key) for key in item.assets}
-    shown = context.catalog.get(run.request.collection, item.id)
+    require_id(item.id)
+    shown = context.catalog_of(run.request.owner).get(run.request.collection, item.id)
     require_owner(run, shown)
     stands = {key: standing(context, shown, key, asset, targets[key]) for key, asset in item.assets.items()}
-    if _intact(run, item, stands):
+    if shown is not None and not is_unpublished(shown) and is_intact(run, item, stands):
         context.ledger.record_intact(run.id, record.key)
         return
     _stage_missing(context, record, item, {key: targets[key] for key, one in stands.items() if one is Standing.MISSING})
@@ -35,37 +44,38 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
 
 
 def _target(context: Context, run: Run, item: Item, key: str) -> Location:
-    return asset_location(context.settings, run.request.owner, run.request.collection, item.id, key)
-
-
-def _intact(run: Run, item: Item, stands: dict[str, Standing]) -> bool:
-    to_expand = archives_of(item) if run.request.decompress else []
-    wanted = {key: {Standing.EXPANDED} if key in to_expand else {Standing.STAGED, Standing.EXPANDED} for key in stands}
-    return all(one in wanted[key] for key, one in stands.items())
+    place = context.owners[run.request.owner].place
+    return asset_location(place, run.request.owner, run.request.collection, item.id, key)
 
 
 def _stage_missing(context: Context, record: ItemRecord, item: Item, targets: dict[str, Location]) -> None:
     there = item.size - sum(item.assets[key].size or 0 for key in targets)
+    lately = context.ledger.lately_staged(record.key) if targets else {}
     for key, target in targets.items():
         asset = item.assets[key]
-        staged = _already_in_s3(context, asset, target) or _fetch(context, record, asset, target, there)
+        staged = _already_in_s3(context, asset, target, lately.get(key))
+        if staged is None:
+            staged = _fetch(context, record, asset, target, there)
         context.ledger.record_asset(record.run_id, record.key, key, staged)
         there += staged.size
         context.ledger.progress(record.run_id, record.key, more=0, there=there)
 
 
-def _already_in_s3(context: Context, asset: Asset, target: Location) -> StagedAsset | None:
-    """The asset as an earlier try left it, where its MD5 proves that it is the station's."""
-    md5 = md5_of_checksum(asset.checksum)
-    stored = context.store.head(target) if md5 is not None else None
-    if md5 is None or stored is None or not context.store.holds(target, asset.size, md5):
+def _already_in_s3(context: Context, asset: Asset, target: Location, lately: StagedAsset | None) -> StagedAsset | None:
+    """The asset as an earlier try or another run left it, where its ETag or MD5 proves that it is the station's."""
+    fits = lately is not None and lately.href == target.href and same_content(lately, asset)
+    if lately is not None and fits and holds(context, target, lately):
+        return lately
+    checksum = checksum_of(asset.checksum)
+    stored = None if checksum is None else context.store.held(target, asset.size, checksum)
+    if checksum is None or stored is None:
         return None
-    return StagedAsset(href=target.href, size=stored.size, checksum=md5)
+    return StagedAsset(href=target.href, size=stored.size, checksum=checksum.multihash, etag=stored.etag)
 
 
 def _fetch(context: Context, record: ItemRecord, asset: Asset, target: Location, there: int) -> StagedAsset:
-    written = context.transfer.fetch(asset, target, _report(context, record, there))
-    return StagedAsset(href=target.href, size=written.size, checksum=written.checksum)
+    written = context.transfer(record.station).fetch(asset, target, _report(context, record, there))
+    return StagedAsset(href=target.href, size=written.size, checksum=written.checksum.multihash, etag=written.etag)
 
 
 def _report(context: Context, record: ItemRecord, there: int) -> Callable[[int], None]:
@@ -75,6 +85,6 @@ def _report(context: Context, record: ItemRecord, there: int) -> Callable[[int],
     def report(more: int) -> None:
         nonlocal received
         received += more
-        context.ledger.progress(record.run_id, record.key, more=more, there=there + received)
+        context.ledger.progress(record.run_id, record.key, more=max(0, more), there=there + received)
 
     return report

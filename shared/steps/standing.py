@@ -1,13 +1,18 @@
-"""Whether an asset of the station stands in the catalog and in S3 already, so that nothing need be downloaded."""
+"""Whether an asset of the station stands in the catalog and in S3 already, so that nothing need be downloaded.
 
+What it costs: a HEAD for an asset, and for an expanded archive its manifest, one listing of its prefix (a request for
+each 1,000 members) and a HEAD for the archive, which must be gone. No object but the manifest is read.
+"""
+
+import re
 from enum import Enum, auto
 
-from shared.archives import is_archive
+from shared.archives import is_archive, stands
 from shared.context import Context
 from shared.errors import ItemFailed
-from shared.models import Run
+from shared.models import Run, StagedAsset
 from shared.stac.item import Asset, Item
-from shared.storage.digests import md5_if_known, md5_of_checksum
+from shared.storage.digests import checksum_if_known, checksum_of, md5_if_known
 from shared.storage.objects import Location
 
 
@@ -35,12 +40,29 @@ def standing(context: Context, shown: Item | None, key: str, offered: Asset, tar
         return Standing.MISSING
     expanded = expanded_asset(shown, key, offered)
     if expanded is not None:
-        return _expanded_standing(context, expanded)
+        return expanded_standing(context, expanded, target)
     staged = shown.assets.get(key)
     if staged is None or staged.href != target.href or not same_content(staged, offered):
         return Standing.MISSING
+    return Standing.STAGED if holds(context, target, staged) else Standing.MISSING
+
+
+def holds(context: Context, target: Location, known: Asset | StagedAsset) -> bool:
+    """Whether the store holds the very bytes that are known of an asset, by their size and ETag.
+
+    The ETag is the one that was recorded, or the MD5, as it is of an object that came in one PUT. An object that
+    neither proves is not taken for the asset.
+    """
     stored = context.store.head(target)
-    return Standing.STAGED if stored is not None and stored.size == staged.size else Standing.MISSING
+    proofs = {known.etag, md5_if_known(known.checksum)} - {None}
+    return stored is not None and stored.size == known.size and stored.etag in proofs
+
+
+def is_intact(run: Run, item: Item, stands: dict[str, Standing]) -> bool:
+    """Whether nothing of an item is left to do for a run: all is staged, and expanded where the run wants that."""
+    to_expand = archives_of(item) if run.request.decompress else []
+    wanted = {key: {Standing.EXPANDED} if key in to_expand else {Standing.STAGED, Standing.EXPANDED} for key in stands}
+    return all(one in wanted[key] for key, one in stands.items())
 
 
 def expanded_asset(shown: Item, key: str, offered: Asset) -> Asset | None:
@@ -53,17 +75,27 @@ def expanded_asset(shown: Item, key: str, offered: Asset) -> Asset | None:
     return None
 
 
-def same_content(known: Asset, offered: Asset) -> bool:
+def same_content(known: Asset | StagedAsset, offered: Asset) -> bool:
     """Whether size and checksum agree, as far as the station states them."""
     if offered.size is not None and known.size != offered.size:
         return False
-    stated = md5_of_checksum(offered.checksum)
-    return stated is None or md5_if_known(known.checksum) == stated
+    stated = checksum_of(offered.checksum)
+    return stated is None or checksum_if_known(known.checksum) == stated
 
 
 def archives_of(item: Item) -> list[str]:
     """Return the keys of an item's assets that are archives still, by their names."""
     return [key for key, asset in item.assets.items() if is_archive(key) and asset.source is None]
+
+
+def original_name(key: str, asset: Asset) -> str:
+    """Return the key that an asset has at the station: of an expanded one, that of the archive."""
+    return key if asset.source is None else asset.source.name
+
+
+def original_names(item: Item) -> list[str]:
+    """Return the keys that the assets of a catalog's item have at the station: by these, prefixes are named."""
+    return [original_name(key, asset) for key, asset in item.assets.items()]
 
 
 def require_owner(run: Run, shown: Item | None) -> None:
@@ -79,8 +111,17 @@ def require_owner(run: Run, shown: Item | None) -> None:
         )
 
 
-def _expanded_standing(context: Context, expanded: Asset) -> Standing:
-    if expanded.manifest is None or context.store.head(Location.parse(expanded.manifest)) is None:
+def expanded_standing(context: Context, expanded: Asset, target: Location) -> Standing:
+    """Say what is there of an asset that was expanded from the archive at `target`.
+
+    Raises:
+        ItemFailed: `prefix-taken`, there is something else in the place of the manifest.
+    """
+    source, folder = expanded.source, target.href.rpartition("/")[0]
+    beside = re.fullmatch(rf"{re.escape(folder)}/[^/]+/", expanded.href, re.DOTALL)
+    if source is None or source.href != target.href or beside is None:
+        return Standing.MISSING
+    if not stands(context.store, Location.parse(expanded.href), source.etag):
         return Standing.MISSING
     return Standing.LEFTOVER if archive_stands(context, expanded) else Standing.EXPANDED
 

@@ -1,29 +1,74 @@
 """Running digests of what is written, and what a checksum of STAC's file extension means."""
 
 import hashlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
 
 from shared.errors import ItemFailed
 
 PART_BYTES = 8 * 2**20
 """Size of a part of a multipart upload: S3's ETag of a large object follows from it."""
 
-_MD5_MULTIHASH = "d50110"  # code 0xd5 as a varint, length 16: https://github.com/multiformats/multicodec
+_MULTIHASHES = {  # code as a varint, then the length: https://github.com/multiformats/multicodec
+    "md5": "d50110",
+    "sha1": "1114",
+    "sha256": "1220",
+    "sha512": "1340",
+    "sha384": "2030",
+    "sha3_512": "1440",
+    "sha3_384": "1530",
+    "sha3_256": "1620",
+}
+_HEX = frozenset("0123456789abcdef")
 _MD5_HEX = 32
 
 
 @dataclass(frozen=True)
+class Checksum:
+    """A digest: the function, by its name in hashlib, and its lower-case hex."""
+
+    function: str
+    hex: str
+
+    @property
+    def multihash(self) -> str:
+        """As STAC's file extension spells `file:checksum`."""
+        return _MULTIHASHES[self.function] + self.hex
+
+
+@dataclass(frozen=True)
 class Written:
-    """What was sent: its size in bytes, its MD5 (hex; empty if not asked for) and the ETag that S3 must report."""
+    """What was sent.
+
+    Attributes:
+        size: in bytes.
+        md5: hex; empty if not asked for.
+        etag: that S3 must report or, once it is verified, does report.
+        other: a digest of another kind, where one was asked for.
+    """
 
     size: int
     md5: str
     etag: str
+    other: Checksum | None = None
 
     @property
-    def checksum(self) -> str:
-        """The MD5 as a multihash, as STAC's file extension spells `file:checksum`."""
-        return _MD5_MULTIHASH + self.md5
+    def checksum(self) -> Checksum:
+        """The digest by which the content is known: the one that was asked for, else the MD5."""
+        return self.other or Checksum("md5", self.md5)
+
+
+class Digest(Protocol):
+    """Takes the bytes of one object in order."""
+
+    def update(self, chunk: bytes | memoryview, /) -> None:
+        """Add the next bytes."""
+
+    def result(self) -> Written:
+        """Return the digest of all bytes so far."""
 
 
 class RunningDigest:
@@ -71,10 +116,47 @@ class RunningDigest:
         self._part_size = 0
 
 
-def digest_of(data: bytes) -> Written:
-    """Return the digest of an object that is written in one PUT, of whatever size."""
+class OverlappedDigest:
+    """A `RunningDigest` whose functions run in threads, each beside the others, the network and the store.
+
+    Used as a context manager. `update` returns at once; it waits for the chunk before, so that one is in memory.
+    """
+
+    def __init__(self, function: str = "md5") -> None:
+        """Begin; a `function` of hashlib other than MD5 is computed as well."""
+        self._etag = RunningDigest(whole=False)
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._other = None if function == "md5" else hashlib.new(function, usedforsecurity=False)
+        updates: list[Callable[[bytes | memoryview], None]] = [self._etag.update, self._md5.update]
+        self._updates = updates if self._other is None else [*updates, self._other.update]
+        self._pool = ThreadPoolExecutor(len(self._updates), thread_name_prefix="digest")
+        self._busy: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def update(self, chunk: bytes | memoryview) -> None:
+        """Add the next bytes, which must not change."""
+        wait(self._busy)
+        self._busy = [self._pool.submit(update, chunk) for update in self._updates]
+
+    def result(self) -> Written:
+        """Return the digest of all bytes so far."""
+        wait(self._busy)
+        parts = self._etag.result()
+        return Written(parts.size, self._md5.hexdigest(), parts.etag, _other(self._other))
+
+
+def digest_of(data: bytes, function: str = "md5") -> Written:
+    """Return the digest of an object that is written in one PUT, of whatever size; with a `function` other than MD5."""
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    return Written(len(data), md5, md5)
+    other = None if function == "md5" else hashlib.new(function, data, usedforsecurity=False)
+    return Written(len(data), md5, md5, _other(other))
 
 
 def parts_of(size: int) -> int:
@@ -82,29 +164,41 @@ def parts_of(size: int) -> int:
     return -(-size // PART_BYTES)
 
 
-def md5_of_checksum(checksum: str | None) -> str | None:
-    """Return the MD5 (lower-case hex) that a `file:checksum` states, or None where there is none.
+def checksum_of(text: str | None) -> Checksum | None:
+    """Return what a `file:checksum` states, or None where there is none.
 
     AUXIP stations give plain MD5 hex; the file extension wants a multihash. Both are accepted.
 
     Raises:
-        ItemFailed: `bad-checksum`, the text is neither.
+        ItemFailed: `bad-checksum`, the text is neither, or the multihash of a function that we do not know.
     """
-    if checksum is None:
+    if text is None:
         return None
-    text = checksum.lower()
-    if text.startswith(_MD5_MULTIHASH) and len(text) == len(_MD5_MULTIHASH) + _MD5_HEX:
-        text = text.removeprefix(_MD5_MULTIHASH)
-    if len(text) != _MD5_HEX or not all(letter in "0123456789abcdef" for letter in text):
-        raise ItemFailed(
-            "bad-checksum", f"file:checksum {checksum[:80]!r} is no MD5, neither plain hex nor as a multihash"
-        )
-    return text
+    lower = text.lower()
+    if _HEX.issuperset(lower):
+        if len(lower) == _MD5_HEX:
+            return Checksum("md5", lower)
+        for function, prefix in _MULTIHASHES.items():
+            if lower.startswith(prefix) and len(lower) == len(prefix) + 2 * int(prefix[-2:], 16):
+                return Checksum(function, lower.removeprefix(prefix))
+    raise ItemFailed(
+        "bad-checksum", f"file:checksum {text[:80]!r} is no MD5 in plain hex and no multihash that we know"
+    )
 
 
-def md5_if_known(checksum: str | None) -> str | None:
-    """Return the MD5 that a catalog's checksum states, or None where the catalog has put another kind in its place."""
+def checksum_if_known(text: str | None) -> Checksum | None:
+    """Return what a catalog's checksum states, or None where the catalog has put something unknown in its place."""
     try:
-        return md5_of_checksum(checksum)
+        return checksum_of(text)
     except ItemFailed:
         return None
+
+
+def md5_if_known(text: str | None) -> str | None:
+    """Return the MD5 (hex) that a catalog's checksum states, or None where it is none."""
+    checksum = checksum_if_known(text)
+    return checksum.hex if checksum is not None and checksum.function == "md5" else None
+
+
+def _other(digest: "hashlib._Hash | None") -> Checksum | None:
+    return None if digest is None else Checksum(digest.name, digest.hexdigest())

@@ -1,16 +1,24 @@
 """Where things are in S3: `<prefix><owner>/<collection>/<item id>/<asset key>`, and a run's artifacts."""
 
 import unicodedata
+from dataclasses import dataclass
 
 from shared.errors import ItemFailed
-from shared.settings import Settings
 from shared.storage.objects import Location
 
 _LONGEST_SEGMENT = 255  # SeaweedFS and other stores on a file system take no longer segment of a key
 
 
-def asset_location(settings: Settings, owner: str, collection: str, item_id: str, asset_key: str) -> Location:
-    """Return where an asset is staged: the same for every run.
+@dataclass(frozen=True)
+class Place:
+    """Where an owner's data are: a bucket, and the prefix of every key in it, empty or ending in a slash."""
+
+    bucket: str
+    prefix: str
+
+
+def asset_location(place: Place, owner: str, collection: str, item_id: str, asset_key: str) -> Location:
+    """Return where an asset is staged: the same for every run, and for no other asset, since names stay as they are.
 
     Raises:
         ItemFailed: `unsafe-asset-name` or `unsafe-item-id`, the name could lead out of the item's folder or cannot be
@@ -18,12 +26,12 @@ def asset_location(settings: Settings, owner: str, collection: str, item_id: str
     """
     item_segment = _segment(item_id, "unsafe-item-id")
     asset_segment = _segment(asset_key, "unsafe-asset-name")
-    return Location(settings.s3_bucket, f"{settings.s3_prefix}{owner}/{collection}/{item_segment}/{asset_segment}")
+    return Location(place.bucket, f"{place.prefix}{owner}/{collection}/{item_segment}/{asset_segment}")
 
 
-def run_location(settings: Settings, run_id: str, name: str) -> Location:
+def run_location(place: Place, run_id: str, name: str) -> Location:
     """Return where an artifact of a run is."""
-    return Location(settings.s3_bucket, f"{settings.s3_prefix}runs/{_segment(run_id, 'unsafe-run-id')}/{name}")
+    return Location(place.bucket, f"{place.prefix}runs/{_segment(run_id, 'unsafe-run-id')}/{name}")
 
 
 def _segment(name: str, code: str) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, cast
@@ -23,12 +23,12 @@ from obstore.store import S3Store
 
 from shared.errors import ItemFailed, Rejected, Retryable
 from shared.settings import Settings
-from shared.storage.digests import PART_BYTES, RunningDigest, Written, digest_of
+from shared.storage.digests import PART_BYTES, Checksum, Digest, RunningDigest, Written, digest_of
 
 UPLOADS_AT_ONCE = 4
 """Parts of one multipart upload in flight: with `PART_BYTES` this bounds a writer's memory to about 40 MiB."""
 
-_READ_BACK_BYTES = 8 * 2**20
+_FULL = re.compile(r"status code: 507\b|<Code>\w*(?:Quota|StorageFull|InsufficientCapacity|InsufficientStorage)")
 _DENIED = re.compile(r"status code: 40[13]\b")
 
 
@@ -69,8 +69,9 @@ class Stored:
 class ObjectStore:
     """The S3 service of the settings. Safe to share between threads; to be made anew after a fork.
 
-    Every method raises `Retryable` (`s3-unavailable`) for network faults and 5xx, and `Rejected` (`s3-denied`,
-    `s3-bad-key`) where the store refuses for good.
+    Every method raises `Retryable` (`s3-unavailable`) for network faults and 5xx, `Retryable` (`s3-full`) where the
+    store has no room or the bucket's quota is used up, and `Rejected` (`s3-denied`, `s3-bad-key`) where the store
+    refuses for good.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -115,13 +116,25 @@ class ObjectStore:
             )
         return self.read(location, 0, stored.size, stored.etag) if stored.size else b""
 
-    def put(self, location: Location, data: bytes, content_type: str = "application/octet-stream") -> Written:
+    def put(
+        self,
+        location: Location,
+        data: bytes,
+        content_type: str = "application/octet-stream",
+        written: Written | None = None,
+    ) -> Written:
         """Write a whole object in one request and check the ETag that comes back; for more use `open_writer`.
+
+        Args:
+            location: where to.
+            data: all of it.
+            content_type: as the store will give it.
+            written: the digest of the data, where it is known already.
 
         Raises:
             Retryable: `s3-mismatch`, the store holds something else than what was sent.
         """
-        written = digest_of(data)
+        written = written or digest_of(data)
         with _translated(f"PUT {location.href}"):
             result = obstore.put(
                 self._bucket(location),
@@ -130,22 +143,25 @@ class ObjectStore:
                 attributes={"Content-Type": content_type},
                 use_multipart=False,
             )
-        if _bare(result["e_tag"]) != written.etag:
-            self.verify(location, written)
-        return written
+        return written if _bare(result["e_tag"]) == written.etag else self.verify(location, written)
 
-    def open_writer(self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, md5: bool = True) -> "ObjectWriter":
+    def open_writer(
+        self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, digest: Digest | None = None
+    ) -> "ObjectWriter":
         """Begin to write an object of any size in one pass; see `ObjectWriter`.
 
         Args:
             location: where to.
             parts_at_once: of `PART_BYTES`, that are in flight.
-            md5: whether `written` is to tell the MD5 as well as the ETag, which is work on a large object.
+            digest: what computes `written`; a `RunningDigest` where none is given.
         """
-        return ObjectWriter(self._bucket(location), location, parts_at_once, md5)
+        return ObjectWriter(self._bucket(location), location, parts_at_once, digest or RunningDigest())
 
-    def verify(self, location: Location, written: Written) -> None:
+    def verify(self, location: Location, written: Written) -> Written:
         """Compare what the store holds with what was sent: the size and the ETag, else the bytes themselves.
+
+        Returns:
+            What was sent, with the ETag that the store reports of it.
 
         Raises:
             Retryable: `s3-mismatch`, they differ or the object is not there.
@@ -154,15 +170,17 @@ class ObjectStore:
         if stored is None or stored.size != written.size:
             found = "nothing" if stored is None else f"{stored.size} bytes"
             raise Retryable("s3-mismatch", f"{location.href} should hold {written.size} bytes, the store has {found}")
-        if stored.etag != written.etag and self._read_back(location, stored).md5 != written.md5:
+        if stored.etag != written.etag and self._digest_of(location, stored, "md5") != written.md5:
             raise Retryable("s3-mismatch", f"{location.href} holds other bytes than were sent")
+        return replace(written, etag=stored.etag)
 
-    def holds(self, location: Location, size: int | None, md5: str) -> bool:
-        """Whether an object with this MD5 (hex) and, where it is known, this size is there; reads it if need be."""
+    def held(self, location: Location, size: int | None, checksum: Checksum) -> Stored | None:
+        """Return an object that has this digest and, where it is known, this size, or None; reads it if need be."""
         stored = self.head(location)
         if stored is None or size not in (None, stored.size):
-            return False
-        return stored.etag == md5 or self._read_back(location, stored).md5 == md5
+            return None
+        proven = stored.etag == checksum.hex or self._digest_of(location, stored, checksum.function) == checksum.hex
+        return stored if proven else None
 
     def sha256(self, location: Location, stored: Stored) -> str:
         """Read an object back and return its SHA-256 (hex).
@@ -170,10 +188,16 @@ class ObjectStore:
         Raises:
             Retryable: `s3-changed`, it is not the one that is `stored` any more.
         """
-        digest = hashlib.sha256()
-        for block in self._blocks(location, stored):
-            digest.update(block)
-        return digest.hexdigest()
+        return self._digest_of(location, stored, "sha256")
+
+    def blocks(self, location: Location, stored: Stored) -> Iterator[bytes]:
+        """Yield an object's bytes, `PART_BYTES` at a time.
+
+        Raises:
+            Retryable: `s3-changed`, it is not the one that is `stored` any more.
+        """
+        for start in range(0, stored.size, PART_BYTES):
+            yield self.read(location, start, min(PART_BYTES, stored.size - start), stored.etag)
 
     def list(self, prefix: Location) -> Iterator[Stored]:
         """Yield every object below a prefix, whose key ends in a slash."""
@@ -190,15 +214,11 @@ class ObjectStore:
             except (NotFoundError, FileNotFoundError):
                 return
 
-    def _read_back(self, location: Location, stored: Stored) -> Written:
-        digest = RunningDigest()
-        for block in self._blocks(location, stored):
+    def _digest_of(self, location: Location, stored: Stored, function: str) -> str:
+        digest = hashlib.new(function, usedforsecurity=False)
+        for block in self.blocks(location, stored):
             digest.update(block)
-        return digest.result()
-
-    def _blocks(self, location: Location, stored: Stored) -> Iterator[bytes]:
-        for start in range(0, stored.size, _READ_BACK_BYTES):
-            yield self.read(location, start, min(_READ_BACK_BYTES, stored.size - start), stored.etag)
+        return digest.hexdigest()
 
     def _bucket(self, location: Location) -> S3Store:
         store = self._buckets.get(location.bucket)
@@ -230,9 +250,9 @@ class ObjectWriter:
     the multipart upload is aborted. `written` is then what was sent, for `ObjectStore.verify`.
     """
 
-    def __init__(self, store: S3Store, location: Location, parts_at_once: int, md5: bool) -> None:
+    def __init__(self, store: S3Store, location: Location, parts_at_once: int, digest: Digest) -> None:
         self._location = location
-        self._digest = RunningDigest(whole=md5)
+        self._digest = digest
         self._file = obstore.open_writer(store, location.key, buffer_size=PART_BYTES, max_concurrency=parts_at_once)
 
     def write(self, chunk: bytes | memoryview) -> None:
@@ -264,6 +284,8 @@ def _translated(operation: str) -> Iterator[None]:
         raise Rejected("s3-bad-key", f"{operation}: the store cannot hold this key") from error
     except (BaseError, OSError) as error:
         # A writer gives every error as an OSError, a list gives a refusal as a fault: what it is stands in the text.
+        if _FULL.search(str(error)):
+            raise Retryable("s3-full", f"{operation} was refused: the store or the bucket's quota is full") from error
         if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or _DENIED.search(str(error)):
             raise Rejected("s3-denied", f"{operation} was refused; check the S3 credentials and rights") from error
         raise Retryable("s3-unavailable", f"{operation} failed: {_first_line(error)}") from error

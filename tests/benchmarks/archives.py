@@ -12,35 +12,37 @@ faster than the CPU seconds of client and store together, shared by the cores of
 
 import argparse
 import json
-import multiprocessing
 import os
 import shutil
-import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from local import processes, seaweed
+from local import processes
 from local.processes import LOOPBACK
 from local.seaweed import SeaweedFS
 from shared.archives.writing import remove
-from shared.settings import PREFIX, Settings, load_settings
+from shared.settings import load_settings
 from shared.storage.objects import Location, ObjectStore
 from tests.benchmarks.corpora import Corpus, corpora, write
+from tests.benchmarks.harness import (
+    BUCKET,
+    READY,
+    ROUNDS,
+    Measured,
+    Row,
+    adopt,
+    cpu_of,
+    embedded_store,
+    measured,
+    median,
+    wait_until_quiet,
+)
 from tests.benchmarks.ways import measure
 
-ROUNDS = 3
-_BUCKET = "bench"
-_READY = 30.0
-_QUIET = 0.03
-_TICKS = os.sysconf("SC_CLK_TCK")
 _WAYS = ("project", "reference", "cli", "null", "store")
 _COLUMNS = "project_s reference_s cli_s null_s store_s project_cpu_s reference_cpu_s store_cpu_s project_rss_mb".split()
-Measured = dict[str, float]
-Row = dict[str, str | float | None]
 
 
 def main() -> None:
@@ -61,10 +63,10 @@ def main() -> None:
 def _rows(groups: list[list[Corpus]]) -> Iterator[Row]:
     """Measure the corpora, each group with a new store: a store that has deleted many gigabytes is slower."""
     for group in groups:
-        with tempfile.TemporaryDirectory() as folder, _store(Path(folder)) as weed:
+        with embedded_store() as (weed, folder):
             for corpus in group:
-                archive = write(corpus, Path(folder))
-                with _delayed(weed, corpus.latency, Path(folder)):
+                archive = write(corpus, folder)
+                with _delayed(weed, corpus.latency, folder):
                     row = _row(corpus, archive, weed.child.popen.pid)
                 _say(row)
                 yield row
@@ -78,110 +80,50 @@ def _row(corpus: Corpus, archive: Path, weed: int) -> Row:
             runs[way].append(_run(weed, way, number, corpus, archive))
     return {
         "corpus": corpus.name,
-        **{f"{way}_s": round(_median(runs[way], "wall"), 3) if way in runs else None for way in _WAYS},
+        **{f"{way}_s": round(median(runs[way], "wall"), 3) if way in runs else None for way in _WAYS},
         "project_rss_mb": round(max(run["rss"] for run in runs["project"])),
-        "project_cpu_s": round(_median(runs["project"], "cpu"), 3),
-        "reference_cpu_s": round(_median(runs["reference"], "cpu"), 3),
-        "store_cpu_s": round(_median(runs["project"], "store_cpu"), 3),
+        "project_cpu_s": round(median(runs["project"], "cpu"), 3),
+        "reference_cpu_s": round(median(runs["reference"], "cpu"), 3),
+        "store_cpu_s": round(median(runs["project"], "store_cpu"), 3),
     }
-
-
-def _median(runs: list[Measured], what: str) -> float:
-    return statistics.median(run[what] for run in runs)
 
 
 def _run(weed: int, way: str, number: int, corpus: Corpus, archive: Path) -> Measured:
     """Put the archive there, run one way in a process, check that it wrote every object, and delete them again."""
     settings = load_settings()
     store = ObjectStore(settings)
-    location = Location(_BUCKET, f"{corpus.name}-{way}-{number}/{archive.name}".replace(" ", "-"))
+    location = Location(BUCKET, f"{corpus.name}-{way}-{number}/{archive.name}".replace(" ", "-"))
     with store.open_writer(location) as writer, archive.open("rb") as file:
         while block := file.read(2**23):
             writer.write(block)
-    _wait_until_quiet(weed)
-    before = _cpu_of(weed)
-    measured = _measured(way, settings, location, corpus.sizes)
-    used = _cpu_of(weed) - before
-    folder = Location(_BUCKET, location.key.removesuffix(archive.name))
+    wait_until_quiet(weed)
+    before = cpu_of(weed)
+    figures = measured("tests.benchmarks.ways", way, measure, (settings, location, corpus.sizes))
+    used = cpu_of(weed) - before
+    folder = Location(BUCKET, location.key.removesuffix(archive.name))
     written = [stored for stored in store.list(folder) if not stored.key.endswith((archive.suffix, ".manifest.json"))]
     if way != "null" and sorted(stored.size for stored in written) != sorted(corpus.sizes):
         raise SystemExit(f"{way} wrote {len(written)} objects and not the {len(corpus.sizes)} of {corpus.name}")
-    remove(store, [Location(_BUCKET, stored.key) for stored in store.list(folder)])
-    return {**measured, "store_cpu": used}
-
-
-def _measured(way: str, settings: Settings, archive: Location, sizes: list[int]) -> Measured:
-    """Do it in a process that is forked from one that has imported everything and done nothing."""
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.benchmarks.ways"])
-    here, there = processes.Pipe(duplex=False)
-    process = processes.Process(target=measure, args=(way, settings, archive, sizes, there))
-    process.start()
-    there.close()
-    try:
-        measured: Measured = here.recv()
-    except EOFError:
-        raise SystemExit(f"{way} failed, see above") from None
-    process.join()
-    return measured
-
-
-@contextmanager
-def _store(folder: Path) -> Iterator[SeaweedFS]:
-    data = folder / "seaweedfs"
-    data.mkdir()
-    weed = SeaweedFS(data, _BUCKET, processes.free_ports(seaweed.PORTS))
-    try:
-        weed.wait(_READY)
-        yield weed
-    finally:
-        weed.stop(1.0)
+    remove(store, [Location(BUCKET, stored.key) for stored in store.list(folder)])
+    return {**figures, "store_cpu": used}
 
 
 @contextmanager
 def _delayed(weed: SeaweedFS, latency: float, folder: Path) -> Iterator[None]:
     """Set the settings for a store, through a proxy that adds latency where there is any."""
     if not latency:
-        _adopt(weed, weed.endpoint)
+        adopt(weed, weed.endpoint, folder)
         yield
         return
     (port,) = processes.free_ports(1)
     argv = [sys.executable, "-m", "tests.benchmarks.proxy", str(port), weed.endpoint.rpartition(":")[2], str(latency)]
     proxy = processes.start("proxy", argv, os.environ, Path.cwd(), folder / "proxy.log")
     try:
-        processes.wait_until(lambda: not processes.is_free(port), proxy, _READY)
-        _adopt(weed, f"http://{LOOPBACK}:{port}")
+        processes.wait_until(lambda: not processes.is_free(port), proxy, READY)
+        adopt(weed, f"http://{LOOPBACK}:{port}", folder)
         yield
     finally:
         proxy.stop(1.0)
-
-
-def _adopt(weed: SeaweedFS, endpoint: str) -> None:
-    os.environ.update(
-        {
-            f"{PREFIX}REDIS_URL": "redis://127.0.0.1",
-            f"{PREFIX}STATION_URL": "http://127.0.0.1",
-            f"{PREFIX}CATALOG_URL": "http://127.0.0.1",
-            f"{PREFIX}S3_ENDPOINT": endpoint,
-            f"{PREFIX}S3_ACCESS_KEY_ID": weed.access_key_id,
-            f"{PREFIX}S3_SECRET_ACCESS_KEY": weed.secret_access_key,
-            f"{PREFIX}S3_BUCKET": _BUCKET,
-            "NO_PROXY": LOOPBACK,
-            "no_proxy": LOOPBACK,
-        }
-    )
-
-
-def _wait_until_quiet(weed: int) -> None:
-    """Wait until the store has done what the run before has left it to do, such as deleting thousands of objects."""
-    used = -1.0
-    while used != (used := _cpu_of(weed)):
-        time.sleep(_QUIET)
-
-
-def _cpu_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _say(row: Row) -> None:

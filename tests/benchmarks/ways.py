@@ -9,7 +9,6 @@ import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import files
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from shared.archives.reading import ArchiveReader
 from shared.settings import Settings
 from shared.storage.objects import Location, ObjectStore
 from tests.benchmarks.corpora import Content
+from tests.benchmarks.harness import s5cmd
 
 _PART = 8 * 2**20
 _AT_ONCE = 64
@@ -77,7 +77,6 @@ def _extract(source: Path, target: Path) -> None:
 
 def command_line(settings: Settings, archive: Location, _sizes: list[int]) -> None:
     """The best command line: s5cmd down, unzip or tar, s5cmd up."""
-    s5cmd = next(Path(str(file.locate())) for file in files("s5cmd") or [] if file.name == "s5cmd")
     prefix = prefix_for(archive)
     with tempfile.TemporaryDirectory() as folder:
         name = Path(archive.key).name
@@ -90,7 +89,7 @@ def command_line(settings: Settings, archive: Location, _sizes: list[int]) -> No
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": folder,
-            "S5": str(s5cmd),
+            "S5": s5cmd(),
             "S3_ENDPOINT_URL": settings.s3_endpoint,
             "AWS_REGION": settings.s3_region,
             "AWS_ACCESS_KEY_ID": settings.s3_access_key_id.get_secret_value(),

@@ -20,15 +20,18 @@ from workers.queues import QUEUES, Pool, Queue
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "auxip-workers"
 SETTINGS: dict[str, Any] = {
-    "AUXIP_STATION_URL": "https://station.example/stac",
     "AUXIP_CATALOG_URL": "https://catalog.example/stac",
     "AUXIP_S3_ENDPOINT": "https://s3.example",
     "AUXIP_S3_BUCKET": "bucket",
 }
-MINIMAL: dict[str, Any] = {"existingSecret": "auxip", "settings": SETTINGS}
-SWEEPS = '[[sweep]]\nname = "daily"\n'
+OWNERS = '[owner.operations]\nbucket = "operations"\n'
+STATIONS = '[station.adgs]\nurl = "https://station.example/stac"\n'
+MINIMAL: dict[str, Any] = {"existingSecret": "auxip", "settings": SETTINGS, "stations": STATIONS}
+SWEEPS = '[sweep.daily]\nevery = "1d"\n'
+QUERIES = json.dumps([{"name": "Published"}], indent=1)
 FULL = MINIMAL | {
     "sweeps": SWEEPS,
+    "queries": QUERIES,
     "imagePullSecrets": [{"name": "registry"}],
     "queues": {"decompress": {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "cpu", "operator": "Exists"}]}},
 }
@@ -118,7 +121,7 @@ def test_the_chart_is_of_the_project_version() -> None:
 
 def test_a_missing_secret_is_named() -> None:
     with pytest.raises(HelmRenderError, match="existingSecret must name a Secret with auxip_redis_url"):
-        render({"settings": SETTINGS})
+        render(MINIMAL | {"existingSecret": ""})
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
@@ -190,7 +193,8 @@ def test_a_secret_among_the_settings_is_refused(name: str) -> None:
 
 
 def test_every_setting_has_one_place_in_the_values() -> None:
-    places = [*settings_in_schema(), *(name.upper() for name in secret_keys_in_values()), "AUXIP_SWEEPS_FILE"]
+    files = ["AUXIP_STATIONS_FILE", "AUXIP_SWEEPS_FILE", "AUXIP_OWNERS_FILE", "AUXIP_QUERIES_FILE"]
+    places = [*settings_in_schema(), *(name.upper() for name in secret_keys_in_values()), *files]
     assert sorted(places) == sorted(f"AUXIP_{name.upper()}" for name in Settings.model_fields)
 
 
@@ -204,24 +208,60 @@ def test_a_large_number_is_written_without_an_exponent() -> None:
     assert config_data(objects, "settings")["AUXIP_MAX_ASSET_BYTES"] == "68719476736"
 
 
-def test_a_list_is_written_as_json() -> None:
-    objects = render(MINIMAL | {"settings": SETTINGS | {"AUXIP_STATION_COLLECTIONS": ["a", "b"]}})
-    assert json.loads(config_data(objects, "settings")["AUXIP_STATION_COLLECTIONS"]) == ["a", "b"]
+def test_stations_that_are_missing_are_asked_for() -> None:
+    with pytest.raises(HelmRenderError, match="stations must be the TOML of the AUXIP stations"):
+        render(MINIMAL | {"stations": ""})
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_stations_are_a_file_that_the_setting_names(minimal: list[Object], roles: dict[str, Object], role: str) -> None:
+    mounts = {mount["name"]: mount["mountPath"] for mount in container(roles[role])["volumeMounts"]}
+    assert config_data(minimal, "settings")["AUXIP_STATIONS_FILE"] == f"{mounts['files']}/stations.toml"
+
+
+def test_stations_are_the_toml_of_the_values(minimal: list[Object]) -> None:
+    text = config_data(minimal, "files")["stations.toml"]
+    assert tomllib.loads(text) == {"station": {"adgs": {"url": "https://station.example/stac"}}}
 
 
 def test_sweeps_are_a_file_that_the_setting_names() -> None:
     objects = render(MINIMAL | {"sweeps": SWEEPS})
     mounts = {mount["name"]: mount["mountPath"] for mount in container(deployments(objects)["beat"])["volumeMounts"]}
-    assert config_data(objects, "settings")["AUXIP_SWEEPS_FILE"] == f"{mounts['sweeps']}/sweeps.toml"
+    assert config_data(objects, "settings")["AUXIP_SWEEPS_FILE"] == f"{mounts['files']}/sweeps.toml"
 
 
 def test_sweeps_are_the_toml_of_the_values() -> None:
-    text = config_data(render(MINIMAL | {"sweeps": SWEEPS}), "sweeps")["sweeps.toml"]
-    assert tomllib.loads(text) == {"sweep": [{"name": "daily"}]}
+    text = config_data(render(MINIMAL | {"sweeps": SWEEPS}), "files")["sweeps.toml"]
+    assert tomllib.loads(text) == {"sweep": {"daily": {"every": "1d"}}}
+
+
+def test_owners_are_a_file_that_the_setting_names_in_every_pod() -> None:
+    objects = render(MINIMAL | {"owners": OWNERS})
+    for role in deployments(objects).values():
+        mounts = {mount["name"]: mount["mountPath"] for mount in container(role)["volumeMounts"]}
+        assert config_data(objects, "settings")["AUXIP_OWNERS_FILE"] == f"{mounts['files']}/owners.toml"
+    assert tomllib.loads(config_data(objects, "files")["owners.toml"]) == tomllib.loads(OWNERS)
+
+
+def test_without_owners_there_is_no_such_setting(minimal: list[Object]) -> None:
+    assert "AUXIP_OWNERS_FILE" not in config_data(minimal, "settings")
 
 
 def test_without_sweeps_there_is_no_such_setting(minimal: list[Object]) -> None:
     assert "AUXIP_SWEEPS_FILE" not in config_data(minimal, "settings")
+
+
+def test_named_queries_are_a_file_that_the_setting_of_every_worker_names() -> None:
+    objects = render(MINIMAL | {"queries": QUERIES})
+    deployed = deployments(objects)
+    for queue in ("runs", "search"):
+        mounts = {each["name"]: each["mountPath"] for each in container(deployed[f"worker-{queue}"])["volumeMounts"]}
+        assert config_data(objects, "settings")["AUXIP_QUERIES_FILE"] == f"{mounts['files']}/queries.json"
+    assert json.loads(config_data(objects, "files")["queries.json"]) == json.loads(QUERIES)
+
+
+def test_without_named_queries_there_is_no_such_setting(minimal: list[Object]) -> None:
+    assert "AUXIP_QUERIES_FILE" not in config_data(minimal, "settings")
 
 
 def test_beat_is_alone_and_never_overlaps_itself(roles: dict[str, Object]) -> None:

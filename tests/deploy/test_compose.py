@@ -20,12 +20,13 @@ SECRETS = {
     "AUXIP_REDIS_URL": "redis://:hush-redis@valkey:6379/0",
     "AUXIP_S3_ACCESS_KEY_ID": "hush-key",
     "AUXIP_S3_SECRET_ACCESS_KEY": "hush-secret",
-    "AUXIP_STATION_API_KEY": "hush-station",
+    "STATION_SECRET": "hush-station",
     "AUXIP_CATALOG_API_KEY": "hush-catalog",
+    "AUXIP_STAGING_API_KEY": "hush-staging",
     "FLOWER_BASIC_AUTH": "name:hush-flower",
 }
 PLAIN = {
-    "AUXIP_STATION_URL": "https://station.example/stac",
+    "AUXIP_STATIONS_FILE": "./deploy-example-stations.toml",
     "AUXIP_CATALOG_URL": "https://catalog.example/stac",
     "AUXIP_S3_BUCKET": "bucket",
 }
@@ -87,7 +88,7 @@ def test_a_missing_variable_stops_it_and_is_named(name: str) -> None:
     assert f"required variable {name} is missing" in err
 
 
-@pytest.mark.parametrize("name", ["AUXIP_STATION_API_KEY", "AUXIP_CATALOG_API_KEY"])
+@pytest.mark.parametrize("name", ["STATION_SECRET", "AUXIP_CATALOG_API_KEY", "AUXIP_STAGING_API_KEY"])
 def test_a_key_may_be_empty_where_none_is_asked_for(name: str) -> None:
     assert compose(EVERYTHING | {name: ""}, "--quiet")[0] == 0
 
@@ -170,7 +171,7 @@ def test_every_secret_comes_from_a_variable(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_our_secrets_are_files_where_the_settings_look(services: Services, name: str) -> None:
     targets = {secret["target"] for secret in services[name]["secrets"]}
-    wanted = {secret.lower() for secret in SECRETS if secret.startswith("AUXIP_")}
+    wanted = {secret.lower() for secret in SECRETS if secret.startswith(("AUXIP_", "STATION_"))}
     assert targets == {f"/run/secrets/{secret}" for secret in wanted}
 
 
@@ -196,6 +197,13 @@ def test_a_setting_in_the_environment_is_handed_on() -> None:
     assert json.loads(out)["services"]["worker-decompress"]["environment"]["AUXIP_ARCHIVE_LAYOUT"] == "tree"
 
 
+def test_the_file_of_stations_is_mounted_where_its_setting_says(config: dict[str, Any], services: Services) -> None:
+    beat = services["beat"]
+    mounts = {each["source"]: each["target"] for each in beat["configs"]}
+    assert config["configs"]["stations"]["file"] == str(ROOT / "deploy-example-stations.toml")
+    assert beat["environment"]["AUXIP_STATIONS_FILE"] == mounts["stations"]
+
+
 def test_without_a_sweeps_file_the_setting_is_empty(services: Services) -> None:
     assert services["beat"]["environment"]["AUXIP_SWEEPS_FILE"] == ""
 
@@ -205,7 +213,26 @@ def test_a_sweeps_file_is_mounted_where_its_setting_says() -> None:
     found = json.loads(out)
     beat = found["services"]["beat"]
     assert found["configs"]["sweeps"]["file"] == str(ROOT / "sweeps.toml")
-    assert beat["environment"]["AUXIP_SWEEPS_FILE"] == beat["configs"][0]["target"]
+    mounts = {each["source"]: each["target"] for each in beat["configs"]}
+    assert beat["environment"]["AUXIP_SWEEPS_FILE"] == mounts["sweeps"]
+
+
+def test_an_owners_file_is_mounted_where_its_setting_says() -> None:
+    _, out, _ = compose(EVERYTHING | {"AUXIP_OWNERS_FILE": "./owners.toml"}, "--format", "json")
+    found = json.loads(out)
+    worker = found["services"]["worker-staging"]
+    targets = {config["source"]: config["target"] for config in worker["configs"]}
+    assert found["configs"]["owners"]["file"] == str(ROOT / "owners.toml")
+    assert worker["environment"]["AUXIP_OWNERS_FILE"] == targets["owners"]
+
+
+def test_a_file_of_named_queries_is_mounted_where_its_setting_says() -> None:
+    _, out, _ = compose(EVERYTHING | {"AUXIP_QUERIES_FILE": "./queries.json"}, "--format", "json")
+    found = json.loads(out)
+    worker = found["services"]["worker-search"]
+    targets = {config["source"]: config["target"] for config in worker["configs"]}
+    assert found["configs"]["queries"]["file"] == str(ROOT / "queries.json")
+    assert worker["environment"]["AUXIP_QUERIES_FILE"] == targets["queries"]
 
 
 def test_no_service_keeps_a_capability(services: Services) -> None:
@@ -246,7 +273,7 @@ def test_flower_can_only_be_looked_at(services: Services) -> None:
 
 def test_what_must_survive_lies_on_named_volumes(services: Services) -> None:
     volumes = {name: service["volumes"][0]["source"] for name, service in services.items() if "volumes" in service}
-    assert volumes == {"valkey": "valkey", "seaweedfs": "seaweedfs", "beat": "beat"}
+    assert volumes == {"valkey": "valkey", "seaweedfs": "seaweedfs"}
 
 
 @pytest.mark.parametrize(("name", "program"), [("valkey", "valkey-server"), ("seaweedfs", "weed")])

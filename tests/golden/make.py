@@ -311,6 +311,9 @@ CASES["damaged-zip-deflate/x.zip"] = lambda: changed(zip_of({"a": XML}), 31, b"\
 CASES["damaged-zip64-end/x.zip"] = lambda: (lambda z: changed(z, z.index(b"PK\6\6"), b"XX"))(
     with_zip64_end(zip_of(PRODUCT))
 )
+CASES["damaged-zip64-end-beyond/x.zip"] = lambda: (lambda z: changed(z, z.index(b"PK\6\7") + 8, b"\xff" * 8))(
+    with_zip64_end(zip_of(PRODUCT))
+)
 CASES["damaged-zip64-locator/x.zip"] = lambda: changed(zip_of(PRODUCT), -12, b"\xff\xff")
 CASES["damaged-zip-count-of-nothing/x.zip"] = lambda: changed(zip_of({}), -12, b"\xff\xff")
 CASES["damaged-zip-record-cut/x.zip"] = lambda: (lambda z: changed(z, z.rindex(b"PK\1\2") + 32, b"\xff"))(

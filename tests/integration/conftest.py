@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -25,6 +26,7 @@ _FAST = {
     "AUXIP_BACKOFF_MAX": "1",
     "AUXIP_LEASE": "3",
     "AUXIP_PAGE_ITEMS": "20",
+    "AUXIP_QUERIES_FILE": str(Path(__file__).parents[1] / "data" / "queries.json"),
 }
 """Tries follow each other quickly, a dead worker's claim lapses soon, and the sample products fill several pages."""
 
@@ -35,7 +37,9 @@ def stack() -> Iterator[Stack]:
     with Stack() as started:
         from workers.cli.fleet import adopt
 
-        adopt(started, _FAST)
+        sweeps = started.folder / "sweeps.toml"
+        sweeps.touch()  # the workers read it whenever a sweep is due; tests write theirs into it
+        adopt(started, {**_FAST, "AUXIP_SWEEPS_FILE": str(sweeps)})
         yield started
         _close_celery()
     for name in [name for name in os.environ if name.startswith(PREFIX)]:

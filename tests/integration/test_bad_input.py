@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -124,7 +125,7 @@ def test_a_passing_fault_of_the_station_is_outlived(caller: Caller, stack: Stack
     assert len(items) >= 4
 
 
-def test_a_download_that_is_cut_off_is_done_again(caller: Caller, context: Context, stack: Stack) -> None:
+def test_a_download_that_is_cut_off_goes_on_within_its_step(caller: Caller, context: Context, stack: Stack) -> None:
     product = samples.product(samples.AS_LONG_AS_WINDOW)
     stack.set_station_faults([{"path": "Products", "cut": 1000, "times": 1}])
     result = caller.stage(of_id(product.item_id))
@@ -132,7 +133,7 @@ def test_a_download_that_is_cut_off_is_done_again(caller: Caller, context: Conte
 
     assert status
     (record,) = context.ledger.items(result.id)
-    assert record.attempts == 1
+    assert record.attempts == 0
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
@@ -177,6 +178,7 @@ def test_no_secret_is_found_in_the_broker_the_ledger_or_a_log(
 ) -> None:
     caller.stage(ORBITS).get(SECONDS)
     secrets = [value for name, value in stack.environment().items() if name.endswith(("_KEY", "_ACCESS_KEY_ID"))]
+    secrets.append(stack.station_key)
     # The append-only file holds every write since the start: messages, results and the ledger.
     files = [*(stack.folder / "valkey").rglob("*.aof"), *(child.log for child in workers)]
     written = b"".join(file.read_bytes() for file in files)
@@ -189,7 +191,7 @@ def test_no_secret_is_found_in_the_broker_the_ledger_or_a_log(
     ("name", "value", "said"),
     [
         ("AUXIP_S3_ENDPOINT", "ftp://somewhere", "AUXIP_S3_ENDPOINT is no http:// or https:// URL"),
-        ("AUXIP_STATON_URL", "http://x", "AUXIP_STATON_URL is no setting; did you mean AUXIP_STATION_URL?"),
+        ("AUXIP_CATALOGUE_URL", "http://x", "AUXIP_CATALOGUE_URL is no setting; did you mean AUXIP_CATALOG_URL?"),
         ("AUXIP_ATTEMPTS", "many", "AUXIP_ATTEMPTS Input should be a valid integer"),
     ],
 )
@@ -204,3 +206,24 @@ def test_a_wrong_setting_is_named_at_start_in_one_line(
     assert ended.returncode != 0
     (line,) = ended.stderr.strip().splitlines()
     assert said in line
+
+
+def test_a_worker_does_not_start_with_a_wrong_file_of_stations(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "stations.toml"
+    file.write_text('[station.one]\nurl = "http://one.example"\npage_sise = 5\n')
+    ended = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "workers.app:app", "worker"],
+        env={**os.environ, **stack.environment(), "AUXIP_STATIONS_FILE": str(file)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode != 0
+    (line,) = ended.stderr.strip().splitlines()
+    assert f"AUXIP_STATIONS_FILE {file}: line 3: station.one.page_sise is no field" in line
+
+
+def test_a_run_from_a_station_that_is_not_configured_fails_with_those_that_are(caller: Caller) -> None:
+    with pytest.raises(Exception, match=r"unknown-station: .*it has: local"):
+        caller.stage(ORBITS, station=["local", "other"]).get(SECONDS)

@@ -56,13 +56,17 @@ def test_stage_follows_a_window_to_its_end_and_says_how_each_item_ended(caller: 
     assert len(results) == said["items"]
 
 
-def test_stage_takes_a_file_with_a_cql2_filter(caller: Caller, tmp_path: Path) -> None:
+def test_stage_takes_a_file_with_a_cql2_filter_and_a_station(caller: Caller, tmp_path: Path) -> None:
     file = tmp_path / "filter.json"
     file.write_text(json.dumps({"filter": of_type("OPER_MPL_ORBPRE"), "limit": 2}))
-    ended = stage(caller, "--filter", str(file), "--json")
+    ended = stage(caller, "--filter", str(file), "--json", "--station", "local")
 
     assert ended.returncode == 0, ended.stderr
-    assert last_object(ended.stdout)["items"] == 2
+    said = last_object(ended.stdout)
+    assert said["items"] == 2
+    results = said["results"]
+    assert isinstance(results, list)
+    assert {result["station"] for result in results} == {"local"}
 
 
 def test_stage_without_a_terminal_writes_plain_lines(caller: Caller) -> None:
@@ -107,7 +111,7 @@ def test_stage_says_when_items_failed_and_exits_with_1(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["stage"], 2, "give --start, --end and --product-type, or --filter FILE"),
+        (["stage"], 2, "give --product-type (and --start and --end"),
         (["stage", "--start", "2024-01-02", "--end", "2024-01-01", "--product-type", "X"], 1, "auxip: bad-window: "),
         (["stage", "--start", "soon", "--end", "2024-01-01", "--product-type", "X"], 1, "auxip: bad-datetime: "),
         (["stage", *WINDOW, "--product-type", "X", "--owner", "../x"], 1, "auxip: bad-request: env.owner_id"),

@@ -11,7 +11,7 @@ from local.stack import Stack
 from shared.context import Context
 from shared.errors import ItemFailed, NothingFound, Rejected, Retryable, UnsupportedArchive
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunRequest, RunState
-from shared.selection import Given, Selection, ValCover
+from shared.selection import Given, PolicySelection, Selection
 from shared.stac.item import Item, Json
 from shared.stac.search import Cql2
 from shared.steps.close import close, close_failed
@@ -61,7 +61,7 @@ def feature(item_id: str, **changes: object) -> Json:
 
 def window(context: Context, collection: str) -> Run:
     types = ("OPER_MPL_ORBPRE",)
-    selection = ValCover(product_types=types, start=samples.DEMO_START, end=samples.DEMO_END)
+    selection = PolicySelection(product_types=types, start=samples.DEMO_START, end=samples.DEMO_END)
     return opened(context, collection, selection)
 
 
@@ -221,7 +221,7 @@ def test_a_run_that_expanded_an_item_answers_with_the_item(context: Context, col
     settle_item(context, run, records(context, run)[0])
 
     item = Item.model_validate(close(context, run))
-    assert item == context.catalog.get(collection, ARCHIVE)
+    assert item == context.catalog_of("steps").get(collection, ARCHIVE)
     assert all(asset.href.endswith("/") for asset in item.assets.values())
     assert context.ledger.run(run.id).state is RunState.SUCCESSFUL
 

@@ -1,5 +1,6 @@
 """Objects in a real S3 service: what is written is there whole, or nothing is."""
 
+import hashlib
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +13,7 @@ from local.processes import free_ports
 from shared.context import Context
 from shared.errors import AuxipError, ItemFailed, Rejected, Retryable
 from shared.settings import Settings
-from shared.storage.digests import PART_BYTES, Written, digest_of
+from shared.storage.digests import PART_BYTES, Checksum, Written, digest_of
 from shared.storage.objects import Location, ObjectStore
 
 OTHER_MD5 = "0" * 32
@@ -43,6 +44,10 @@ def below(folder: Location, name: str) -> Location:
 
 def names(store: ObjectStore, folder: Location) -> list[str]:
     return sorted(stored.key.removeprefix(folder.key) for stored in store.list(folder))
+
+
+def md5(text: str) -> Checksum:
+    return Checksum("md5", text)
 
 
 def pieces(size: int) -> bytes:
@@ -102,7 +107,7 @@ def test_an_object_that_is_gone_while_it_is_read_is_noticed(store: ObjectStore, 
 def test_where_there_is_no_object_there_is_none(store: ObjectStore, place: Location, folder: Location) -> None:
     assert store.head(place) is None
     assert store.get(place, limit=100) is None
-    assert store.holds(place, None, OTHER_MD5) is False
+    assert store.held(place, None, md5(OTHER_MD5)) is None
     assert list(store.list(folder)) == []
     store.delete(place)
 
@@ -171,17 +176,23 @@ def test_an_etag_that_does_not_follow_from_the_bytes_is_settled_by_reading_them(
 def test_an_object_is_known_by_its_md5_and_its_size(store: ObjectStore, place: Location) -> None:
     written = store.put(place, b"content")
 
-    assert store.holds(place, 7, written.md5)
-    assert store.holds(place, None, written.md5)
-    assert not store.holds(place, 8, written.md5)
-    assert not store.holds(place, 7, OTHER_MD5)
+    assert store.held(place, 7, md5(written.md5)) == store.head(place)
+    assert store.held(place, None, md5(written.md5)) == store.head(place)
+    assert store.held(place, 8, md5(written.md5)) is None
+    assert store.held(place, 7, md5(OTHER_MD5)) is None
+
+
+def test_an_object_is_known_by_a_digest_of_another_kind_too(store: ObjectStore, place: Location) -> None:
+    store.put(place, b"content")
+    assert store.held(place, 7, Checksum("sha256", hashlib.sha256(b"content").hexdigest()))
+    assert not store.held(place, 7, Checksum("sha256", hashlib.sha256(b"other").hexdigest()))
 
 
 def test_an_object_of_several_parts_is_known_by_its_md5_too(store: ObjectStore, place: Location) -> None:
     with store.open_writer(place) as writer:
         writer.write(pieces(PART_BYTES + 1))
-    assert store.holds(place, None, writer.written.md5)
-    assert not store.holds(place, None, OTHER_MD5)
+    assert store.held(place, None, md5(writer.written.md5))
+    assert not store.held(place, None, md5(OTHER_MD5))
 
 
 # Written in one pass

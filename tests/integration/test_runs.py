@@ -34,7 +34,7 @@ def test_a_staging_run_answers_with_status_and_the_items_as_the_catalog_shows_th
 
     assert status is True
     assert len(items) >= 4
-    shown = context.catalog.items(caller.collection, [item.id for item in items])
+    shown = context.catalog_of("").items(caller.collection, [item.id for item in items])
     assert items == list(shown)
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -29,12 +30,14 @@ Step = Callable[[Context, Run, ItemRecord], None]
 class Work:
     """One run over one item, done step by step."""
 
-    def __init__(self, context: Context, collection: str, item_id: str = ARCHIVE.item_id) -> None:
+    def __init__(self, context: Context, collection: str, item_id: str = ARCHIVE.item_id, **more: Any) -> None:
         self.context = context
         self.ledger: Ledger = context.ledger
+        self.catalog = context.catalog_of("steps")
         self.run_id = str(uuid.uuid4())
         selection = Cql2(filter=of_id(item_id))
-        self.ledger.open_run(self.run_id, RunRequest(owner="steps", collection=collection, selection=selection))
+        request = RunRequest(owner="steps", collection=collection, selection=selection)
+        self.ledger.open_run(self.run_id, request.model_copy(update=more))
         find_items(context, self.run)
         (self.key,) = self.ledger.keys(self.run_id)
 
@@ -47,7 +50,7 @@ class Work:
         return self.ledger.item(self.run_id, self.key)
 
     def shown(self) -> Item | None:
-        return self.context.catalog.get(self.run.request.collection, self.record.item_id)
+        return self.catalog.get(self.run.request.collection, self.record.item_id)
 
     def do(self, *steps: Step) -> None:
         for step in steps:
@@ -158,8 +161,7 @@ def test_a_crash_after_the_publication_leaves_an_archive_that_the_next_run_delet
     archive = archive_of(work)
     content = context.store.get(archive, limit=10**8) or b""
     work.do(publish_expanded)
-    with context.store.open_writer(archive) as writer:
-        writer.write(content)  # as if the worker had been killed before the deletion
+    context.store.put(archive, content)  # as if the worker had been killed before the deletion
 
     again = Work(context, collection)
     again.do(*EVERY_STEP)
@@ -210,7 +212,7 @@ def test_an_item_that_vanished_from_the_catalog_is_not_invented(work: Work, cont
         work.do(expand)
     with pytest.raises(Retryable, match="catalog-mismatch"):
         work.do(publish_expanded)
-    assert context.catalog.get(work.run.request.collection, work.record.item_id) is None
+    assert work.catalog.get(work.run.request.collection, work.record.item_id) is None
 
 
 def test_publishing_what_was_not_staged_is_tried_again_and_not_made_up(work: Work) -> None:

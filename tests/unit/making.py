@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from shared.selection import Selection
 from shared.settings import Settings
 from shared.stac.api import StacApi
 from shared.stac.item import Item, Json
+from shared.stac.network import StationTransport
 from shared.stac.search import Cql2
 
 STATION = "http://station.example/auxip"
@@ -25,7 +27,7 @@ def settings_of(**changes: object) -> Settings:
     """Settings that no environment has a part in."""
     values: dict[str, Any] = {
         "redis_url": SecretStr("redis://127.0.0.1:1/0"),
-        "station_url": STATION,
+        "stations_file": Path("/there/is/none"),
         "catalog_url": CATALOG,
         "s3_endpoint": "http://127.0.0.1:1",
         "s3_access_key_id": SecretStr("access"),
@@ -71,9 +73,14 @@ def record_of(item_id: str = "X", state: ItemState = ItemState.FOUND, **changes:
 
 
 def answered_by(api: StacApi, handler: Handler) -> None:
-    """Let a function answer what an API sends; its client, hooks and redirects stay as they are."""
+    """Let a function answer what an API sends; its client, hooks, redirects and checks of hosts stay as they are."""
     client = api._client
-    client._transport.close()
+    transport = client._transport
+    if isinstance(transport, StationTransport):
+        transport.inner.close()
+        transport.inner = httpx.MockTransport(handler)
+        return
+    transport.close()
     client._transport = httpx.MockTransport(handler)
     client._mounts = {}
 

@@ -18,7 +18,7 @@ Make = Callable[[Handler], StacApi]
 @pytest.fixture
 def api() -> Iterator[Make]:
     """An API with the answers of a function."""
-    made = StacApi("station", STATION, http_client(7, []), LIMIT)
+    made = StacApi("station", STATION, http_client(7, []), LIMIT, "the file of stations")
 
     def make(handler: Handler) -> StacApi:
         answered_by(made, handler)
@@ -74,8 +74,8 @@ def test_what_the_api_says_is_cut_to_a_line(api: Make) -> None:
     assert len(error.reason) < 400
 
 
-def test_a_wrong_key_names_its_setting(api: Make) -> None:
-    assert "AUXIP_STATION_API_KEY" in error_of(api(lambda _: httpx.Response(401))).reason
+def test_a_wrong_key_names_where_it_is_configured(api: Make) -> None:
+    assert "check the file of stations" in error_of(api(lambda _: httpx.Response(401))).reason
 
 
 def delay_of(api: StacApi) -> float | None:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
-from shared.errors import Rejected, Retryable
-from shared.stac.catalog import Catalog
+from shared.errors import ItemFailed, Rejected, Retryable
+from shared.stac.catalog import Catalog, is_unpublished, require_id
 from shared.stac.item import Item, Json
 from tests.unit.making import CATALOG, Handler, answered_by, item_json, item_of, sent, settings_of
 
@@ -17,7 +18,7 @@ POINT: Json = {"type": "Point", "coordinates": [1, 2]}
 @pytest.fixture
 def catalog() -> Iterator[Make]:
     """A catalog with the answers of a function."""
-    made = Catalog(settings_of())
+    made = Catalog(settings_of(), None)
 
     def make(handler: Handler) -> Catalog:
         answered_by(made.api, handler)
@@ -212,10 +213,24 @@ def test_the_key_of_the_catalog_goes_with_each_request() -> None:
         keys.append(request.headers.get("x-api-key"))
         return httpx.Response(200)
 
-    from pydantic import SecretStr
-
-    made = Catalog(settings_of(catalog_api_key=SecretStr("the-key")))
+    made = Catalog(settings_of(), SecretStr("the-key"))
     answered_by(made.api, note)
     made.require_collection("aux")
     made.api.close()
     assert keys == ["the-key"]
+
+
+@pytest.mark.parametrize("letter", ":/?#[]@!$&'()*+,;=")
+def test_an_id_that_catalogs_refuse_is_refused_before_any_work(letter: str) -> None:
+    with pytest.raises(ItemFailed, match="reserved-item-id"):
+        require_id(f"S1A{letter}1")
+
+
+@pytest.mark.parametrize("item_id", ["S3A_AX___OSF_AX_20160216T192404.SEN3", "with space", "日本", "a%b~c-d_e"])
+def test_any_other_id_is_taken(item_id: str) -> None:
+    require_id(item_id)
+
+
+@pytest.mark.parametrize(("value", "expired"), [(True, True), (False, False), (None, False), ("true", False)])
+def test_an_item_has_expired_if_the_catalog_says_so(value: object, expired: bool) -> None:
+    assert is_unpublished(item_of(properties={"unpublished": value})) is expired

@@ -1,7 +1,8 @@
 """The contract: what other systems may send, and how they are told what is wrong with it."""
 
 import contextlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 
 from shared.errors import Rejected
 from shared.models import RunKind
-from shared.selection import Given, ValCover
+from shared.selection import Given, NamedQuery, PolicySelection
 from shared.stac.item import Json
 from shared.stac.search import Cql2
 from tests.unit.making import ANY, item_json
@@ -35,6 +36,9 @@ ON_DEMAND: Json = {
     "product_type": "OPER_MPL_ORBPRE",
     "catalog_collection_identifier": "aux",
 }
+WINDOW = ("start_datetime", "end_datetime")
+QUERIES = Path(__file__).parents[1] / "data" / "queries.json"
+NAMED: Json = {"query": "Orbits of a satellite", "parameters": {"satellite": "sentinel-1a"}}
 VALID: dict[type[BaseModel], Json] = {
     SearchMessage: {"env": ENV, "auxip_cql2": ANY},
     StagingMessage: STAGING,
@@ -52,7 +56,7 @@ def refusal(message: type[BaseModel], fields: Json) -> Rejected:
 
 def test_every_public_task_has_a_message() -> None:
     public = {task for queue in QUEUES for task in queue.tasks if not task.startswith("auxip.step.")}
-    assert set(MESSAGES) == public - {"auxip.sweep", "auxip.clean_uploads"}  # beat's own
+    assert set(MESSAGES) == public - {"auxip.sweep", "auxip.sweep_now", "auxip.clean_uploads"}  # ours
 
 
 def test_every_message_has_a_schema_with_its_fields() -> None:
@@ -70,7 +74,7 @@ def test_a_message_of_the_documented_fields_is_accepted(message: type[BaseModel]
 
 @pytest.mark.parametrize(
     ("message", "name"),
-    [(message, name) for message, fields in VALID.items() for name in fields],
+    [(message, name) for message, fields in VALID.items() for name in fields if name not in WINDOW],
     ids=lambda each: each if isinstance(each, str) else each.__name__,
 )
 def test_a_missing_field_is_named(message: type[BaseModel], name: str) -> None:
@@ -105,7 +109,18 @@ def test_a_field_that_is_unknown_is_refused(message: type[BaseModel]) -> None:
         (OnDemandMessage, {"product_type": ""}, "product_type"),
         (OnDemandMessage, {"product_type": ["A"] * 101}, "product_type"),
         (OnDemandMessage, {"product_type": 5}, "product_type"),
-        (OnDemandMessage, {"start_datetime": None}, "start_datetime"),
+        (OnDemandMessage, {"start_datetime": []}, "start_datetime"),
+        (OnDemandMessage, {"policy": "NoPolicy"}, "policy.0: Input should be 'ValIntersect', 'LatestValIntersect'"),
+        (OnDemandMessage, {"policy": ["ValCover", 5]}, "policy.1"),
+        (OnDemandMessage, {"policy": []}, "policy"),
+        (OnDemandMessage, {"policy": ["ValCover"] * 16}, "policy"),
+        (OnDemandMessage, {"platform": ""}, "platform"),
+        (OnDemandMessage, {"before": -1}, "before"),
+        (OnDemandMessage, {"after": float("inf")}, "after"),
+        (OnDemandMessage, {"after": "6h"}, "after"),
+        (StagingMessage, {"cql2_filter": {"query": ""}}, "cql2_filter.query"),
+        (StagingMessage, {"cql2_filter": {"query": "Q", "parameters": {"a": {"op": "not"}}}}, "cql2_filter.parameters"),
+        (SearchMessage, {"auxip_cql2": {"query": "Q", "filter": ANY}}, "auxip_cql2.filter"),
         (UnzipMessage, {"auxip_item": {"id": "X"}}, "auxip_item.properties"),
         (ProcessAssetMessage, {"asset_href": None}, "asset_href"),
     ],
@@ -144,7 +159,7 @@ def test_what_else_stands_in_env_is_let_through() -> None:
 
 def test_a_staging_message_asks_for_a_run() -> None:
     message = decode(StagingMessage, **STAGING, timeout_seconds=5, decompress=False)
-    request = message.request()
+    request = message.request(None)
 
     assert (request.kind, request.owner, request.collection) == (RunKind.STAGING, "operations", "aux")
     assert request.selection == Cql2(filter=ANY)
@@ -152,8 +167,21 @@ def test_a_staging_message_asks_for_a_run() -> None:
 
 
 def test_a_run_has_no_timeout_and_expands_unless_asked_otherwise() -> None:
-    request = decode(StagingMessage, **STAGING).request()
+    request = decode(StagingMessage, **STAGING).request(None)
     assert (request.timeout_seconds, request.decompress) == (-1, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"), [({}, None), ({"asset_names": None}, None), ({"asset_names": ["a"]}, ("a",))]
+)
+def test_assets_are_asked_for_by_their_names_or_all_of_them(given: Json, asked: tuple[str, ...] | None) -> None:
+    assert decode(StagingMessage, **{**STAGING, **given}).request(None).asset_names == asked
+    assert decode(OnDemandMessage, **{**ON_DEMAND, **given}).request().asset_names == asked
+
+
+@pytest.mark.parametrize("names", [[], "a.EOF", [""], [1], ["x" * 256], ["x"] * 101, {}])
+def test_names_of_assets_that_are_none_are_refused(names: object) -> None:
+    assert refusal(StagingMessage, {**STAGING, "asset_names": names}).reason.startswith("asset_names")  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +189,8 @@ def test_a_run_has_no_timeout_and_expands_unless_asked_otherwise() -> None:
 )
 def test_a_product_type_is_one_or_a_list(product_type: object, types: tuple[str, ...]) -> None:
     request = decode(OnDemandMessage, **{**ON_DEMAND, "product_type": product_type}).request()
-    assert request.selection == ValCover(
+    assert request.selection == PolicySelection(
+        policies=("ValCover",),
         product_types=types,
         start=datetime(2024, 3, 25, 9, tzinfo=UTC),
         end=datetime(2024, 3, 25, 9, 25, tzinfo=UTC),
@@ -172,6 +201,46 @@ def test_a_window_that_ends_before_it_begins_is_refused() -> None:
     message = decode(OnDemandMessage, **{**ON_DEMAND, "end_datetime": "2024-03-25T08:59:59Z"})
     with pytest.raises(Rejected, match="bad-window"):
         message.request()
+
+
+@pytest.mark.parametrize("bound", WINDOW)
+def test_a_window_is_needed_where_the_policy_looks_at_one(bound: str) -> None:
+    message = decode(OnDemandMessage, **{name: value for name, value in ON_DEMAND.items() if name != bound})
+    with pytest.raises(Rejected, match="bad-window: the policy ValCover needs start and end"):
+        message.request()
+
+
+def test_no_window_is_needed_where_no_policy_looks_at_one() -> None:
+    fields = {name: value for name, value in ON_DEMAND.items() if name not in WINDOW}
+    request = decode(OnDemandMessage, **fields, policy="LatestValidity").request()
+    assert request.selection == PolicySelection(policies=("LatestValidity",), product_types=("OPER_MPL_ORBPRE",))
+
+
+def test_policies_platform_and_margins_reach_the_selection() -> None:
+    chain = ["LatestValCover", "LatestValIntersect"]
+    message = decode(OnDemandMessage, **ON_DEMAND, policy=chain, platform="sentinel-1a", before=6000, after=0.5)
+    selection = message.request().selection
+
+    assert isinstance(selection, PolicySelection)
+    assert selection.policies == ("LatestValCover", "LatestValIntersect")
+    assert (selection.platform, selection.before) == ("sentinel-1a", timedelta(seconds=6000))
+    assert selection.after == timedelta(seconds=0.5)
+
+
+def test_a_named_query_becomes_the_cql2_that_it_stands_for() -> None:
+    expected = Cql2(filter={"op": "=", "args": [{"property": "platform"}, "sentinel-1a"]})
+    staging = decode(StagingMessage, **{**STAGING, "cql2_filter": NAMED})
+
+    assert staging.cql2_filter == NamedQuery(query="Orbits of a satellite", parameters={"satellite": "sentinel-1a"})
+    assert staging.request(QUERIES).selection == expected
+    assert decode(SearchMessage, env=ENV, auxip_cql2=NAMED).search(QUERIES) == expected
+
+
+def test_the_schema_tells_both_forms_of_a_search_and_every_policy() -> None:
+    schemas = json_schema()
+    assert "NamedQuery" in str(schemas["auxip.search"]["properties"])
+    assert "NamedQuery" in str(schemas["auxip.staging"]["properties"])
+    assert "LargestOverlap85" in str(schemas["auxip.on_demand_staging"]["properties"])
 
 
 def test_an_item_to_expand_is_taken_from_the_catalog_by_its_collection_and_id() -> None:
@@ -192,3 +261,15 @@ def test_an_item_to_expand_names_a_collection(collection: str | None) -> None:
 def test_whatever_is_sent_is_accepted_or_refused_and_never_a_surprise(fields: Json) -> None:
     with contextlib.suppress(Rejected):
         decode(StagingMessage, **fields)
+
+
+@pytest.mark.parametrize(("station", "tried"), [(None, ()), ("adgs", ("adgs",)), (["prip", "adgs"], ("prip", "adgs"))])
+def test_a_message_names_no_station_or_one_or_several_to_try_in_order(station: Json, tried: tuple[str, ...]) -> None:
+    assert decode(StagingMessage, **{**STAGING, "station": station}).request(None).stations == tried
+    assert decode(OnDemandMessage, **{**ON_DEMAND, "station": station}).request().stations == tried
+    assert decode(SearchMessage, env=ENV, auxip_cql2=ANY, station=station).stations == tried
+
+
+@pytest.mark.parametrize("station", ["", "a:b", "A", "../x", [], ["a"] * 21, [None], 5, {"name": "a"}])
+def test_what_can_be_no_station_is_refused(station: object) -> None:
+    assert "station" in refusal(StagingMessage, {**STAGING, "station": station}).reason  # type: ignore[dict-item]

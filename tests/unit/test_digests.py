@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from shared.errors import ItemFailed
 from shared.storage import digests
-from shared.storage.digests import RunningDigest, Written, digest_of, md5_of_checksum
+from shared.storage.digests import (
+    Checksum,
+    OverlappedDigest,
+    RunningDigest,
+    Written,
+    checksum_of,
+    digest_of,
+    md5_if_known,
+)
 
 MD5 = "0123456789abcdef0123456789abcdef"
 SMALL = 16
@@ -72,17 +80,44 @@ def test_a_part_is_as_large_as_s3_allows_ten_thousand_of() -> None:
 
 
 def test_what_was_written_has_its_checksum_as_a_multihash() -> None:
-    assert Written(0, MD5, MD5).checksum == f"d50110{MD5}"
-    assert md5_of_checksum(Written(0, MD5, MD5).checksum) == MD5
+    assert Written(0, MD5, MD5).checksum.multihash == f"d50110{MD5}"
+    assert checksum_of(Written(0, MD5, MD5).checksum.multihash) == Checksum("md5", MD5)
 
 
 @pytest.mark.parametrize("checksum", [MD5, MD5.upper(), f"d50110{MD5}", f"D50110{MD5}".upper()])
 def test_a_checksum_is_plain_md5_or_a_multihash_of_it(checksum: str) -> None:
-    assert md5_of_checksum(checksum) == MD5
+    assert checksum_of(checksum) == Checksum("md5", MD5)
+    assert md5_if_known(checksum) == MD5
+
+
+@pytest.mark.parametrize(
+    ("prefix", "function"),
+    [
+        ("1114", "sha1"),
+        ("1220", "sha256"),
+        ("1340", "sha512"),
+        ("2030", "sha384"),
+        ("1440", "sha3_512"),
+        ("1530", "sha3_384"),
+        ("1620", "sha3_256"),
+    ],
+)
+def test_a_checksum_may_be_a_multihash_of_another_function(prefix: str, function: str) -> None:
+    digest = hashlib.new(function, b"content").hexdigest()
+    checksum = checksum_of((prefix + digest).upper())
+
+    assert checksum == Checksum(function, digest)
+    assert checksum.multihash == prefix + digest
+    assert md5_if_known(prefix + digest) is None
+    assert digest_of(b"content", function).checksum == checksum
+    with OverlappedDigest(function) as running:
+        running.update(b"con")
+        running.update(b"tent")
+        assert running.result() == digest_of(b"content", function)
 
 
 def test_no_checksum_is_none() -> None:
-    assert md5_of_checksum(None) is None
+    assert checksum_of(None) is None
 
 
 @pytest.mark.parametrize(
@@ -94,7 +129,10 @@ def test_no_checksum_is_none() -> None:
         MD5 + "0",
         "g" * 32,
         f"d50110{MD5}00",
-        f"1220{MD5}{MD5}",
+        f"1221{MD5}{MD5}",
+        f"1220{MD5}{MD5}0",
+        f"{MD5}{MD5}",
+        "12" * 5000,
         f"d50111{MD5}",
         f" {MD5[:-1]}",
         "٣" * 32,
@@ -102,9 +140,10 @@ def test_no_checksum_is_none() -> None:
 )
 def test_a_checksum_of_another_kind_is_refused(checksum: str) -> None:
     with pytest.raises(ItemFailed, match="bad-checksum"):
-        md5_of_checksum(checksum)
+        checksum_of(checksum)
+    assert md5_if_known(checksum) is None
 
 
 def test_a_plain_md5_that_begins_like_a_multihash_is_plain() -> None:
     plain = "d50110" + "0" * 26
-    assert md5_of_checksum(plain) == plain
+    assert checksum_of(plain) == Checksum("md5", plain)

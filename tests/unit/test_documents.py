@@ -19,7 +19,7 @@ GIVEN = re.compile(r'\bcode="([a-z-]+)"')
 
 def codes() -> set[str]:
     found = {code for path in SOURCES for pattern in (RAISED, GIVEN) for code in pattern.findall(path.read_text())}
-    stac = {re.sub("{.*}", name, code) for code in found for name in ("station", "catalog") if "{" in code}
+    stac = {re.sub("{.*}", name, code) for code in found for name in ("station", "catalog", "staging") if "{" in code}
     return {code for code in found if "{" not in code} | stac
 
 

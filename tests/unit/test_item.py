@@ -1,13 +1,15 @@
 """Items: reading and writing one changes nothing that we do not mean to change."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 
-from shared.stac.item import Asset, Found, Item, Json, Source
+from shared.errors import ItemFailed
+from shared.stac.item import Asset, Found, Item, Json, Source, offered_item
 from tests.unit.making import item_json, item_of
 
 FULL: Json = {
@@ -128,3 +130,43 @@ def test_an_unusable_item_says_why_and_holds_nothing() -> None:
     assert Found.unusable("X", "bad-item", "no properties") == Found(
         item_id="X", item=None, code="bad-item", reason="no properties"
     )
+
+
+def test_of_an_item_the_named_assets_are_chosen_and_the_item_stays_as_it_was() -> None:
+    item = item_of(assets={"a": {"href": "h"}, "b": {"href": "h"}})
+    chosen = Found(item_id="X", item=item).with_assets(("b", "c")).item
+
+    assert chosen is not None
+    assert (list(chosen.assets), list(item.assets)) == (["b"], ["a", "b"])
+
+
+def test_an_item_with_none_of_the_named_assets_is_skipped_with_what_it_has() -> None:
+    skipped = Found(item_id="X", item=item_of(assets={"a": {"href": "h"}})).with_assets(("b",))
+
+    assert (skipped.item, skipped.skipped, skipped.code) == (None, True, "no-such-asset")
+    assert skipped.reason.endswith("it has a")
+
+
+def test_an_unusable_item_stays_so_whatever_assets_are_named() -> None:
+    found = Found.unusable("X", "bad-item", "no properties")
+    assert found.with_assets(("a",)) == found
+
+
+def test_what_is_ours_to_say_of_an_asset_is_not_taken_from_a_station() -> None:
+    ours = {"auxip:etag": "e", "auxip:manifest": "m", "auxip:source": {"name": "n", "href": "h", "etag": "e"}}
+    offered = offered_item(item_json(assets={"a": {"href": "h", "title": "t", **ours}}))
+    assert offered.to_json()["assets"] == {"a": {"href": "h", "title": "t"}}
+
+
+POINT: Json = {"type": "Point", "coordinates": [0, 0]}
+
+
+@pytest.mark.parametrize("bbox", [{}, {"bbox": None}])
+def test_an_item_with_a_geometry_and_no_bbox_is_refused(bbox: dict[str, Any]) -> None:
+    with pytest.raises(ItemFailed, match=r"bad-item: .* bbox"):
+        offered_item(item_json(geometry=POINT, **bbox))
+
+
+@pytest.mark.parametrize("fields", [{"geometry": POINT, "bbox": [0, 0, 0, 0]}, {"geometry": None}])
+def test_an_item_with_both_or_neither_is_taken(fields: dict[str, Any]) -> None:
+    assert offered_item(item_json(**fields)).to_json().items() >= fields.items()

@@ -5,11 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ItemFailed
-from shared.storage.keys import asset_location, run_location
+from shared.storage.keys import Place, asset_location, run_location
 from shared.storage.objects import Location
-from tests.unit.making import settings_of
 
-SETTINGS = settings_of(s3_prefix="deep/er/")
+PLACE = Place("bucket", "deep/er/")
 
 HOSTILE = [
     "",
@@ -33,15 +32,15 @@ HOSTILE = [
 
 
 def key_of(item_id: str = "X", asset: str = "X.EOF") -> str:
-    return asset_location(SETTINGS, "owner", "aux", item_id, asset).key
+    return asset_location(PLACE, "owner", "aux", item_id, asset).key
 
 
 def test_an_asset_is_below_prefix_owner_collection_and_item() -> None:
-    assert asset_location(SETTINGS, "owner", "aux", "X", "X.EOF") == Location("bucket", "deep/er/owner/aux/X/X.EOF")
+    assert asset_location(PLACE, "owner", "aux", "X", "X.EOF") == Location("bucket", "deep/er/owner/aux/X/X.EOF")
 
 
 def test_an_artifact_is_below_its_run() -> None:
-    assert run_location(SETTINGS, "r-1", "report.json") == Location("bucket", "deep/er/runs/r-1/report.json")
+    assert run_location(PLACE, "r-1", "report.json") == Location("bucket", "deep/er/runs/r-1/report.json")
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
@@ -59,7 +58,7 @@ def test_a_hostile_item_id_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 def test_a_hostile_run_id_is_refused(name: str) -> None:
     with pytest.raises(ItemFailed, match="unsafe-run-id"):
-        run_location(SETTINGS, name, "report.json")
+        run_location(PLACE, name, "report.json")
 
 
 @pytest.mark.parametrize("name", ["a" * 255, "é" * 127 + "a", "衛" * 85])
@@ -101,6 +100,18 @@ def test_a_key_has_as_many_segments_whatever_the_names_are(item_id: str, asset: 
         return
     assert key.split("/") == ["deep", "er", "owner", "aux", item_id, asset]
     assert Location.parse(f"s3://bucket/{key}").key == key
+
+
+NAMES = st.text(alphabet="ab./ :é\u0301", max_size=4)
+
+
+@given(one=st.tuples(NAMES, NAMES), other=st.tuples(NAMES, NAMES))
+def test_two_assets_never_have_one_key(one: tuple[str, str], other: tuple[str, str]) -> None:
+    try:
+        same = key_of(*one) == key_of(*other)
+    except ItemFailed:
+        return
+    assert same is (one == other)
 
 
 @pytest.mark.parametrize("href", ["s3://bucket/a", "s3://bucket/a/b/", "s3://a.b-c/x y#?%20"])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Retryable
-from shared.retries import delay_before_retry
+from shared.retries import RESUMES, delay_before_look, delay_before_resume, delay_before_retry
 from tests.unit.making import settings_of
 
 SETTINGS = settings_of(attempts=5, backoff_base=1.0, backoff_max=6.0)
@@ -43,3 +43,28 @@ def test_no_wait_is_longer_than_the_longest(attempt: int, base: float, longest: 
     delay = delay_before_retry(FAULT, attempt, settings_of(attempts=101, backoff_base=base, backoff_max=longest))
     assert delay is not None
     assert 0 <= delay <= longest
+
+
+@pytest.mark.parametrize(
+    ("waited", "pause"), [(0, 5), (49, 5), (100, 10), (300, 30), (600, 60), (7200, 60), (float("inf"), 60)]
+)
+def test_a_job_is_looked_at_after_a_tenth_of_its_age_at_least_the_poll_and_at_most_a_minute(
+    waited: float, pause: float
+) -> None:
+    delays = [delay_before_look(waited, settings_of(staging_poll=5.0)) for _ in range(300)]
+
+    assert all(0.8 * pause <= delay <= 1.2 * pause for delay in delays)
+    assert max(delays) > pause > min(delays)
+
+
+@pytest.mark.parametrize(("fruitless", "ceiling"), [(0, 1), (1, 1), (2, 2), (3, 4)])
+def test_a_download_is_taken_up_again_after_a_wait_that_grows_while_nothing_comes(
+    fruitless: int, ceiling: float
+) -> None:
+    delays = [delay_before_resume(FAULT, fruitless, SETTINGS) for _ in range(300)]
+    assert all(delay is not None and 0 <= delay <= ceiling for delay in delays)
+    assert max(delay or 0 for delay in delays) > ceiling / 2
+
+
+def test_a_download_that_brings_nothing_is_left_to_the_next_try_of_its_step() -> None:
+    assert delay_before_resume(FAULT, RESUMES + 1, SETTINGS) is None

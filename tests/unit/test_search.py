@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from shared.errors import Rejected
 from shared.stac.item import Json
 from shared.stac.search import Cql2, SortKey, check_cql2
-from tests.unit.making import ANY, item_of
+from tests.unit.making import ANY
 
 TYPE: Json = {"property": "product:type"}
 VALIDITY: Json = {"interval": [{"property": "start_datetime"}, {"property": "end_datetime"}]}
@@ -95,9 +95,3 @@ def test_a_search_takes_one_sort_key_only() -> None:
 def test_a_wrong_part_of_a_search_is_refused(wrong: Json) -> None:
     with pytest.raises(ValidationError):
         Cql2.model_validate({"filter": ANY, **wrong})
-
-
-def test_a_plain_search_takes_what_the_station_finds() -> None:
-    search = Cql2(filter=ANY)
-    assert search.searches() == (search,)
-    assert search.accepts(item_of())

@@ -9,7 +9,7 @@ from shared.settings import PREFIX, SettingsError, load_settings
 
 REQUIRED = {
     "AUXIP_REDIS_URL": "redis://:redis-secret@valkey:6379/0",
-    "AUXIP_STATION_URL": "https://station.example/auxip",
+    "AUXIP_STATIONS_FILE": "/etc/auxip/stations.toml",
     "AUXIP_CATALOG_URL": "https://catalog.example",
     "AUXIP_S3_ENDPOINT": "https://s3.example",
     "AUXIP_S3_ACCESS_KEY_ID": "access-secret",
@@ -37,7 +37,7 @@ def refusal() -> str:
 def test_the_required_settings_are_enough() -> None:
     settings = load_settings()
 
-    assert settings.station_url == REQUIRED["AUXIP_STATION_URL"]
+    assert str(settings.stations_file) == REQUIRED["AUXIP_STATIONS_FILE"]
     assert settings.redis_url.get_secret_value() == REQUIRED["AUXIP_REDIS_URL"]
     assert settings.attempts == 5
 
@@ -53,18 +53,18 @@ def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str) 
     [
         ("AUXIP_REDIS_URL", "http://valkey", "is no redis:// or rediss:// URL"),
         ("AUXIP_REDIS_URL", "redis://valkey:port", "is no redis:// or rediss:// URL"),
-        ("AUXIP_STATION_URL", "station.example", "is no http:// or https:// URL"),
-        ("AUXIP_STATION_URL", "http://", "is no http:// or https:// URL"),
-        ("AUXIP_STATION_URL", "http://[::1", "is no http:// or https:// URL"),
-        ("AUXIP_STATION_URL", "http://station:port", "is no http:// or https:// URL"),
-        ("AUXIP_STATION_URL", "http://station:99999", "is no http:// or https:// URL"),
+        ("AUXIP_CATALOG_URL", "catalog.example", "is no http:// or https:// URL"),
+        ("AUXIP_CATALOG_URL", "http://", "is no http:// or https:// URL"),
+        ("AUXIP_CATALOG_URL", "http://[::1", "is no http:// or https:// URL"),
+        ("AUXIP_CATALOG_URL", "http://catalog:port", "is no http:// or https:// URL"),
+        ("AUXIP_CATALOG_URL", "http://catalog:99999", "is no http:// or https:// URL"),
         ("AUXIP_CATALOG_URL", "file:///etc/passwd", "is no http:// or https:// URL"),
         ("AUXIP_S3_ENDPOINT", "s3://bucket", "is no http:// or https:// URL"),
-        ("AUXIP_STATION_COLLECTIONS", "adgs", "is no JSON"),
-        ("AUXIP_STATION_COLLECTIONS", '{"a": 1}', "Input should be a valid list"),
-        ("AUXIP_STATION_COLLECTIONS", "[1]", "Input should be a valid string"),
-        ("AUXIP_STATION_PAGE_SIZE", "0", "Input should be greater than or equal to 1"),
-        ("AUXIP_STATION_TIMEOUT", "0", "Input should be greater than 0"),
+        ("AUXIP_STAGING_URL", "staging.example", "is no http:// or https:// URL"),
+        ("AUXIP_STAGING_BACKEND", "other", "Input should be 'transfer' or 'ogc'"),
+        ("AUXIP_STAGING_BACKEND", "ogc", "ogc needs AUXIP_STAGING_URL"),
+        ("AUXIP_STAGING_POLL", "61", "Input should be less than or equal to 60"),
+        ("AUXIP_STAGING_JOB_TIMEOUT", "0", "Input should be greater than 0"),
         ("AUXIP_S3_BUCKET", "No_Bucket", "String should match pattern"),
         ("AUXIP_S3_PREFIX", "/above/../", "String should match pattern"),
         ("AUXIP_S3_PREFIX", "no-slash", "String should match pattern"),
@@ -92,8 +92,8 @@ def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_unknown_name_is_refused_with_the_one_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUXIP_STATON_URL", "https://station.example")
-    assert refusal() == "AUXIP_STATON_URL is no setting; did you mean AUXIP_STATION_URL?"
+    monkeypatch.setenv("AUXIP_CATALOGUE_URL", "https://catalog.example")
+    assert refusal() == "AUXIP_CATALOGUE_URL is no setting; did you mean AUXIP_CATALOG_URL?"
 
 
 def test_an_unknown_name_that_resembles_none_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,14 +111,22 @@ def test_an_empty_value_leaves_the_default_in_force(monkeypatch: pytest.MonkeyPa
     assert load_settings().attempts == 5
 
 
-def test_a_list_is_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUXIP_STATION_TRUSTED_DOMAINS", '["a.example", "b.example"]')
-    assert load_settings().station_trusted_domains == ["a.example", "b.example"]
+def test_a_staging_service_stages_where_that_is_said_and_its_url_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUXIP_STAGING_URL", "https://staging.example/")
+    assert load_settings().staging_backend == "transfer"
+    monkeypatch.setenv("AUXIP_STAGING_BACKEND", "ogc")
+    assert (load_settings().staging_backend, load_settings().staging_url) == ("ogc", "https://staging.example")
+
+
+def test_a_wrong_url_of_the_staging_service_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUXIP_STAGING_URL", "staging.example")
+    monkeypatch.setenv("AUXIP_STAGING_BACKEND", "ogc")
+    assert refusal() == "AUXIP_STAGING_URL is no http:// or https:// URL"
 
 
 def test_the_slash_at_the_end_of_a_url_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUXIP_STATION_URL", "https://station.example/auxip/")
-    assert load_settings().station_url == "https://station.example/auxip"
+    monkeypatch.setenv("AUXIP_CATALOG_URL", "https://catalog.example/stac/")
+    assert load_settings().catalog_url == "https://catalog.example/stac"
 
 
 def test_a_secret_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, secrets_dir: Path) -> None:
@@ -144,16 +152,18 @@ def test_without_a_folder_of_secrets_the_environment_is_enough(monkeypatch: pyte
 
 
 def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUXIP_STATION_API_KEY", "station-secret")
     monkeypatch.setenv("AUXIP_CATALOG_API_KEY", "catalog-secret")
+    monkeypatch.setenv("AUXIP_STAGING_API_KEY", "staging-secret")
     settings = load_settings()
 
     for shown in (repr(settings), str(settings), settings.model_dump_json()):
         assert "secret'" not in shown.replace("'s3_secret", "")
-        assert not [word for word in ("redis", "access", "key", "station", "catalog") if f"{word}-secret" in shown]
+        assert not [
+            word for word in ("redis", "access", "key", "station", "catalog", "staging") if f"{word}-secret" in shown
+        ]
 
 
-@pytest.mark.parametrize("name", ["AUXIP_STATION_URL", "AUXIP_CATALOG_URL", "AUXIP_S3_ENDPOINT"])
+@pytest.mark.parametrize("name", ["AUXIP_CATALOG_URL", "AUXIP_STAGING_URL", "AUXIP_S3_ENDPOINT"])
 @pytest.mark.parametrize("credentials", ["user:pass-word", "user", ":pass-word"])
 def test_credentials_in_a_url_are_refused_and_not_repeated(
     monkeypatch: pytest.MonkeyPatch, name: str, credentials: str
@@ -163,7 +173,7 @@ def test_credentials_in_a_url_are_refused_and_not_repeated(
 
 
 @pytest.mark.parametrize("password", ["pass#word", "pass/word", "pass?word", "pass[word", "pass℀word"])
-@pytest.mark.parametrize("name", ["AUXIP_STATION_URL", "AUXIP_REDIS_URL"])
+@pytest.mark.parametrize("name", ["AUXIP_CATALOG_URL", "AUXIP_REDIS_URL"])
 def test_a_password_that_breaks_its_url_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch, name: str, password: str
 ) -> None:

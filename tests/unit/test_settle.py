@@ -58,3 +58,9 @@ def test_an_item_that_was_as_it_should_be_is_skipped(state: ItemState) -> None:
 
 def test_a_failure_is_not_hidden_by_what_was_found_before() -> None:
     assert outcome(RUN, record_of(state=ItemState.FAILED, intact=True), PLAIN).state is ItemState.FAILED
+
+
+def test_an_item_that_the_search_has_skipped_says_why() -> None:
+    record = record_of(state=ItemState.SKIPPED, code="no-such-asset", reason="it has a.EOF")
+    assert outcome(RUN, record, None) == Outcome(state=ItemState.SKIPPED, code="no-such-asset", reason="it has a.EOF")
+    assert record.over

@@ -8,9 +8,11 @@ import httpx
 import pytest
 
 from shared.errors import Rejected, Retryable
+from shared.settings import Settings
 from shared.stac.item import Found, Json
 from shared.stac.search import Cql2, SortKey
 from shared.stac.station import Station
+from shared.stac.stations import StationConfig
 from tests.unit.making import ANY, STATION, Handler, answered_by, item_json, sent, settings_of
 
 Make = Callable[..., Station]
@@ -19,18 +21,20 @@ FIND = Cql2(filter=ANY)
 
 @pytest.fixture
 def station() -> Iterator[Make]:
-    """A station with the answers of a function and the settings of the test."""
+    """A station with the answers of a function and the configuration of the test."""
     made: list[Station] = []
 
     def make(handler: Handler, **changes: object) -> Station:
-        new = Station(settings_of(**changes))
+        of_settings = {name: changes.pop(name) for name in [*changes] if name in Settings.model_fields}
+        config = StationConfig.model_validate({"url": STATION, **changes})
+        new = Station("one", config, settings_of(**of_settings))
         answered_by(new.api, handler)
         made.append(new)
         return new
 
     yield make
     for each in made:
-        each.api.close()
+        each.close()
 
 
 def page(*ids: str, **link: object) -> httpx.Response:
@@ -76,7 +80,7 @@ def test_a_search_is_one_post_of_its_filter(station: Make) -> None:
 def test_order_and_collections_go_with_it(station: Make) -> None:
     pages = Pages(page())
     search = Cql2(filter=ANY, sortby=(SortKey(field="created", direction="desc"),))
-    ids(station(pages, station_collections=["adgs", "prip"], station_page_size=50).search(search))
+    ids(station(pages, collections=["adgs", "prip"], page_size=50).search(search))
 
     (body,) = pages.bodies
     assert body["sortby"] == [{"field": "created", "direction": "desc"}]
@@ -144,7 +148,7 @@ def test_a_limit_is_for_all_pages_together(station: Make, limit: int, expected: 
 )
 def test_a_next_page_on_another_host_is_not_asked_for(station: Make, href: str) -> None:
     pages = Pages(page("A", href=href))
-    found = station(pages, station_api_key=None).search(FIND)
+    found = station(pages).search(FIND)
 
     assert next(found).item_id == "A"
     with pytest.raises(Rejected, match="station-foreign-link"):
@@ -269,7 +273,7 @@ def test_a_deadline_that_passes_between_two_pages_ends_the_search(
 
 def test_a_deadline_shortens_the_wait_for_an_answer(station: Make) -> None:
     pages = Pages(page("A"))
-    ids(station(pages, station_timeout=30).search(FIND, deadline=time.monotonic() + 5))
+    ids(station(pages, timeout=30).search(FIND, deadline=time.monotonic() + 5))
     assert 0 < pages.requests[0].extensions["timeout"]["read"] <= 5
 
 
@@ -279,3 +283,59 @@ def test_pages_that_lead_in_a_circle_are_not_followed_for_ever(station: Make) ->
     with pytest.raises(Retryable, match="circle"):
         list(station(pages).search(FIND))
     assert len(pages.requests) == 2
+
+
+def test_a_page_in_the_middle_that_fails_is_asked_for_again_and_those_before_it_are_not(station: Make) -> None:
+    no_geojson = httpx.Response(200, json={"detail": "maintenance"})
+    pages = Pages(page("A", href="?page=2"), httpx.Response(503), no_geojson, page("B"))
+    assert ids(station(pages, attempts=3, backoff_base=0.001).search(FIND)) == ["A", "B"]
+    assert [request.url.query for request in pages.requests] == [b"", b"page=2", b"page=2", b"page=2"]
+
+
+def test_a_page_in_the_middle_that_always_fails_ends_the_search(station: Make) -> None:
+    pages = Pages(page("A", href="?page=2"), *[httpx.Response(503)] * 3)
+    with pytest.raises(Retryable, match="station-unavailable"):
+        ids(station(pages, attempts=3, backoff_base=0.001).search(FIND))
+    assert pages.answers == []
+
+
+def test_a_first_page_that_fails_is_left_to_whoever_asked_for_it(station: Make) -> None:
+    pages = Pages(httpx.Response(503))
+    with pytest.raises(Retryable, match="station-unavailable"):
+        ids(station(pages).search(FIND))
+
+
+def test_a_long_pause_is_not_waited_for_in_place(station: Make) -> None:
+    pages = Pages(page("A", href="?page=2"), httpx.Response(429, headers={"retry-after": "60"}))
+    with pytest.raises(Retryable, match="station-rate-limited") as raised:
+        ids(station(pages).search(FIND))
+    assert raised.value.delay == 60
+
+
+def test_a_search_that_is_redirected_to_another_host_is_refused(station: Make) -> None:
+    pages = Pages(httpx.Response(307, headers={"location": "https://other.example/search"}))
+    with pytest.raises(Rejected, match="station-foreign-link"):
+        ids(station(pages).search(FIND))
+    assert len(pages.requests) == 1
+
+
+def test_an_answer_whose_bytes_come_one_by_one_does_not_outlast_the_deadline(
+    station: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    class SlowLoris(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            for _ in range(1000):
+                now[0] += 1
+                yield b" "
+
+    with pytest.raises(Rejected, match="search-timeout"):
+        ids(station(Pages(httpx.Response(200, stream=SlowLoris()))).search(FIND, deadline=105.0))
+    assert now[0] < 110
+
+
+def test_each_item_knows_the_station_that_found_it(station: Make) -> None:
+    found = station(collection(item_json("A"), {"id": "B"}, item_json("C", assets={}))).search(FIND)
+    assert [one.station for one in found] == ["one", "one", "one"]

@@ -1,6 +1,8 @@
 """Sweeps: one run for each period, whoever begins it, over a window that moves with it."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Rejected
-from shared.selection import ValCover
+from shared.selection import PolicySelection
 from shared.settings import Settings, SettingsError
 from tests.unit.making import settings_of
-from workers.sweeps import Sweep, beat_schedule, find_sweep, load_sweeps
+from workers.cli.up import _example
+from workers.sweeps import Sweep, find_sweep, load_sweeps
 
 ORBITS = """
 [sweep.orbits]
@@ -22,7 +25,8 @@ product_types = ["OPER_AUX_RESORB_OPOD"]
 start = "-3h"
 end = "0h"
 """
-NOON = datetime(2024, 3, 25, 12, tzinfo=UTC).timestamp()
+NOON = datetime(2024, 3, 25, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 def sweep(**changes: object) -> Sweep:
@@ -34,7 +38,10 @@ def sweep(**changes: object) -> Sweep:
         "product_types": ["A"],
         "start": "-3h",
         "end": "0h",
+        "jitter": "0s",
     }
+    if "cron" in changes:
+        del fields["every"]
     return Sweep.model_validate({**fields, **changes})
 
 
@@ -48,9 +55,11 @@ def of(file: Path, text: str) -> Settings:
     return settings_of(sweeps_file=file)
 
 
-def window(sweep: Sweep, now: float) -> tuple[datetime, datetime]:
-    selection = sweep.due_run(now)[1].selection
-    assert isinstance(selection, ValCover)
+def window(sweep: Sweep, now: datetime) -> tuple[datetime, datetime]:
+    selection = sweep.tick(now).request.selection
+    assert isinstance(selection, PolicySelection)
+    assert selection.start is not None
+    assert selection.end is not None
     return selection.start, selection.end
 
 
@@ -82,17 +91,12 @@ def test_a_period_that_is_none_is_refused(text: object) -> None:
 
 def test_without_a_file_there_are_no_sweeps() -> None:
     assert load_sweeps(settings_of()) == {}
-    assert beat_schedule(settings_of()) == {}
 
 
 def test_sweeps_are_read_from_their_file(file: Path) -> None:
     (found,) = load_sweeps(of(file, ORBITS)).values()
-    assert found == sweep(product_types=["OPER_AUX_RESORB_OPOD"])
-    assert found.decompress is True
-
-
-def test_a_sweep_is_called_as_its_table_is(file: Path) -> None:
-    assert load_sweeps(of(file, ORBITS + 'name = "other"'))["orbits"].name == "orbits"
+    assert found == sweep(product_types=["OPER_AUX_RESORB_OPOD"], jitter=None)
+    assert (found.decompress, found.layout) == (True, None)
 
 
 def test_an_instant_of_toml_is_one(file: Path) -> None:
@@ -112,40 +116,92 @@ def test_a_file_without_sweeps_is_one(file: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ('"1h"', '"soon"', "orbits.every"),
-        ('"1h"', f'"{"9" * 20}d"', "orbits.every"),
-        ('"operations"', '"a/b"', "orbits.owner"),
-        ('"aux"', '"../aux"', "orbits.collection"),
-        ('["OPER_AUX_RESORB_OPOD"]', "[]", "orbits.product_types"),
-        ('["OPER_AUX_RESORB_OPOD"]', '"A"', "orbits.product_types"),
-        ('"-3h"', '"yesterday"', "orbits.start"),
-        ('"0h"', '"2024-13-01T00:00:00Z"', "orbits.end"),
-        ('"0h"', "[]", "orbits.end"),
-        ('start = "-3h"', "", "orbits.start"),
-        ('start = "-3h"', 'begin = "-3h"', "orbits.start"),
-        ('end = "0h"', 'end = "0h"\nevery_ = 1', "orbits.every_"),
-        ('"0h"', '"-4h"', "orbits: the window ends before it begins"),
+        ('"1h"', '"soon"', "3: sweep.orbits.every: is no duration"),
+        ('"1h"', f'"{"9" * 20}d"', "3: sweep.orbits.every: is too long"),
+        ('every = "1h"', 'cron = "0 25 * * *"', "3: sweep.orbits.cron: has '25' as hour"),
+        ('every = "1h"', "", "2: sweep.orbits: give one of every and cron"),
+        ('every = "1h"', 'every = "1h"\ncron = "* * * * *"', "2: sweep.orbits: give one of every and cron"),
+        ('"operations"', '"a/b"', "4: sweep.orbits.owner: "),
+        ('"aux"', '"../aux"', "5: sweep.orbits.collection: "),
+        ('["OPER_AUX_RESORB_OPOD"]', "[]", "6: sweep.orbits.product_types: "),
+        ('["OPER_AUX_RESORB_OPOD"]', '"A"', "6: sweep.orbits.product_types: "),
+        ('["OPER_AUX_RESORB_OPOD"]', '[\n "A",\n 5,\n]', "6: sweep.orbits.product_types.1: "),
+        ('"-3h"', '"yesterday"', "7: sweep.orbits.start: is no duration such as -3h and no instant"),
+        ('"-3h"', '"-99999999d"', "7: sweep.orbits.start: "),
+        ('"0h"', '"2024-13-01T00:00:00Z"', "8: sweep.orbits.end: "),
+        ('"0h"', "[]", "8: sweep.orbits.end: "),
+        ('start = "-3h"', "", "2: sweep.orbits: the policy ValCover needs start and end"),
+        ('start = "-3h"', 'begin = "-3h"', "7: sweep.orbits.begin: is no field of a sweep"),
+        ('end = "0h"', 'end = "0h"\nevery_ = 1', "9: sweep.orbits.every_: is no field of a sweep"),
+        ('end = "0h"', 'end = "0h"\nname = "x"', "9: sweep.orbits: a sweep stands in a table [sweep.NAME]"),
+        ('end = "0h"', 'end = "0h"\nlayout = "deep"', "9: sweep.orbits.layout: "),
+        ('end = "0h"', 'end = "0h"\njitter = "1h"', "2: sweep.orbits: the jitter must be shorter"),
+        ('end = "0h"', 'end = "0h"\njitter = "-1s"', "9: sweep.orbits.jitter: "),
+        ('end = "0h"', 'end = "0h"\nexpires = "0s"', "9: sweep.orbits.expires: "),
+        ('"0h"', '"-4h"', "2: sweep.orbits: the window ends before it begins"),
+        ("[sweep.orbits]", '[sweep."../x"]', "2: sweep.../x: String should match"),
+        ("[sweep.orbits]", r'[sweep."a\n\u001b"]', r"2: sweep.a\n\x1b: String should match"),
+        ("[sweep.orbits]", "[sweeps.orbits]", "2: sweeps: a sweep stands in a table [sweep.NAME]"),
+        ("[sweep.orbits]", "[[sweep]]", "2: sweep: a sweep stands in a table [sweep.NAME]"),
+        ("[sweep.orbits]", "[sweep]\n\n# soon\norbits = 5", "5: sweep.orbits: a sweep stands in a table"),
+        ('end = "0h"', "end = ", "8: Invalid value"),
+        ('end = "0h"', 'end = "0h"\n[sweep.orbits]', "9: Cannot declare"),
+        ('end = "0h"', 'end = "0h', "8: "),
     ],
 )
-def test_a_wrong_field_of_a_sweep_is_named_in_one_line(file: Path, before: str, after: str, said: str) -> None:
+def test_what_is_wrong_is_told_in_one_line_with_its_own(file: Path, before: str, after: str, said: str) -> None:
     with pytest.raises(SettingsError) as raised:
         load_sweeps(of(file, ORBITS.replace(before, after)))
-    assert raised.value.reason.startswith(f"AUXIP_SWEEPS_FILE {file}: {said}")
+    assert raised.value.reason.startswith(f"AUXIP_SWEEPS_FILE {file} line {said}")
     assert "\n" not in raised.value.reason
 
 
-@pytest.mark.parametrize("text", ["[sweep", "sweep = 5", "[sweep]\norbits = 5", "\0"])
-def test_a_file_that_holds_no_sweeps_is_named(file: Path, text: str) -> None:
-    with pytest.raises(SettingsError, match=r"AUXIP_SWEEPS_FILE .*sweeps\.toml: "):
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('sweep.orbits = {owner = "a/b", every = "1h"}', 1),
+        ('[sweep]\norbits.every = "1h"\norbits.owner = "a/b"', 3),
+        ('# a comment\n\n["sweep"."orbits"]\r\n  every="1h"\n \n "owner" = "a/b"\n', 6),
+        ('[sweep.orbits]\nowner = """\n[sweep.orbits]\nowner = "a"\n"""\nevery = "1h"', 2),
+        ('[sweep.other-orbits]\nowner = "x"\n[sweep.orbits]\n' + "# owner = 1\n" * 50 + "owner = 1", 54),
+    ],
+)
+def test_the_line_is_found_however_the_file_is_written(file: Path, text: str, line: int) -> None:
+    others = '\ncollection = "aux"\nproduct_types = ["A"]\nstart = "0h"\nend = "0h"'
+    fine = text.replace("[sweep.other-orbits]\n", f'[sweep.other-orbits]{others}\nevery = "1h"\n')
+    moved = fine[: fine.index("owner")].count("\n") - text[: text.index("owner")].count("\n")
+    with pytest.raises(SettingsError, match=rf" line {line + moved}: sweep\.orbits\.owner: "):
+        load_sweeps(of(file, fine))
+
+
+@pytest.mark.parametrize("text", ["\0", "x = " + "[" * 5000, "#" * (2**20 + 1)])
+def test_a_file_that_is_no_list_of_sweeps_is_named(file: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match=r"AUXIP_SWEEPS_FILE .*sweeps\.toml"):
         load_sweeps(of(file, text))
+
+
+def test_a_file_has_a_thousand_sweeps_at_most(file: Path) -> None:
+    with pytest.raises(SettingsError, match="more than 1000 sweeps"):
+        load_sweeps(of(file, "".join(f"[sweep.s{number}]\n" for number in range(1001))))
 
 
 def test_a_file_that_is_not_there_or_no_text_is_named(file: Path) -> None:
     with pytest.raises(SettingsError, match=r"AUXIP_SWEEPS_FILE .*No such file"):
         load_sweeps(settings_of(sweeps_file=file))
-    file.write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match="AUXIP_SWEEPS_FILE"):
+    file.write_bytes(b"# one\n# two\n\xff\xfe")
+    with pytest.raises(SettingsError, match="line 3: is no UTF-8"):
         load_sweeps(settings_of(sweeps_file=file))
+
+
+def test_the_example_of_the_readme_is_one(file: Path) -> None:
+    texts = re.findall("```toml\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
+    (text,) = (each for each in texts if "[sweep." in each)
+    assert list(load_sweeps(of(file, text))) == ["orbits", "nightly"]
+
+
+def test_the_example_of_auxip_up_is_one(tmp_path: Path) -> None:
+    found = load_sweeps(settings_of(sweeps_file=_example(tmp_path, "aux")))["example"]
+    assert found.schedule.shortest == timedelta(minutes=1)
 
 
 def test_a_sweep_is_found_by_its_name(file: Path) -> None:
@@ -157,39 +213,71 @@ def test_a_sweep_is_found_by_its_name(file: Path) -> None:
         find_sweep(settings_of(), "orbits")
 
 
-def test_beat_sends_each_sweep_once_a_period_and_drops_what_nobody_took(file: Path) -> None:
-    assert beat_schedule(of(file, ORBITS)) == {
-        "sweep orbits": {
-            "task": "auxip.sweep",
-            "schedule": timedelta(hours=1),
-            "args": ("orbits",),
-            "options": {"expires": 3600.0},
-        }
-    }
+INSTANTS = st.integers(0, 4 * 10**15).map(lambda each: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=each))
+SWEEPS = [
+    sweep(jitter="59m"),
+    sweep(jitter=None),
+    sweep(every="1s", jitter="0.9s"),
+    sweep(cron="*/5 * * * *", jitter="4m"),
+    sweep(cron="30 3 1 * *", jitter="23h"),
+]
+
+
+@given(now=INSTANTS, sweep=st.sampled_from(SWEEPS))
+def test_the_newest_tick_that_is_due_is_taken(now: datetime, sweep: Sweep) -> None:
+    newest = sweep.newest(now)
+    assert newest <= sweep.due(newest) <= now < sweep.next_due(now)
+    assert sweep.next_due(now) == sweep.due(sweep.schedule.next(newest))
+
+
+@given(now=INSTANTS, sweep=st.sampled_from(SWEEPS))
+def test_jitter_never_brings_a_tick_behind_the_next(now: datetime, sweep: Sweep) -> None:
+    tick = sweep.newest(now)
+    assert tick <= sweep.due(tick) < sweep.schedule.next(tick)
+
+
+def test_jitter_spreads_sweeps_and_ticks() -> None:
+    names = [sweep(name=f"s{number}", jitter="10m").due(NOON) - NOON for number in range(200)]
+    ticks = [sweep(jitter="10m").due(NOON + number * HOUR) - NOON - number * HOUR for number in range(200)]
+    for delays in (names, ticks):
+        gaps = [later - earlier for earlier, later in pairwise(sorted(delays))]
+        assert max(gaps) < timedelta(minutes=1)
+        assert timedelta(0) <= min(delays) < timedelta(minutes=1)
+        assert timedelta(minutes=9) < max(delays) < timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(
+    ("every", "longest"), [("10s", timedelta(seconds=1)), ("1h", timedelta(minutes=1)), ("7d", timedelta(minutes=1))]
+)
+def test_jitter_is_a_tenth_of_the_period_and_a_minute_at_most_unless_told(every: str, longest: timedelta) -> None:
+    delays = [sweep(name=f"s{number}", every=every, jitter=None).due(NOON) - NOON for number in range(100)]
+    assert longest * 0.9 < max(delays) < longest
 
 
 @given(first=st.floats(0, 3599.99), second=st.floats(0, 3599.99))
-def test_within_a_period_there_is_one_run(first: float, second: float) -> None:
-    assert sweep().due_run(NOON + first) == sweep().due_run(NOON + second)
+def test_within_a_period_there_is_one_tick(first: float, second: float) -> None:
+    assert sweep().tick(NOON + timedelta(seconds=first)) == sweep().tick(NOON + timedelta(seconds=second))
 
 
 @given(periods=st.integers(1, 1000))
-def test_every_period_has_a_run_of_its_own(periods: int) -> None:
-    assert sweep().due_run(NOON)[0] != sweep().due_run(NOON + periods * 3600)[0]
+def test_every_tick_has_a_run_of_its_own(periods: int) -> None:
+    assert sweep().tick(NOON).run_id != sweep().tick(NOON + periods * HOUR).run_id
 
 
-def test_the_next_period_begins_on_the_hour() -> None:
-    assert sweep().due_run(NOON - 0.001)[0] != sweep().due_run(NOON)[0]
+def test_a_tick_says_when_the_next_one_is() -> None:
+    tick = sweep(cron="0 0 1 1 *").tick(NOON)
+    assert datetime.fromtimestamp(tick.at, UTC) == datetime(2024, 1, 1, tzinfo=UTC)
+    assert datetime.fromtimestamp(tick.next, UTC) == datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def test_sweeps_of_different_names_have_different_runs() -> None:
-    assert sweep().due_run(NOON)[0] != sweep(name="other").due_run(NOON)[0]
+    assert sweep().tick(NOON).run_id != sweep(name="other").tick(NOON).run_id
 
 
-def test_a_relative_window_moves_with_the_period() -> None:
-    begin = datetime(2024, 3, 25, 12, tzinfo=UTC)
-    assert window(sweep(), NOON + 1234) == (begin - timedelta(hours=3), begin)
-    assert window(sweep(), NOON + 3600) == (begin - timedelta(hours=2), begin + timedelta(hours=1))
+def test_a_relative_window_moves_with_the_tick_and_not_with_its_jitter() -> None:
+    late = sweep(jitter="50m")
+    assert window(late, late.due(NOON)) == (NOON - 3 * HOUR, NOON)
+    assert window(late, late.due(NOON + HOUR)) == (NOON - 2 * HOUR, NOON + HOUR)
 
 
 @pytest.mark.parametrize(
@@ -199,22 +287,57 @@ def test_an_absolute_window_stays(start: object) -> None:
     fixed = sweep(start=start, end="2024-03-26T00:00:00Z")
     expected = (datetime(2024, 3, 25, tzinfo=UTC), datetime(2024, 3, 26, tzinfo=UTC))
 
-    assert window(fixed, NOON) == window(fixed, NOON + 86_400) == expected
+    assert window(fixed, NOON) == window(fixed, NOON + 24 * HOUR) == expected
 
 
-def test_a_run_of_a_sweep_is_labelled_with_its_name() -> None:
-    request = sweep(decompress=False).due_run(NOON)[1]
-    assert (request.label, request.owner, request.collection, request.decompress) == (
-        "sweep orbits",
-        "operations",
-        "aux",
-        False,
+def test_a_run_does_what_its_sweep_says() -> None:
+    request = sweep(decompress=False, layout="tree").request(NOON)
+    assert (request.label, request.owner, request.collection) == ("sweep orbits", "operations", "aux")
+    assert (request.decompress, request.layout) == (False, "tree")
+
+
+def test_a_sweep_has_a_policy_margins_and_stations_of_its_own() -> None:
+    changes: dict[str, object] = {
+        "policy": ["LatestValCover", "LatestValIntersect"],
+        "platform": "sentinel-1a",
+        "before": "6000s",
+        "after": "2h",
+        "station": ["prip", "adgs"],
+    }
+    request = sweep(**changes).tick(NOON).request
+    assert request.stations == ("prip", "adgs")
+    assert request.selection == PolicySelection(
+        policies=("LatestValCover", "LatestValIntersect"),
+        product_types=("A",),
+        platform="sentinel-1a",
+        start=NOON - 3 * HOUR,
+        end=NOON,
+        before=timedelta(seconds=6000),
+        after=2 * HOUR,
     )
 
 
-def test_a_sweep_is_due_now_unless_told_otherwise() -> None:
-    import time
+def test_one_policy_and_one_station_need_no_list() -> None:
+    request = sweep(policy="LatestGeneration", station="adgs", start=None, end=None).tick(NOON).request
+    assert request.stations == ("adgs",)
+    assert request.selection == PolicySelection(policies=("LatestGeneration",), product_types=("A",))
 
-    before = sweep().due_run(time.time())[0]
-    now = sweep().due_run()[0]
-    assert now in (before, sweep().due_run(time.time())[0])
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ('policy = "Newest"', "sweep.orbits.policy"),
+        ("policy = []", "sweep.orbits.policy"),
+        ('before = "-1h"', "sweep.orbits.before"),
+        ('station = "ADGS!"', "sweep.orbits.station"),
+    ],
+)
+def test_a_wrong_policy_margin_or_station_is_told_with_its_line(file: Path, field: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=rf"line 9: {said}"):
+        load_sweeps(of(file, f"{ORBITS}{field}\n"))
+
+
+def test_a_policy_that_needs_a_window_is_refused_without_one(file: Path) -> None:
+    without = "\n".join(line for line in ORBITS.splitlines() if not line.startswith(("start", "end")))
+    with pytest.raises(SettingsError, match="the policy ValCover needs start and end"):
+        load_sweeps(of(file, without))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Rejected
-from shared.times import OPEN_END, format_instant, parse_instant
+from shared.times import OPEN_END, format_instant, parse_duration, parse_instant
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 
@@ -91,3 +91,26 @@ def test_an_instant_is_read_as_it_was_spelled_to_the_millisecond(instant: dateti
 def test_spellings_sort_as_their_instants_do_within_a_precision(instant: datetime) -> None:
     whole = instant.replace(microsecond=0)
     assert (format_instant(whole) < format_instant(NOON)) == (whole < NOON)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("15m", 900),
+        ("6h", 21_600),
+        ("1d", 86_400),
+        ("5", 5),
+        (2.5, 2.5),
+        ("-3h", -10_800),
+        (" +2 m ", 120),
+    ],
+)
+def test_a_duration_is_a_number_with_a_unit_or_of_seconds(text: object, seconds: float) -> None:
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "h", "1w", "1h30m", "an hour", "1e3", True, None, "inf", "9" * 400, "PT6S"])
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match=r"is no duration such as 90s|is too long a duration"):
+        parse_duration(text)

@@ -57,9 +57,9 @@ def start_workers(stack: Stack) -> list[Child]:
     ]
 
 
-def start_beat(stack: Stack) -> Child:
+def start_beat(stack: Stack, name: str = "beat") -> Child:
     """Start beat, which sends the sweeps of the settings' file."""
-    return _celery(stack, "beat", ["beat", "--schedule", str(stack.folder / "beat"), "--loglevel", "INFO"])
+    return _celery(stack, name, ["beat", "--loglevel", "INFO"])
 
 
 def start_flower(stack: Stack) -> tuple[Child, Flower]:

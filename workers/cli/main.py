@@ -10,6 +10,7 @@ from workers.cli.demo import demo
 from workers.cli.expand import expand
 from workers.cli.records import contract, runs, show
 from workers.cli.stage import stage
+from workers.cli.sweeps import sweep, sweeps
 from workers.cli.up import up
 
 _INTERRUPTED = 130
@@ -21,7 +22,7 @@ def auxip() -> None:
     """Stage Copernicus auxiliary data into S3 and a STAC catalog, with Celery workers."""
 
 
-for _command in (demo, up, stage, expand, runs, show, dead, contract):
+for _command in (demo, up, stage, expand, sweep, sweeps, runs, show, dead, contract):
     auxip.add_command(_command)
 
 

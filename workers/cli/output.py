@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import click
@@ -11,11 +12,22 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.ledger import Letter
-from shared.models import ItemRecord, Run
+from shared.models import ItemRecord, Run, SweepRecord
 from shared.stac.item import Json
 from shared.times import format_instant
 
 _STYLES = {"failed": "red", "partial": "yellow", "skipped": "dim", "expanded": "green", "successful": "green"}
+
+
+@dataclass(frozen=True)
+class SweepStanding:
+    """How a sweep stands: its last run if the ledger knows it, what else it knows, when it is due next (epoch)."""
+
+    name: str
+    schedule: str
+    last: Run | None
+    record: SweepRecord
+    next: float
 
 
 def print_json(value: Json) -> None:
@@ -89,8 +101,14 @@ def print_runs(runs: Iterable[Run]) -> None:
     for run in runs:
         counts = run.counts
         numbers = (counts.items, counts.staged, counts.expanded, counts.skipped, counts.failed)
-        begun = format_instant(datetime.fromtimestamp(run.created, UTC).replace(microsecond=0))
-        cells = (run.id, begun, run.state, *map(str, numbers), decimal(counts.bytes_downloaded), run.request.label)
+        cells = (
+            run.id,
+            _instant(run.created),
+            run.state,
+            *map(str, numbers),
+            decimal(counts.bytes_downloaded),
+            run.request.label,
+        )
         table.add_row(*cells, style=_STYLES.get(run.state, ""))
     _console().print(table)
 
@@ -104,6 +122,47 @@ def print_letters(letters: Iterable[Letter]) -> None:
         why = Text(f"{letter.code}: {letter.reason}")
         table.add_row(letter.id, parked, letter.kind, Text(letter.where), decimal(letter.size), why)
     _console().print(table)
+
+
+def sweep_json(standing: SweepStanding) -> Json:
+    """Return what a program wants to know of a sweep; `left_out` is the newest tick that had no run."""
+    last, record = standing.last, standing.record
+    left_out: Json = {"tick": _instant(record.skipped or 0), "reason": record.reason}
+    return {
+        "sweep": standing.name,
+        "schedule": standing.schedule,
+        "last": None if last is None else {**run_json(last), "begun": _instant(last.created)},
+        "left_out": None if record.skipped is None else left_out,
+        "next": _instant(standing.next),
+    }
+
+
+def print_sweeps(sweeps: Iterable[SweepStanding]) -> None:
+    """Print a table of sweeps: when each ran last, how that ended, and when it is due next."""
+    table = Table("sweep", "schedule", "next run", "last run", "begun", "outcome", box=None, header_style="bold")
+    for column in table.columns:
+        column.overflow = "fold"
+    for each in sweeps:
+        last = each.last
+        cells = ("", "") if last is None else (last.id, _instant(last.created))
+        style = "" if last is None else _STYLES.get(last.state, "")
+        table.add_row(each.name, each.schedule, _instant(each.next), *cells, _outcome(each), style=style)
+    _console().print(table)
+
+
+def _outcome(standing: SweepStanding) -> str:
+    last, record = standing.last, standing.record
+    parts = []
+    if last is not None:
+        parts.append(f"{last.state}: {last.counts.items} items, {last.counts.failed} failed")
+        parts += [f"{last.code}: {last.reason}"] if last.code else []
+    if record.skipped is not None and record.skipped == record.tick:
+        parts.append(f"{_instant(record.skipped)} left out: {record.reason}")
+    return "; ".join(parts)
+
+
+def _instant(seconds: float) -> str:
+    return format_instant(datetime.fromtimestamp(int(seconds), UTC))
 
 
 def _console() -> Console:

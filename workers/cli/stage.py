@@ -2,45 +2,83 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from shared.errors import Rejected
+from shared.selection import PolicyName
 from shared.stac.item import Json
-from workers.cli.output import item_json, print_json, print_outcomes, run_json, summary
-from workers.cli.watch import watch
+from shared.times import parse_duration
+from workers.cli.follow import run_to_its_end
 from workers.contract import OnDemandMessage, StagingMessage, decode
 
 _LARGEST_FILTER = 2**20
+_USAGE = "give --product-type (and --start and --end, if the policy looks at a window), --filter FILE, or --query NAME"
+
+
+class _Seconds(click.ParamType[float]):
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse_duration(value).total_seconds()
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+
+
+class _Parameter(click.ParamType[tuple[str, str]]):
+    name = "key=value"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        key, equals, text = value.partition("=")
+        if not key or not equals:
+            self.fail(f"{value!r} is no key=value", param, ctx)
+        return key, text
 
 
 @click.command()
-@click.option("--start", help="begin of the window that the validity must cover, such as 2024-03-25T09:00:00Z")
-@click.option("--end", help="end of the window")
-@click.option("--product-type", "product_types", multiple=True, help="product type; may be given several times")
+@click.option("--start", "start_datetime", help="begin of the window, such as 2024-03-25T09:00:00Z")
+@click.option("--end", "end_datetime", help="end of the window")
+@click.option("--product-type", multiple=True, help="product type; may be given several times")
+@click.option(
+    "--policy",
+    multiple=True,
+    type=click.Choice(get_args(PolicyName)),
+    help="selection policy, ValCover if none is given; a second one is asked where the first selects nothing",
+)
+@click.option("--platform", help="such as sentinel-1a; any, if not given")
+@click.option("--before", type=_Seconds(), help="margin by which the window begins earlier: 6000s, 15m, 6h, 1d")
+@click.option("--after", type=_Seconds(), help="margin by which the window ends later")
+@click.option("--query", help="named query of the workers' AUXIP_QUERIES_FILE, instead of a policy")
+@click.option("--param", "parameters", multiple=True, type=_Parameter(), help="parameter of the named query")
 @click.option(
     "--filter",
     "filter_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="file with CQL2-JSON: a filter, or an object of filter, limit and sortby; instead of a window",
+    help="file with CQL2-JSON: a filter, or an object of filter, limit and sortby; instead of a policy",
 )
+@click.option("--station", "stations", multiple=True, help="station to search; several are tried in this order")
 @click.option("--collection", default="aux", show_default=True, help="collection of the catalog")
 @click.option("--owner", default="auxip", show_default=True, help="on whose behalf: the first part of the S3 keys")
 @click.option("--timeout", default=-1.0, help="seconds that the search may take; negative: no limit")
 @click.option("--decompress/--no-decompress", default=True, show_default=True, help="expand the archives")
+@click.option("--asset", "assets", multiple=True, help="key of an asset; others stay; may be given several times")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object at the end")
 def stage(
-    start: str | None,
-    end: str | None,
-    product_types: tuple[str, ...],
+    query: str | None,
+    parameters: tuple[tuple[str, str], ...],
     filter_file: Path | None,
+    stations: tuple[str, ...],
     collection: str,
     owner: str,
     timeout: float,
     decompress: bool,
+    assets: tuple[str, ...],
     as_json: bool,
+    **policy_options: str | float | tuple[str, ...] | None,
 ) -> None:
-    """Stage what covers a window (ValCover), or what a CQL2 filter finds.
+    """Stage what selection policies select, or what a CQL2 filter or a named query finds.
 
     The workers do it: it goes on if this command is interrupted, and `auxip show` tells how it ends.
     """
@@ -49,39 +87,38 @@ def stage(
         "catalog_collection_identifier": collection,
         "timeout_seconds": timeout,
         "decompress": decompress,
+        "asset_names": list(assets) or None,
+        "station": list(stations) or None,
     }
-    if filter_file is not None:
-        task, message = "auxip.staging", {**common, "cql2_filter": _filter(filter_file)}
-        decode(StagingMessage, **message).request()
-    elif start and end and product_types:
-        window: Json = {"start_datetime": start, "end_datetime": end, "product_type": list(product_types)}
-        task, message = "auxip.on_demand_staging", {**common, **window}
-        decode(OnDemandMessage, **message).request()
+    by_policy = _given(policy_options)
+    if [bool(by_policy), filter_file is not None, query is not None].count(True) != 1 or (parameters and not query):
+        raise click.UsageError(_USAGE)
+    if by_policy:
+        task, message = "auxip.on_demand_staging", {**common, **by_policy}
+        _check_policy(message)
     else:
-        raise click.UsageError("give --start, --end and --product-type, or --filter FILE")
-    _run(task, message, as_json)
+        cql2 = _filter(filter_file) if filter_file else _named(query, parameters)
+        task, message = "auxip.staging", {**common, "cql2_filter": cql2}
+        decode(StagingMessage, **message)  # which queries there are, the workers know
+    run_to_its_end(task, message, as_json)
 
 
-def _run(task: str, message: Json, as_json: bool) -> None:
-    from workers.app import context
-    from workers.cli.enqueue import enqueue, raise_if_refused, workers_answer
+def _given(options: dict[str, str | float | tuple[str, ...] | None]) -> Json:
+    return {
+        name: [*value] if isinstance(value, tuple) else value
+        for name, value in options.items()
+        if value is not None and value != ()
+    }
 
-    ledger = context().ledger
-    run_id = enqueue(task, message)
-    if not workers_answer():
-        click.echo("no worker answers on the broker: the run waits for one (`auxip up`, or your deployment)", err=True)
-    try:
-        run = watch(ledger, run_id, lambda: raise_if_refused(run_id))
-    except KeyboardInterrupt:
-        click.echo(f"the run goes on without us: auxip show {run_id}", err=True)
-        raise
-    records = list(ledger.items(run_id))
-    if as_json:
-        print_json({**run_json(run), "results": [item_json(record) for record in records]})
-    else:
-        print_outcomes(records)
-        click.echo(summary(run))
-    raise SystemExit(0 if run.state == "successful" else 1)
+
+def _check_policy(message: Json) -> None:
+    if "product_type" not in message:
+        raise click.UsageError(_USAGE)
+    decode(OnDemandMessage, **message).request()
+
+
+def _named(query: str | None, parameters: tuple[tuple[str, str], ...]) -> Json:
+    return {"query": query, "parameters": dict(parameters)}
 
 
 def _filter(file: Path) -> Json:

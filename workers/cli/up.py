@@ -45,6 +45,8 @@ def up(sweeps: Path | None, as_json: bool) -> None:
         fleet.wait_for_workers(children)
         facts: Json = {
             **stack.environment(),
+            "station": stack.station_url,
+            "station_api_key": stack.station_key,
             "flower": flower.url,
             "flower_user": flower.user,
             "flower_password": flower.password,

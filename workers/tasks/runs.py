@@ -1,20 +1,25 @@
 """Queue `runs`: opening, fanning out and closing runs, and settling their items."""
 
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 
 from celery.exceptions import Ignore
 
-from shared.models import RunKind, RunRequest, RunState
+from shared.ledger import lease
+from shared.models import RunKind, RunRequest
 from shared.stac.item import Json
 from shared.steps.close import close
 from shared.steps.settle import settle_item
 from shared.steps.standing import archives_of
+from shared.steps.sweep import begin_tick
 from shared.storage.uploads import abort_uploads
 from workers import flows
 from workers.app import app, context
 from workers.base import BoundTask, retried
-from workers.contract import OnDemandMessage, RunId, StagingMessage, UnzipMessage, decode
+from workers.contract import OnDemandMessage, RunId, StagingMessage, SweepMessage, UnzipMessage, decode
 from workers.sweeps import find_sweep
+
+_CLOCKS_DIFFER = 60.0  # seconds that beat's clock may be ahead; no message moves a sweep further into the future
 
 
 @app.task(name="auxip.staging", bind=True, ignore_result=False)
@@ -25,6 +30,8 @@ def staging(
     catalog_collection_identifier: str,
     timeout_seconds: float = -1,
     decompress: bool = True,
+    asset_names: list[str] | None = None,
+    station: str | list[str] | None = None,
 ) -> None:
     """Stage what a CQL2 search finds; the result is `[status, ItemCollection or null]`."""
     message = decode(
@@ -34,22 +41,34 @@ def staging(
         catalog_collection_identifier=catalog_collection_identifier,
         timeout_seconds=timeout_seconds,
         decompress=decompress,
+        asset_names=asset_names,
+        station=station,
     )
-    _open(self, message.request())
+    _open(self, message.request(context().settings.queries_file))
 
 
 @app.task(name="auxip.on_demand_staging", bind=True, ignore_result=False)
 def on_demand_staging(
     self: BoundTask,
     env: Json,
-    start_datetime: str,
-    end_datetime: str,
-    product_type: str | list[str],
-    catalog_collection_identifier: str,
+    start_datetime: str | None = None,
+    end_datetime: str | None = None,
+    product_type: str | list[str] | None = None,
+    catalog_collection_identifier: str | None = None,
     timeout_seconds: float = -1,
     decompress: bool = True,
+    asset_names: list[str] | None = None,
+    station: str | list[str] | None = None,
+    policy: str | list[str] = "ValCover",
+    platform: str | None = None,
+    before: float = 0,
+    after: float = 0,
 ) -> None:
-    """Stage what covers a window (ValCover); the result is `[status, ItemCollection or null]`."""
+    """Stage what a chain of policies selects; the result is `[status, ItemCollection or null]`.
+
+    The order is that of the reference, whose window is always there; so the two after it, which are always needed,
+    have a default, which is refused.
+    """
     message = decode(
         OnDemandMessage,
         env=env,
@@ -59,6 +78,12 @@ def on_demand_staging(
         catalog_collection_identifier=catalog_collection_identifier,
         timeout_seconds=timeout_seconds,
         decompress=decompress,
+        asset_names=asset_names,
+        station=station,
+        policy=policy,
+        platform=platform,
+        before=before,
+        after=after,
     )
     _open(self, message.request())
 
@@ -69,21 +94,38 @@ def unzip_decompress(self: BoundTask, env: Json, auxip_item: Json) -> None:
     _open(self, decode(UnzipMessage, env=env, auxip_item=auxip_item).request())
 
 
-@app.task(name="auxip.sweep")
-def sweep(name: str) -> None:
-    """Begin the run of a periodic sweep, unless another beat has begun it for the same period."""
-    run_id, request = find_sweep(context().settings, name).due_run()
-    context().ledger.open_run(run_id, request)
-    if context().ledger.run(run_id).state is RunState.ACCEPTED:
-        flows.find(run_id).apply_async()
+@app.task(name="auxip.sweep", bind=True)
+def sweep(self: BoundTask, name: str, at: float = 0) -> None:
+    """Begin the run of a sweep's newest tick, unless that was decided already or its last run still goes on."""
+    message = decode(SweepMessage, name=name, at=at)
+    found = find_sweep(context().settings, message.name)
+    now = time.time()
+    tick = found.tick(datetime.fromtimestamp(max(now, min(message.at, now + _CLOCKS_DIFFER)), UTC))
+    with retried(self), lease(context().ledger.redis, f"sweep:{name}", context().settings.lease):
+        run_id = begin_tick(context(), tick, now)
+        if run_id is not None:
+            flows.find(run_id).apply_async()
+            context().sweeps.mark_sent(name, run_id)
+
+
+@app.task(name="auxip.sweep_now", bind=True, ignore_result=False)
+def sweep_now(self: BoundTask, name: str) -> None:
+    """Run a sweep now, whatever its schedule says; the result is `[status, ItemCollection or null]`."""
+    found = find_sweep(context().settings, decode(SweepMessage, name=name).name)
+    now = datetime.now(UTC)
+    with retried(self):
+        context().sweeps.record_manual(found.tick(now), decode(RunId, run_id=self.request.id).run_id)
+    _open(self, found.request(now))
 
 
 @app.task(name="auxip.clean_uploads", bind=True, ignore_result=False)
 def clean_uploads(self: BoundTask) -> list[str]:
     """Abort the uploads into S3 that killed workers have left unfinished; returns the keys that they were for."""
     settings = context().settings
+    older_than = timedelta(seconds=settings.uploads_max_age)
     with retried(self):
-        return [upload.key for upload in abort_uploads(settings, timedelta(seconds=settings.uploads_max_age))]
+        places = context().owners.places
+        return [upload.key for place in places for upload in abort_uploads(settings, place, older_than)]
 
 
 @app.task(name="auxip.step.open_page", bind=True)

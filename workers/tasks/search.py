@@ -10,17 +10,25 @@ from workers.contract import SearchMessage, decode
 
 
 @app.task(name="auxip.search", bind=True, ignore_result=False)
-def search(self: BoundTask, env: Json, auxip_cql2: Json, error_if_empty: bool = False) -> Json | None:
-    """Search the station; returns an ItemCollection, or None where nothing is found."""
-    message = decode(SearchMessage, env=env, auxip_cql2=auxip_cql2, error_if_empty=error_if_empty)
+def search(
+    self: BoundTask,
+    env: Json,
+    auxip_cql2: Json,
+    error_if_empty: bool = False,
+    station: str | list[str] | None = None,
+) -> Json | None:
+    """Search a station; returns an ItemCollection, or None where nothing is found."""
+    message = decode(SearchMessage, env=env, auxip_cql2=auxip_cql2, error_if_empty=error_if_empty, station=station)
     with retried(self):
-        items = search_items(context(), message.auxip_cql2, message.error_if_empty)
+        items = search_items(
+            context(), message.search(context().settings.queries_file), message.error_if_empty, message.stations
+        )
     return item_collection(items) if items else None
 
 
 @app.task(name="auxip.step.find_items", bind=True)
 def find(self: BoundTask, run_id: str) -> None:
-    """Drain the station's pages into the ledger, then fan the run out."""
+    """Drain a station's pages into the ledger, then fan the run out."""
     perform_search(self, run_id, lambda: _find(run_id))
 
 

@@ -57,11 +57,9 @@ volumes:
     secret:
       secretName: {{ required "existingSecret must name a Secret with auxip_redis_url, auxip_s3_access_key_id and auxip_s3_secret_access_key: see values.yaml" .root.Values.existingSecret }}
       defaultMode: 0440
-  {{- if .root.Values.sweeps }}
-  - name: sweeps
+  - name: files
     configMap:
-      name: {{ include "auxip.name" .root }}-sweeps
-  {{- end }}
+      name: {{ include "auxip.name" .root }}-files
 {{- end -}}
 
 {{- define "auxip.container" -}}
@@ -83,11 +81,9 @@ volumeMounts:
   - name: secrets
     mountPath: /run/secrets
     readOnly: true
-  {{- if .root.Values.sweeps }}
-  - name: sweeps
+  - name: files
     mountPath: /etc/auxip
     readOnly: true
-  {{- end }}
 {{- end -}}
 
 {{/*

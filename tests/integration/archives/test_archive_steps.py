@@ -31,7 +31,7 @@ def replace(work: Work, data: bytes, checksum: str) -> Location:
     work.context.store.put(archive, data)
     asset = shown.assets[samples.UPPER_CASE_ARCHIVE]
     shown.assets[samples.UPPER_CASE_ARCHIVE] = asset.model_copy(update={"checksum": checksum, "size": len(data)})
-    work.context.catalog.publish(shown)
+    work.catalog.publish(shown)
     return archive
 
 

@@ -2,7 +2,6 @@
 
 import os
 import uuid
-from pathlib import Path
 
 import pytest
 
@@ -10,11 +9,11 @@ from shared.archives import prefix_for
 from shared.context import Context
 from shared.settings import PREFIX
 from shared.storage.objects import Location
+from tests.golden.cases import GOLDEN, archive_of
 from tests.golden.make import CASES, DATA, XML
 from tests.integration.conftest import Caller
 from tests.integration.test_commands import AUXIP, auxip, last_object
 
-GOLDEN = Path(__file__).parents[2] / "golden"
 SOUND = CASES["zip-deflate/product.zip"]()
 UNSAFE = CASES["unsafe-many-at-once/x.zip"]()
 
@@ -122,7 +121,7 @@ def test_a_dry_run_says_when_the_archive_or_its_place_is_not_there(context: Cont
 def test_a_file_on_disk_is_looked_at_without_any_server_or_setting(case: str, status: int) -> None:
     import subprocess
 
-    (archive,) = (path for path in (GOLDEN / case).iterdir() if path.is_file() and path.suffix != ".json")
+    archive = archive_of(GOLDEN / case)
     environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     ended = subprocess.run(  # noqa: S603 - our own program
         [*AUXIP, "expand", "--local", str(archive), "--dry-run", "--json"],

@@ -13,12 +13,11 @@ from shared.archives import ArchiveFailed, Rules, expand, manifest_for, prefix_f
 from shared.context import Context
 from shared.errors import Retryable
 from shared.settings import Settings, load_settings
+from shared.storage.digests import Digest
 from shared.storage.objects import UPLOADS_AT_ONCE, Location, ObjectStore, ObjectWriter
+from tests.golden.cases import ACCEPTED, EXPANDED, REFUSED, archive_of, files_below, rules_of
 from tests.golden.make import tgz_of
 
-GOLDEN = Path(__file__).parents[2] / "golden"
-CASES = sorted(path for path in GOLDEN.iterdir() if path.is_dir() and path.name != "__pycache__")
-EXPANDED = {"flat": "expected", "tree": "expected-tree"}
 LARGE = bytes(range(256)) * 2**17
 FILES = {f"{number:03}.dat": bytes([number]) * 5000 for number in range(200)}
 
@@ -58,22 +57,8 @@ def content(store: ObjectStore, prefix: Location, limit: int = 2**20) -> dict[st
     return {location.key.removeprefix(prefix.key): store.get(location, limit) or b"" for location in found}
 
 
-def archive_of(case: Path) -> Path:
-    (archive,) = (path for path in case.iterdir() if path.is_file() and path.suffix != ".json")
-    return archive
-
-
-def rules_of(case: Path, layout: Literal["flat", "tree"]) -> Rules:
-    file = case / "rules.json"
-    return Rules(**(json.loads(file.read_text()) if file.is_file() else {}), layout=layout)
-
-
-def files_below(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize("layout", ["flat", "tree"])
-@pytest.mark.parametrize("case", [case for case in CASES if (case / "expected").is_dir()], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.name)
 def test_an_archive_becomes_exactly_the_expected_objects(
     case: Path, layout: Literal["flat", "tree"], store: ObjectStore
 ) -> None:
@@ -86,9 +71,7 @@ def test_an_archive_becomes_exactly_the_expected_objects(
     assert expand(store, archive, prefix_for(archive), rules_of(case, layout)).reused
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if (case / "expected.json").is_file()], ids=lambda case: case.name
-)
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
 def test_a_refused_archive_leaves_nothing_but_itself(case: Path, store: ObjectStore) -> None:
     expected = json.loads((case / "expected.json").read_text())
     source = archive_of(case)
@@ -119,9 +102,11 @@ class Counting(ObjectStore):
         super().__init__(settings)
         self.sent: list[str] = []
 
-    def open_writer(self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, md5: bool = True) -> ObjectWriter:
+    def open_writer(
+        self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, digest: Digest | None = None
+    ) -> ObjectWriter:
         self.sent.append(location.key)
-        return super().open_writer(location, parts_at_once, md5)
+        return super().open_writer(location, parts_at_once, digest)
 
 
 def expanded_but_for_one(store: ObjectStore, folder: str) -> Location:

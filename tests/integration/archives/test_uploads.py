@@ -14,6 +14,7 @@ from shared.archives import Rules, expand, prefix_for
 from shared.context import Context
 from shared.errors import Rejected, Retryable
 from shared.settings import load_settings
+from shared.storage.keys import Place
 from shared.storage.objects import Location
 from shared.storage.uploads import Uploads, abort_uploads
 from tests.golden.make import tgz_of
@@ -30,6 +31,7 @@ with ObjectStore(load_settings()).open_writer(Location.parse(sys.argv[1])) as wr
         writer.write(bytes(2**20))
     os.kill(os.getpid(), signal.SIGKILL)
 """
+PLACE = Place(Stack.bucket, "")
 LARGE = bytes(range(256)) * 2**17
 
 
@@ -43,7 +45,7 @@ def leave(name: str) -> Location:
 
 def unfinished() -> set[str]:
     with httpx.Client() as client:
-        return {upload.key for upload in Uploads(load_settings(), client).listed()}
+        return {upload.key for upload in Uploads(load_settings(), PLACE, client).listed()}
 
 
 @pytest.mark.parametrize("name", ["plain.dat", "ä b+c&d=e%20#?.dat", "~(x)'*!.dat"])
@@ -51,19 +53,19 @@ def test_an_old_upload_is_aborted_and_a_young_one_is_not(context: Context, name:
     location = leave(name)
     assert location.key in unfinished()
 
-    assert location.key not in {upload.key for upload in abort_uploads(context.settings, timedelta(hours=1))}
+    assert location.key not in {upload.key for upload in abort_uploads(context.settings, PLACE, timedelta(hours=1))}
     assert location.key in unfinished()
-    assert location.key in {upload.key for upload in abort_uploads(context.settings, timedelta(seconds=-5))}
+    assert location.key in {upload.key for upload in abort_uploads(context.settings, PLACE, timedelta(seconds=-5))}
     assert location.key not in unfinished()
 
 
 def test_only_what_is_below_our_prefix_is_aborted(context: Context) -> None:
     location = leave("of-somebody-else.dat")
-    ours = context.settings.model_copy(update={"s3_prefix": "ours/"})
+    ours = Place(PLACE.bucket, "ours/")
 
-    assert abort_uploads(ours, timedelta(seconds=-5)) == []
+    assert abort_uploads(context.settings, ours, timedelta(seconds=-5)) == []
     assert location.key in unfinished()
-    abort_uploads(context.settings, timedelta(seconds=-5))
+    abort_uploads(context.settings, PLACE, timedelta(seconds=-5))
 
 
 def test_a_member_that_is_cut_off_leaves_no_upload(context: Context) -> None:
@@ -79,12 +81,12 @@ def test_a_member_that_is_cut_off_leaves_no_upload(context: Context) -> None:
 
 def test_wrong_credentials_are_refused(context: Context) -> None:
     with pytest.raises(Rejected, match="s3-denied"):
-        abort_uploads(context.settings.model_copy(update={"s3_secret_access_key": SecretStr("x")}), timedelta())
+        abort_uploads(context.settings.model_copy(update={"s3_secret_access_key": SecretStr("x")}), PLACE, timedelta())
 
 
 def test_a_store_that_is_away_is_asked_again_later(context: Context) -> None:
     with pytest.raises(Retryable, match="s3-unavailable"):
-        abort_uploads(context.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}), timedelta())
+        abort_uploads(context.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}), PLACE, timedelta())
 
 
 def test_the_task_leaves_what_is_younger_than_the_setting(caller: Caller) -> None:

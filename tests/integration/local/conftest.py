@@ -14,9 +14,8 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture
 def station(stack: Stack) -> Iterator[httpx.Client]:
-    environ = stack.environment()
-    headers = {"x-api-key": environ["AUXIP_STATION_API_KEY"]}
-    with httpx.Client(base_url=environ["AUXIP_STATION_URL"], headers=headers) as client:
+    headers = {"x-api-key": stack.station_key}
+    with httpx.Client(base_url=stack.station_url, headers=headers) as client:
         yield client
     stack.set_station_faults([])
 

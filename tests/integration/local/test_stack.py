@@ -114,7 +114,7 @@ def store_of(stack: Stack) -> S3Store:
 
 def test_the_environment_names_every_service(stack: Stack) -> None:
     assert set(stack.environment()) == {
-        *("AUXIP_REDIS_URL", "AUXIP_STATION_URL", "AUXIP_STATION_API_KEY", "AUXIP_CATALOG_URL"),
+        *("AUXIP_REDIS_URL", "AUXIP_STATIONS_FILE", "AUXIP_SECRETS_DIR", "AUXIP_CATALOG_URL"),
         *("AUXIP_CATALOG_API_KEY", "AUXIP_S3_ENDPOINT", "AUXIP_S3_ACCESS_KEY_ID", "AUXIP_S3_SECRET_ACCESS_KEY"),
         "AUXIP_S3_BUCKET",
     }
@@ -127,6 +127,7 @@ def test_nothing_listens_beyond_the_loopback_address(stack: Stack) -> None:
 def test_no_credential_stands_on_a_command_line(stack: Stack) -> None:
     environ = stack.environment()
     credentials = [value for name, value in environ.items() if name.endswith(("KEY", "KEY_ID"))]
+    credentials.append(stack.station_key)
     credentials.append(str(urlsplit(environ["AUXIP_REDIS_URL"]).password))
     shown = "".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in pids_of(stack))
     assert not [credential for credential in credentials if credential in shown]

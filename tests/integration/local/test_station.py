@@ -43,13 +43,13 @@ def href(station: httpx.Client, name: str) -> str:
 
 @pytest.mark.parametrize("path", ["/", "/search", "/collections", "/faults", "/traffic"])
 def test_a_request_without_the_key_is_refused(stack: Stack, path: str) -> None:
-    assert httpx.get(stack.environment()["AUXIP_STATION_URL"] + path).status_code == 401
+    assert httpx.get(stack.station_url + path).status_code == 401
 
 
 def test_the_catalogs_key_is_not_the_stations(stack: Stack) -> None:
     environ = stack.environment()
     headers = {"x-api-key": environ["AUXIP_CATALOG_API_KEY"]}
-    assert httpx.get(environ["AUXIP_STATION_URL"], headers=headers).status_code == 401
+    assert httpx.get(stack.station_url, headers=headers).status_code == 401
 
 
 def test_a_download_without_the_key_is_refused(station: httpx.Client) -> None:

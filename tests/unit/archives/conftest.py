@@ -35,7 +35,7 @@ def settings() -> Settings:
     return Settings.model_validate(
         {
             "redis_url": "redis://localhost",
-            "station_url": "http://localhost",
+            "stations_file": "stations.toml",
             "catalog_url": "http://localhost",
             "s3_endpoint": "http://localhost",
             "s3_access_key_id": "key",

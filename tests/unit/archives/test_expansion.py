@@ -13,7 +13,7 @@ from shared.archives.reading import BLOCK_BYTES
 from shared.archives.rules import Layout
 from shared.errors import ItemFailed, Rejected, Retryable, UnsupportedArchive
 from shared.settings import Settings
-from shared.storage.digests import PART_BYTES, Written
+from shared.storage.digests import PART_BYTES, Digest, Written
 from shared.storage.objects import UPLOADS_AT_ONCE, Location, ObjectWriter, Stored
 from tests.golden.make import changed, tar_of, tgz_of, zip_of
 from tests.unit.archives.conftest import BUCKET, PREFIX, MemoryObjects
@@ -31,13 +31,21 @@ class FailingObjects(MemoryObjects):
         super().__init__(settings)
         self.left = writes
 
-    def put(self, location: Location, data: bytes, content_type: str = "application/octet-stream") -> Written:
+    def put(
+        self,
+        location: Location,
+        data: bytes,
+        content_type: str = "application/octet-stream",
+        written: Written | None = None,
+    ) -> Written:
         self._count()
-        return super().put(location, data, content_type)
+        return super().put(location, data, content_type, written)
 
-    def open_writer(self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, md5: bool = True) -> ObjectWriter:
+    def open_writer(
+        self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, digest: Digest | None = None
+    ) -> ObjectWriter:
         self._count()
-        return super().open_writer(location, parts_at_once, md5)
+        return super().open_writer(location, parts_at_once, digest)
 
     def _count(self) -> None:
         self.left -= 1
@@ -53,8 +61,14 @@ class EtagObjects(MemoryObjects):
         self.sent: list[str] = []
         self._etags: dict[str, str] = {}
 
-    def put(self, location: Location, data: bytes, content_type: str = "application/octet-stream") -> Written:
-        written = super().put(location, data, content_type)
+    def put(
+        self,
+        location: Location,
+        data: bytes,
+        content_type: str = "application/octet-stream",
+        written: Written | None = None,
+    ) -> Written:
+        written = super().put(location, data, content_type, written)
         self.sent.append(location.key)
         self._etags[location.key] = written.etag
         return written

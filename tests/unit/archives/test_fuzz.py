@@ -18,9 +18,9 @@ from shared.archives import ArchiveFailed, FileSource, Inspection, Rules, expand
 from shared.archives.rules import Layout
 from shared.settings import Settings
 from shared.storage.objects import Location
+from tests.golden.cases import GOLDEN
 from tests.unit.archives.conftest import PREFIX, MemoryObjects
 
-GOLDEN = Path(__file__).parents[2] / "golden"
 SEEDS = sorted(path for path in GOLDEN.glob("*/*") if path.is_file() and is_archive(path.name))
 CASES = int(os.environ.get("FUZZ_CASES", "1500"))
 FIRST = int(os.environ.get("FUZZ_SEED", "0")) * 10**9

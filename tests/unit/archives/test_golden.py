@@ -9,31 +9,24 @@ import pytest
 
 from shared.archives import ArchiveFailed, FileSource, Kind, Rules, expand, inspect, load_manifest, manifest_for
 from shared.archives.zips import METHODS
+from tests.golden.cases import (
+    ACCEPTED,
+    CASES,
+    EXPANDED,
+    GOLDEN,
+    LEAVING_OUT,
+    REFUSED,
+    archive_of,
+    files_below,
+    rules_of,
+)
 from tests.unit.archives.conftest import PREFIX, MemoryObjects
 
-GOLDEN = Path(__file__).parents[2] / "golden"
-CASES = sorted(path for path in GOLDEN.iterdir() if path.is_dir() and path.name != "__pycache__")
-EXPANDED = {"flat": "expected", "tree": "expected-tree"}
-EXPECTATIONS = {*EXPANDED.values(), "expected.json", "rules.json", "left-out.json"}
 LARGEST = 20 * 1024
 
 
-def archive_of(case: Path) -> Path:
-    (archive,) = (path for path in case.iterdir() if path.name not in EXPECTATIONS)
-    return archive
-
-
-def rules_of(case: Path, layout: Literal["flat", "tree"]) -> Rules:
-    file = case / "rules.json"
-    return Rules(**(json.loads(file.read_text()) if file.is_file() else {}), layout=layout)
-
-
-def files_below(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize("layout", ["flat", "tree"])
-@pytest.mark.parametrize("case", [case for case in CASES if (case / "expected").is_dir()], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.name)
 def test_an_archive_becomes_exactly_the_expected_files(
     case: Path, layout: Literal["flat", "tree"], store: MemoryObjects
 ) -> None:
@@ -49,9 +42,7 @@ def test_an_archive_becomes_exactly_the_expected_files(
 
 
 @pytest.mark.parametrize("layout", ["flat", "tree"])
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if (case / "left-out.json").is_file()], ids=lambda case: case.name
-)
+@pytest.mark.parametrize("case", LEAVING_OUT, ids=lambda case: case.name)
 def test_the_manifest_lists_each_member_that_was_left_out(
     case: Path, layout: Literal["flat", "tree"], store: MemoryObjects
 ) -> None:
@@ -88,9 +79,7 @@ def test_an_inspection_says_what_an_expansion_would_do(case: Path) -> None:
         assert set(refusal["problems"]) <= {problem.kind.value for problem in inspection.problems}
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if (case / "expected.json").is_file()], ids=lambda case: case.name
-)
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
 def test_a_refused_archive_leaves_nothing_but_itself(case: Path, store: MemoryObjects) -> None:
     expected = json.loads((case / "expected.json").read_text())
     archive = archive_of(case)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.archives import expanded_name, is_archive, manifest_for, prefix_for
+from shared.archives import expanded_name, is_archive, manifest_for, prefix_beside, prefix_for
 from shared.errors import UnsupportedArchive
 from shared.storage.objects import Location
 
@@ -81,3 +81,10 @@ def test_the_prefix_keeps_clear_of_the_siblings() -> None:
 
 def test_the_manifest_stands_beside_the_prefix() -> None:
     assert manifest_for(Location("b", "p/x/")) == Location("b", "p/x.manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "prefix"), [("o/c/x/a.zip", "o/c/x/a/"), ("o/c/x.tgz/x.tgz", "o/c/x.tgz/x/"), ("a.zip", "a/")]
+)
+def test_content_beside_its_archive_stays_in_the_folder_of_the_archive(key: str, prefix: str) -> None:
+    assert prefix_beside(Location("b", key)) == Location("b", prefix)

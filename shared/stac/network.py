@@ -1,0 +1,245 @@
+"""The way to a station and what it points to: hosts and addresses checked, limits kept, a lapsed token renewed.
+
+Hrefs, next links and redirects come from outside. Each request of a chain passes here, so none leads a worker to a host
+that the operator has not named, and no name leads it to an address within our own network.
+"""
+
+import ipaddress
+import logging
+import socket
+import typing
+import urllib.request
+from collections.abc import Iterable, Iterator
+
+import httpcore
+import httpx
+
+from shared.errors import ItemFailed
+from shared.stac.answers import retry_after, shown
+from shared.stac.auth import Credentials
+from shared.stac.limits import LONGEST_WAIT, Limits, Turn
+from shared.stac.stations import StationConfig
+
+_PAUSE = 1.0
+"""Seconds for which all workers leave a station alone that says 429, and not for how long."""
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+for _library in ("httpx", "httpcore"):
+    # They log whole URLs, which may carry signatures, and headers.
+    logging.getLogger(_library).setLevel(logging.WARNING)
+
+
+class StationTransport(httpx.BaseTransport):
+    """What a station's requests go through, each redirect included.
+
+    Raises:
+        ItemFailed: `foreign-href`, a URL leads to a host or an address that the station's configuration does not allow.
+        Busy: `station-busy`, the limits do not let the request go soon.
+    """
+
+    def __init__(
+        self,
+        config: StationConfig,
+        credentials: Credentials | None,
+        limits: Limits | None,
+        inner: httpx.BaseTransport | None = None,
+    ) -> None:
+        own = httpx.URL(config.url).host
+        self.inner = inner or _Routes(config)
+        self._credentials = credentials
+        self._limits = limits
+        self._limited_hosts = {own, *config.trusted_domains}
+        self._hosts = self._limited_hosts | {*config.allowed_hosts}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request of a chain."""
+        self._require_allowed(request.url)
+        response = self._send(request)
+        if response.status_code == httpx.codes.UNAUTHORIZED and self._renewed(request, response):
+            response = self._send(request)
+        if response.has_redirect_location:
+            # httpx would read its body whole, however long that is.
+            response.close()
+            return httpx.Response(response.status_code, headers={"location": response.headers["location"]})
+        return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.inner.close()
+
+    def _require_allowed(self, url: httpx.URL) -> None:
+        if url.scheme not in ("http", "https"):
+            raise ItemFailed("foreign-href", f"{shown(url)} is no http:// or https:// URL")
+        if url.host not in self._hosts:
+            raise ItemFailed(
+                "foreign-href",
+                f"{shown(url)} leads to a host that the station does not name: see allowed_hosts and trusted_domains "
+                "in AUXIP_STATIONS_FILE",
+            )
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        if self._limits is None or request.url.host not in self._limited_hosts:
+            return self.inner.handle_request(request)
+        turn = self._limits.turn(request.extensions.get("timeout", {}).get("pool") or LONGEST_WAIT)
+        try:
+            response = self.inner.handle_request(request)
+            if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                self._limits.hold_off(retry_after(response) or _PAUSE)
+        except BaseException:
+            turn.end()
+            raise
+        response.stream = _Held(typing.cast("httpx.SyncByteStream", response.stream), turn)
+        return response
+
+    def _renewed(self, request: httpx.Request, refusal: httpx.Response) -> bool:
+        """Put other credentials on a request that was refused, if there are any; the refusal is closed then.
+
+        Whoever was sent no credentials has refused none.
+        """
+        credentials = self._credentials
+        if credentials is None or credentials.header not in request.headers:
+            return False
+        try:
+            renewed = credentials.renew(request.headers[credentials.header])
+            if renewed:
+                request.headers[credentials.header] = credentials.value()
+        except BaseException:
+            refusal.close()
+            raise
+        if renewed:
+            refusal.close()
+        return renewed
+
+
+class _Held(httpx.SyncByteStream):
+    """A body whose connection is held until it is closed."""
+
+    def __init__(self, stream: httpx.SyncByteStream, turn: Turn) -> None:
+        self._stream = stream
+        self._turn = turn
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            self._turn.keep()
+            yield chunk
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        finally:
+            self._turn.end()
+
+
+class _Routes(httpx.BaseTransport):
+    """Straight to the address that was checked or, where the environment says so, through a proxy.
+
+    A proxy looks names up by itself, so what it may connect to is its own rule; an address given as such is checked.
+    """
+
+    def __init__(self, config: StationConfig) -> None:
+        self._guard = _Guard(config)
+        self._direct = _Direct(self._guard)
+        self._proxies = {
+            scheme: httpx.HTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")
+            for scheme, proxy in urllib.request.getproxies().items()
+            if scheme in ("http", "https")
+        }
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.host
+        proxy = self._proxies.get(request.url.scheme)
+        if proxy is None or urllib.request.proxy_bypass(host):
+            return self._direct.handle_request(request)
+        if _is_address(host):
+            self._guard.allowed(host, request.url.port or 0, [host])
+        return proxy.handle_request(request)
+
+    def close(self) -> None:
+        for transport in (self._direct, *self._proxies.values()):
+            transport.close()
+
+
+class _Direct(httpx.HTTPTransport):
+    """httpx's own transport, with a say in what it connects to: the class lets nobody give it a network backend."""
+
+    def __init__(self, guard: "_Guard") -> None:
+        context = httpx.create_ssl_context()
+        super().__init__(verify=context)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            max_connections=100,
+            max_keepalive_connections=20,
+            keepalive_expiry=5,
+            network_backend=guard,
+        )
+
+
+class _Guard(httpcore.NetworkBackend):
+    """Connects to public addresses and to the station itself, and looks at the very address that it connects to.
+
+    A name is looked up here, once for each connection: checked before and looked up again, it could lead elsewhere.
+    """
+
+    def __init__(self, config: StationConfig) -> None:
+        home = httpx.URL(config.url)
+        self._home = home.host, home.port or (443 if home.scheme == "https" else 80)
+        self._allow_private = config.allow_private
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address of a host that answers."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise httpcore.ConnectError(f"{host}: {error}") from None
+        failed: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address in self.allowed(host, port, [str(entry[4][0]) for entry in found]):
+            try:
+                return self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failed = error
+        raise failed
+
+    def allowed(self, host: str, port: int, addresses: list[str]) -> list[str]:
+        """Return those of a host's addresses that may be connected to.
+
+        Raises:
+            ItemFailed: `foreign-href`, none may.
+        """
+        if self._allow_private or (host, port) == self._home:
+            return addresses
+        public = [address for address in addresses if is_public(address)]
+        if addresses and not public:
+            raise ItemFailed(
+                "foreign-href",
+                f"the host {host[:200]} has the address {addresses[0]}, which is not public: see allow_private in "
+                "AUXIP_STATIONS_FILE",
+            )
+        return public
+
+
+def is_public(address: str) -> bool:
+    """Whether an address belongs to the public Internet: none that is private, loopback, link-local or multicast."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        within_nat64 = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+        ip = within_nat64 or ip.ipv4_mapped or ip.sixtofour or ip
+    if isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local:
+        return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

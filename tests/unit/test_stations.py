@@ -1,0 +1,183 @@
+"""The file of stations: what is wrong is named with its line, and no secret is in it or shown."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.settings import SettingsError
+from shared.stac.stations import (
+    ApiKeyAuth,
+    BasicAuth,
+    CookieAuth,
+    NoAuth,
+    OAuth2ClientCredentials,
+    OAuth2Password,
+    StationConfig,
+    load_stations,
+)
+from tests.unit.making import settings_of
+
+ROOT = Path(__file__).parents[2]
+ONE = '[station.one]\nurl = "https://one.example/auxip"\n'
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of secrets with one in it, another in the environment."""
+    made = tmp_path / "secrets"
+    made.mkdir()
+    (made / "one_key").write_text("hush-file\n", "utf-8")
+    monkeypatch.setenv("AUXIP_SECRETS_DIR", str(made))
+    monkeypatch.setenv("ONE_KEY", "hush-env")
+    return made
+
+
+def load(text: str, tmp_path: Path) -> dict[str, StationConfig]:
+    file = tmp_path / "stations.toml"
+    file.write_text(text, "utf-8")
+    return load_stations(settings_of(stations_file=file))
+
+
+def refusal(text: str, tmp_path: Path) -> str:
+    """What is said of a file, without its name."""
+    with pytest.raises(SettingsError) as raised:
+        load(text, tmp_path)
+    start, _, said = raised.value.reason.partition(": ")
+    assert start == f"AUXIP_STATIONS_FILE {tmp_path / 'stations.toml'}"
+    assert "\n" not in said
+    return said
+
+
+def auth(*lines: str) -> str:
+    return "\n".join([ONE, "[station.one.auth]", *lines])
+
+
+def test_stations_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    assert [*load('[station.z]\nurl = "http://z"\n[station.a]\nurl = "http://a"', tmp_path)] == ["z", "a"]
+
+
+def test_a_url_is_enough(tmp_path: Path) -> None:
+    one = load(ONE, tmp_path)["one"]
+    assert (one.url, one.auth, one.page_size, one.timeout) == ("https://one.example/auxip", NoAuth(), 1000, 30)
+    assert (one.requests_per_minute, one.connections, one.allow_private) == (None, None, False)
+
+
+def test_the_example_shows_every_field(tmp_path: Path, folder: Path) -> None:
+    (folder / "station_secret").write_text("hush")
+    text = (ROOT / "deploy-example-stations.toml").read_text()
+    assert isinstance(load(text, tmp_path)["adgs"].auth, ApiKeyAuth)
+    for model in (StationConfig, ApiKeyAuth, CookieAuth, BasicAuth, OAuth2Password, OAuth2ClientCredentials):
+        assert [name for name in model.model_fields if name not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "value"), [('{ env = "ONE_KEY" }', "hush-env"), ('{ file = "one_key" }', "hush-file")]
+)
+def test_a_secret_is_read_from_where_it_is(tmp_path: Path, reference: str, value: str) -> None:
+    found = load(auth('kind = "api-key"', f"api_key = {reference}"), tmp_path)["one"].auth
+    assert isinstance(found, ApiKeyAuth)
+    assert found.api_key.get_secret_value() == value
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind"),
+    [
+        (['kind = "none"'], NoAuth),
+        (['kind = "cookie"', 'cookie = { env = "ONE_KEY" }'], CookieAuth),
+        (['kind = "basic"', 'username = "me"', 'password = { env = "ONE_KEY" }'], BasicAuth),
+        (
+            [
+                'kind = "oauth2-password"',
+                'token_url = "https://a.example/t"',
+                'client_id = "c"',
+                'username = "me"',
+                'password = { env = "ONE_KEY" }',
+            ],
+            OAuth2Password,
+        ),
+        (
+            [
+                'kind = "oauth2-client-credentials"',
+                'token_url = "https://a.example/t"',
+                'client_id = "c"',
+                'client_secret = { env = "ONE_KEY" }',
+            ],
+            OAuth2ClientCredentials,
+        ),
+    ],
+)
+def test_every_kind_of_credentials_is_known(tmp_path: Path, lines: list[str], kind: type) -> None:
+    assert isinstance(load(auth(*lines), tmp_path)["one"].auth, kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "station is missing"),
+        ("[station]", "line 1: station Dictionary should have at least 1 item"),
+        (ONE + "[stations.two]", "line 3: stations is no field"),
+        (ONE + "page_sise = 5", "line 3: station.one.page_sise is no field"),
+        (ONE + "page_size = 0", "line 3: station.one.page_size Input should be greater than or equal to 1"),
+        ("[station.one]\ntimeout = 5", "line 1: station.one.url is missing"),
+        ('[station.one]\nurl = "one.example"', "line 2: station.one.url is no http:// or https:// URL"),
+        ('[station.one]\nurl = "https://a:hush-x@b"', "line 2: station.one.url holds credentials"),
+        ('[station."../x"]\nurl = "http://x"', "String should match pattern"),
+        (ONE + 'trusted_domains = ["https://x"]', "station.one.trusted_domains.0 String should match pattern"),
+        (ONE + "connections = x", "Invalid value (at line 3, column 15)"),
+        (auth('kind = "ticket"'), "station.one.auth Input tag 'ticket'"),
+        (auth('kind = "api-key"', "", "api_key = 5"), "line 7: station.one.auth.api_key is no reference"),
+        (auth('kind = "api-key"'), "line 4: station.one.auth.api_key is missing"),
+        (auth('kind = "none"', "token = 1"), "line 6: station.one.auth.token is no field"),
+        (auth('kind = "api-key"', 'api_key = { env = "TWO" }'), "is empty or missing: the variable TWO"),
+        (auth('kind = "api-key"', 'api_key = { file = "two" }'), "is empty or missing: the file two"),
+        (auth('kind = "api-key"', 'api_key = { file = "../one_key" }'), "is no name of a file"),
+        (auth('kind = "api-key"', 'api_key = { env = "A", file = "b" }'), "is no reference"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(text, tmp_path)
+
+
+def test_all_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
+    said = refusal(ONE + 'timeout = 0\n[station.two]\nurl = "x"', tmp_path)
+    assert "line 3: station.one.timeout" in said
+    assert "line 5: station.two.url" in said
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read: No such file"):
+        load_stations(settings_of(stations_file=tmp_path / "none.toml"))
+
+
+def test_a_secret_in_the_file_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    said = refusal(auth('kind = "api-key"', 'api_key = "hush-plain"'), tmp_path)
+    assert "a secret does not stand in this file" in said
+    assert "hush" not in said
+
+
+def test_a_secret_that_no_header_can_carry_is_refused_and_not_repeated(tmp_path: Path, folder: Path) -> None:
+    (folder / "one_key").write_text("hush\x00hush", "utf-8")
+    said = refusal(auth('kind = "api-key"', 'api_key = { file = "one_key" }'), tmp_path)
+    assert "line 6: station.one.auth.api_key holds a character that a header cannot carry" in said
+    assert "hush" not in said
+
+
+def test_credentials_are_not_sent_to_a_token_endpoint_in_the_clear(tmp_path: Path) -> None:
+    lines = ['kind = "oauth2-client-credentials"', 'token_url = "http://a.example/t"', 'client_id = "c"']
+    said = refusal(auth(*lines, 'client_secret = { env = "ONE_KEY" }'), tmp_path)
+    assert "has a token_url without https" in said
+
+
+def test_without_a_folder_of_secrets_a_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUXIP_SECRETS_DIR")
+    monkeypatch.setattr("shared.settings._SECRETS_DEFAULT", str(tmp_path / "none"))
+    assert "there is no folder of secrets" in refusal(
+        auth('kind = "api-key"', 'api_key = { file = "one_key" }'), tmp_path
+    )
+
+
+def test_no_secret_is_shown(tmp_path: Path) -> None:
+    one = load(auth('kind = "basic"', 'username = "me"', 'password = { file = "one_key" }'), tmp_path)["one"]
+    assert os.environ["ONE_KEY"] == "hush-env"
+    assert not [shown for shown in (repr(one), str(one), one.model_dump_json()) if "hush" in shown]

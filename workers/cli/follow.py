@@ -1,0 +1,32 @@
+"""Puts a staging run on its queue and follows it to its end: what `auxip stage` and `auxip sweep` have in common."""
+
+from typing import NoReturn
+
+import click
+
+from shared.stac.item import Json
+from workers.cli.output import item_json, print_json, print_outcomes, run_json, summary
+from workers.cli.watch import watch
+
+
+def run_to_its_end(task: str, message: Json, as_json: bool) -> NoReturn:
+    """Send a public task, show how far its run is, print how it ended, and exit: 0 if all is well, else 1."""
+    from workers.app import context
+    from workers.cli.enqueue import enqueue, raise_if_refused, workers_answer
+
+    ledger = context().ledger
+    run_id = enqueue(task, message)
+    if not workers_answer():
+        click.echo("no worker answers on the broker: the run waits for one (`auxip up`, or your deployment)", err=True)
+    try:
+        run = watch(ledger, run_id, lambda: raise_if_refused(run_id))
+    except KeyboardInterrupt:
+        click.echo(f"the run goes on without us: auxip show {run_id}", err=True)
+        raise
+    records = list(ledger.items(run_id))
+    if as_json:
+        print_json({**run_json(run), "results": [item_json(record) for record in records]})
+    else:
+        print_outcomes(records)
+        click.echo(summary(run))
+    raise SystemExit(0 if run.state == "successful" else 1)
