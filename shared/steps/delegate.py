@@ -213,11 +213,12 @@ def _require_content(context: Context, key: str, offered: Asset, asset: Asset, p
     if stated is None:
         return
     if "-" in stored.etag:  # of a multipart upload it is no MD5: what the catalog says must do
-        same = checksum_if_known(asset.checksum) in (None, stated)
+        shown = checksum_if_known(asset.checksum)
+        same = shown is None or shown.function != stated.function or shown == stated
     else:
         same = context.store.held(place, stored.size, stated) is not None
     if not same:
-        raise _mismatch(key, f"another {stated.function} than {stated.hex}, which was announced")
+        raise _mismatch(key, f"another {stated.function.upper()} than {stated.hex}, which was announced")
 
 
 def _mismatch(key: str, what: str) -> ItemFailed:

@@ -49,5 +49,5 @@ def other_bucket(stack: Stack) -> str:
     """A bucket that is not ours, which our credentials may use."""
     name = f"delegated-{uuid.uuid4().hex[:8]}"
     with httpx.Client() as client:
-        Uploads(load_settings(), Place(name, ""), client)._request("PUT", "", {})
+        Uploads(load_settings(), Place(name, ""), client)._request("PUT", f"/{name}", {})
     return name

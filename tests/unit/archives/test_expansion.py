@@ -13,7 +13,7 @@ from shared.archives.reading import BLOCK_BYTES
 from shared.archives.rules import Layout
 from shared.errors import ItemFailed, Rejected, Retryable, UnsupportedArchive
 from shared.settings import Settings
-from shared.storage.digests import PART_BYTES, Digest, Written
+from shared.storage.digests import PART_BYTES, Digest, Written, digest_of
 from shared.storage.objects import UPLOADS_AT_ONCE, Location, ObjectWriter, Stored
 from tests.golden.make import changed, tar_of, tgz_of, zip_of
 from tests.unit.archives.conftest import BUCKET, PREFIX, MemoryObjects
@@ -68,7 +68,8 @@ class EtagObjects(MemoryObjects):
         content_type: str = "application/octet-stream",
         written: Written | None = None,
     ) -> Written:
-        written = super().put(location, data, content_type, written)
+        super().put(location, data, content_type)
+        written = written or digest_of(data)
         self.sent.append(location.key)
         self._etags[location.key] = written.etag
         return written
