@@ -36,7 +36,7 @@ class SeaweedFS:
         bucket: the bucket that it starts with.
     """
 
-    def __init__(self, folder: Path, bucket: str, free: Sequence[int], volumes: int) -> None:
+    def __init__(self, folder: Path, bucket: str, free: Sequence[int], volumes: int = 0) -> None:
         """Start it; it is usable once `wait` has returned.
 
         Args:
@@ -89,7 +89,9 @@ class SeaweedFS:
         """
         how = "readonlyCanDelete" if full else "writable"
         listed = self._shell("volume.list\n")
-        marks = [f"volume.mark -volumeId {number} -node {self._node('volume')} -{how}" for number in _VOLUME.findall(listed)]
+        marks = [
+            f"volume.mark -volumeId {number} -node {self._node('volume')} -{how}" for number in _VOLUME.findall(listed)
+        ]
         self._shell("\n".join(["lock", *marks, "unlock", ""]))
 
     def _shell(self, commands: str) -> str:
@@ -102,7 +104,13 @@ class SeaweedFS:
         ]
         try:
             done = subprocess.run(  # noqa: S603  # the program is ours
-                argv, input=commands, capture_output=True, text=True, cwd=self._folder, timeout=_SHELL_SECONDS, check=True
+                argv,
+                input=commands,
+                capture_output=True,
+                text=True,
+                cwd=self._folder,
+                timeout=_SHELL_SECONDS,
+                check=True,
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise StackError(f"SeaweedFS cannot be told: {error}") from error

@@ -59,9 +59,7 @@ class Valkey:
 
     def _start(self) -> processes.Child:
         log = self._folder / "valkey.log"
-        return processes.start(
-            "valkey", [get_binary_path(), "-"], {}, self._folder, log, stdin=self._configuration()
-        )
+        return processes.start("valkey", [get_binary_path(), "-"], {}, self._folder, log, stdin=self._configuration())
 
     def _configuration(self) -> str:
         return f"""

@@ -49,7 +49,9 @@ def _arguments() -> argparse.Namespace:
 def _tell(outcome: Outcome) -> None:
     faults = ", ".join(f"{fault.kind} at {fault.at:.0%}" for fault in outcome.plan.faults)
     verdict = "failed" if outcome.findings else "good"
-    _say(f"seed {outcome.plan.seed}: {verdict} in {outcome.seconds:.1f} s ({faults}; {outcome.repeated} steps repeated)")
+    _say(
+        f"seed {outcome.plan.seed}: {verdict} in {outcome.seconds:.1f} s ({faults}; {outcome.repeated} steps repeated)"
+    )
     for finding in outcome.findings:
         _say(f"    {finding.kind}: {finding.what}")
 

@@ -65,10 +65,14 @@ class Offer:
     stated: Json = field(default_factory=dict)
     absent: bool = False
 
+    def opens(self, file: File) -> bool:
+        """Whether a file is an archive that must be expanded."""
+        return bool(file.stem) and not self.code
+
     @property
     def expands(self) -> bool:
-        """Whether it has an archive that must be expanded."""
-        return not self.code and any(file.stem for file in self.files)
+        """Whether any of its files is."""
+        return any(self.opens(file) for file in self.files)
 
 
 def offers_of(seed: int, count: int) -> list[Offer]:
@@ -108,7 +112,7 @@ def _item(offer: Offer, product_type: str, base_url: str) -> Json:
         for file in offer.files
     }
     instant = "2024-03-25T00:00:00.000Z"
-    properties = {name: instant for name in ("datetime", "start_datetime", "created", "published")}
+    properties = dict.fromkeys(("datetime", "start_datetime", "created", "published"), instant)
     return {
         "type": "Feature",
         "stac_version": "1.1.0",

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import ValidationError
+
 from shared.archives.manifest import Manifest
 from shared.models import ItemRecord, ItemState, Run, RunState
 from shared.stac.item import Asset, Item
@@ -164,52 +166,66 @@ def _artifacts(offers: list[Offer], run: ObservedRun) -> Iterator[Finding]:
 
 
 def _objects(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
-    unseen = dict(seen.objects)
     for offer in offers:
-        ended = _over(offer, seen)
-        for file in offer.files:
-            expanded = bool(file.stem) and not offer.code
-            keys = _expanded_keys(offer, file) if expanded else {f"{offer.item_id}/{file.name}": file.content}
-            held = {key: unseen.pop(key, None) for key in (keys if offer.stands else ())}
-            leftover = unseen.pop(f"{offer.item_id}/{file.name}", None) if expanded else None
-            if ended and offer.stands:
-                yield from _contents(keys, held, "" if not expanded else "archive gone" if leftover is None else "both")
-            if ended and leftover is not None:
-                yield Finding("wrong", f"{offer.item_id}/{file.name} stands beside what it was expanded to")
-            if expanded:
-                yield from _manifest(offer, file, unseen, seen, ended)
-    pending = tuple(f"{offer.item_id}/" for offer in offers if not _over(offer, seen))
-    for key in unseen:
-        if not key.startswith(pending):
-            yield Finding("wrong", f"{key} is an orphan: nothing that was offered accounts for it")
+        if offer.stands and _over(offer, seen):
+            for file in offer.files:
+                yield from _expansion(offer, file, seen) if offer.opens(file) else _content(offer, file, seen)
+    yield from _orphans(offers, seen)
 
 
-def _contents(wanted: Mapping[str, bytes], held: Mapping[str, bytes | None], archive: str) -> Iterator[Finding]:
+def _content(offer: Offer, file: File, seen: Observed) -> Iterator[Finding]:
+    yield from _compared({f"{offer.item_id}/{file.name}": file.content}, seen, "")
+
+
+def _expansion(offer: Offer, file: File, seen: Observed) -> Iterator[Finding]:
+    archive = f"{offer.item_id}/{file.name}"
+    if archive in seen.objects:
+        yield Finding("wrong", f"{archive} stands beside what it was expanded to")
+    gone = "" if archive in seen.objects else ", and the archive that held it is deleted"
+    members = {f"{offer.item_id}/{file.stem}/{name}": content for name, content in file.members.items()}
+    yield from _compared(members, seen, gone)
+    yield from _manifest(offer, file, seen)
+
+
+def _compared(wanted: Mapping[str, bytes], seen: Observed, missing: str) -> Iterator[Finding]:
     for key, content in wanted.items():
-        found = held[key]
-        if found is None and archive == "archive gone":
-            yield Finding("lost", f"{key} is not there, and the archive that held it is deleted")
-        elif found is None:
-            yield Finding("lost", f"{key} is not there")
-        elif found != content:
-            yield Finding("wrong", f"{key} has other bytes than the station offers ({len(found)} of {len(content)})")
+        held = seen.objects.get(key)
+        if held is None:
+            yield Finding("lost", f"{key} is not there{missing}")
+        elif held != content:
+            yield Finding("wrong", f"{key} has other bytes than the station offers ({len(held)} of {len(content)})")
 
 
-def _manifest(
-    offer: Offer, file: File, unseen: dict[str, bytes], seen: Observed, ended: bool
-) -> Iterator[Finding]:
+def _manifest(offer: Offer, file: File, seen: Observed) -> Iterator[Finding]:
     key = f"{offer.item_id}/{file.stem}.manifest.json"
-    data = unseen.pop(key, None)
-    if not ended:
-        return
+    data = seen.objects.get(key)
     if data is None:
         yield Finding("lost", f"{key} is not there")
         return
-    manifest = Manifest.model_validate_json(data)
-    told = {member.path: member.sha256 for member in manifest.members}
     truth = {name: hashlib.sha256(content).hexdigest() for name, content in file.members.items()}
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError:
+        yield Finding("wrong", f"{key} is no manifest")
+        return
+    told = {member.path: member.sha256 for member in manifest.members}
     if manifest.state != "complete" or told != truth or manifest.prefix != f"{seen.base}{offer.item_id}/{file.stem}/":
         yield Finding("wrong", f"{key} tells of other members than the archive has, or is {manifest.state}")
+
+
+def _orphans(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
+    known = {key for offer in offers if offer.stands for file in offer.files for key in _accounted(offer, file)}
+    worked_on = tuple(f"{offer.item_id}/" for offer in offers if not _over(offer, seen))
+    for key in seen.objects:
+        if key not in known and not key.startswith(worked_on):
+            yield Finding("wrong", f"{key} is an orphan: nothing that was offered accounts for it")
+
+
+def _accounted(offer: Offer, file: File) -> Iterator[str]:
+    yield f"{offer.item_id}/{file.name}"
+    if offer.opens(file):
+        yield f"{offer.item_id}/{file.stem}.manifest.json"
+        yield from (f"{offer.item_id}/{file.stem}/{name}" for name in file.members)
 
 
 def _catalog(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
@@ -241,9 +257,9 @@ def _hrefs(item: Item, seen: Observed) -> Iterator[Finding]:
 
 def _assets(offer: Offer, base: str) -> dict[str, tuple[str, int | None, str]]:
     """What the catalog must show of each asset: href, size and the end of its checksum."""
-    shown = {}
+    shown: dict[str, tuple[str, int | None, str]] = {}
     for file in offer.files:
-        if file.stem and not offer.code:
+        if offer.opens(file):
             size = sum(map(len, file.members.values()))
             shown[file.stem] = (f"{base}{offer.item_id}/{file.stem}/", size, "")
         else:
@@ -253,10 +269,6 @@ def _assets(offer: Offer, base: str) -> dict[str, tuple[str, int | None, str]]:
 
 def _described(asset: Asset) -> tuple[str, int | None, str]:
     return asset.href, asset.size, (asset.checksum or "")[-32:]
-
-
-def _expanded_keys(offer: Offer, file: File) -> dict[str, bytes]:
-    return {f"{offer.item_id}/{file.stem}/{name}": content for name, content in file.members.items()}
 
 
 def _over(offer: Offer, seen: Observed) -> bool:

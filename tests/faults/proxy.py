@@ -92,7 +92,7 @@ class Link:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if self._refuses:
-                raise ConnectionError  # noqa: TRY301  # as when the server is not there
+                raise ConnectionError  # as when the server is not there
             there, back = await asyncio.open_connection(LOOPBACK, self._target)
         except OSError:
             _reset(writer)

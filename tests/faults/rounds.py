@@ -67,7 +67,8 @@ def play(system: System, plan: Plan) -> Outcome:
         game = _Game(system, context, name, len(offers))
         game.play(plan.faults, outcome.faults, began + _ROUND_SECONDS)
         system.restore()
-        game.wait_until_quiet()
+        if game.over:
+            game.wait_until_quiet()
     with closing(Context(system.context().settings)) as context:
         outcome.findings = judge(offers, _observe(system, context, name, game))
     outcome.repeated = _repeated_steps(system, marks)
@@ -102,7 +103,7 @@ class _Game:
         last = time.monotonic()
         with ExitStack() as stack:
             active: list[tuple[float, ExitStack]] = []
-            while (waiting or active or len(self.first_closed) < len(self.runs)) and time.monotonic() < deadline:
+            while (waiting or active or not self.over) and time.monotonic() < deadline:
                 self._system.tick()
                 progress, now = self._progress(), time.monotonic()
                 for ends, fault in [entry for entry in active if entry[0] <= now]:
@@ -115,6 +116,11 @@ class _Game:
                         counts[waiting[0].kind] += 1
                     active.append((now + waiting.pop(0).lasting, fault))
                 time.sleep(_TICK)
+
+    @property
+    def over(self) -> bool:
+        """Whether every run is closed."""
+        return len(self.first_closed) == len(self.runs)
 
     def wait_until_quiet(self) -> None:
         """Wait until no message is left, or long enough."""
@@ -145,8 +151,8 @@ class _Game:
 def messages_of(system: System) -> dict[str, int]:
     """Return how many messages there are, by the list or hash that holds them; dead letters are where they belong."""
     names = [key.decode() for key in system.redis.scan_iter(count=10_000, _type="list")]
-    counts = {name: cast("int", system.redis.llen(name)) for name in names if _holds_messages(name)}
-    return counts | {"unacked": cast("int", system.redis.hlen("unacked"))}
+    counts = {name: system.redis.llen(name) for name in names if _holds_messages(name)}
+    return counts | {"unacked": system.redis.hlen("unacked")}
 
 
 def _holds_messages(name: str) -> bool:
@@ -219,5 +225,3 @@ def _repeated_steps(system: System, marks: dict[str, int]) -> int:
             opened.seek(marks.get(str(log), 0))
             done.update(_SUCCEEDED.findall(opened.read().decode("utf-8", "replace")))
     return sum(count - 1 for count in done.values())
-
-

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tests.faults.faults import KINDS
 
 _MOST_KILLS = 2  # an item that loses its process three times is given up, for a true reason
+_STORE = {"kill-store", "disk-full"}  # a store that is down cannot be told that it is full
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,15 @@ class Plan:
 def plan_of(seed: int, kinds: Sequence[str]) -> Plan:
     """Return the round of a seed, of some of the kinds of faults."""
     chance = random.Random(seed)  # noqa: S311  # a schedule, no secret
-    wanted = [chance.choice(kinds) for _ in range(chance.randint(3, 5))]
-    kills = 0
-    faults = []
-    for name in wanted:
-        kind = KINDS[name]
-        kills += kind.kills
-        if kills <= _MOST_KILLS or not kind.kills:
-            faults.append(Planned(name, chance.uniform(0, 0.9), chance.uniform(*kind.lasting), chance.getrandbits(32)))
+    faults: list[Planned] = []
+    for name in [chance.choice(kinds) for _ in range(chance.randint(3, 5))]:
+        if _fits(name, [fault.kind for fault in faults]):
+            lasting = chance.uniform(*KINDS[name].lasting)
+            faults.append(Planned(name, chance.uniform(0, 0.9), lasting, chance.getrandbits(32)))
     return Plan(seed, chance.randint(6, 10), tuple(sorted(faults, key=lambda fault: fault.at)))
+
+
+def _fits(name: str, others: Sequence[str]) -> bool:
+    if KINDS[name].kills and sum(KINDS[other].kills for other in others) >= _MOST_KILLS:
+        return False
+    return name not in _STORE or not (_STORE - {name}) & set(others)

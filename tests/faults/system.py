@@ -79,7 +79,7 @@ class System:
             self.tickers: list[Callable[[], None]] = []
             self.links: dict[tuple[str, str], Link] = {}
             self._seen_unacked: dict[str, float] = {}
-            self.redis = cast("Redis", undo.enter_context(closing(_client(os.environ["AUXIP_REDIS_URL"]))))
+            self.redis = undo.enter_context(closing(_client(os.environ["AUXIP_REDIS_URL"])))
             self._app = Celery(broker=os.environ["AUXIP_REDIS_URL"], set_as_current=False)
             undo.callback(self._app.close)
             self._link_all()
