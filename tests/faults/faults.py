@@ -193,7 +193,7 @@ def clock(scene: Scene) -> Iterator[None]:
     scene.system.kill(worker)
 
 
-@_kind("duplicates", lasting=(2, 5))
+@_kind("duplicates", lasting=(1, 3))
 def duplicates(scene: Scene) -> Iterator[None]:
     """Every message that is seen on a queue or in a worker's hands is delivered once more."""
     copied: set[str] = set()
