@@ -16,11 +16,22 @@ from tests.faults.system import System
 
 
 def main() -> int:
-    """Play rounds of the seeds from S on; a system that has failed one is replaced. Returns 1 if any failed."""
+    """Play rounds of the seeds from S on, and tell what came of them, also where it is interrupted; 1 if any failed."""
     arguments = _arguments()
     began = time.monotonic()
-    seeds = list(range(arguments.seed, arguments.seed + arguments.rounds))
     outcomes: list[Outcome] = []
+    try:
+        _play_all(arguments, outcomes)
+    finally:
+        totals = _totals(outcomes, time.monotonic() - began)
+        lines = "\n".join(f"{name:>15}  {value}" for name, value in totals.items())
+        print(json.dumps(totals) if arguments.json else lines)  # noqa: T201
+    return int(any(outcome.findings for outcome in outcomes))
+
+
+def _play_all(arguments: argparse.Namespace, outcomes: list[Outcome]) -> None:
+    """Play every round; a system that has failed one is replaced."""
+    seeds = list(range(arguments.seed, arguments.seed + arguments.rounds))
     while seeds:
         with System() as system:
             while seeds:
@@ -31,9 +42,6 @@ def main() -> int:
                     if arguments.keep:
                         _keep(system, outcome)
                     break
-    totals = _totals(outcomes, time.monotonic() - began)
-    print(json.dumps(totals) if arguments.json else "\n".join(f"{name:>15}  {totals[name]}" for name in totals))  # noqa: T201
-    return int(any(outcome.findings for outcome in outcomes))
 
 
 def _arguments() -> argparse.Namespace:

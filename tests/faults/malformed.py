@@ -72,4 +72,4 @@ MALFORMED: tuple[bytes, ...] = (
     b"\x80\x04\x95\xff\x00",
     b"",
 )
-"""One for each way; several of one kind may share a delivery tag only by chance, as each has its own."""
+"""One for each way to be malformed."""

@@ -167,14 +167,23 @@ def _artifacts(offers: list[Offer], run: ObservedRun) -> Iterator[Finding]:
 
 def _objects(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
     for offer in offers:
-        if offer.stands and _over(offer, seen):
-            for file in offer.files:
-                yield from _expansion(offer, file, seen) if offer.opens(file) else _content(offer, file, seen)
+        for file in offer.files if offer.stands else ():
+            if not _over(offer, seen):
+                yield from _unfinished(offer, file, seen)
+            elif offer.opens(file):
+                yield from _expansion(offer, file, seen)
+            else:
+                yield from _compared({f"{offer.item_id}/{file.name}": file.content}, seen, "")
     yield from _orphans(offers, seen)
 
 
-def _content(offer: Offer, file: File, seen: Observed) -> Iterator[Finding]:
-    yield from _compared({f"{offer.item_id}/{file.name}": file.content}, seen, "")
+def _unfinished(offer: Offer, file: File, seen: Observed) -> Iterator[Finding]:
+    """What a run has put into the catalog must be there, also while there is more to do: whole, or as its members."""
+    states = {item.state for run in seen.runs for item in run.items if item.item_id == offer.item_id}
+    held = {f"{offer.item_id}/{file.stem}/{name}" for name in file.members}
+    stands = f"{offer.item_id}/{file.name}" in seen.objects or (held and held <= seen.objects.keys())
+    if ItemState.CATALOGUED in states and not stands:
+        yield Finding("lost", f"{offer.item_id}/{file.name} is deleted before its content stands")
 
 
 def _expansion(offer: Offer, file: File, seen: Observed) -> Iterator[Finding]:

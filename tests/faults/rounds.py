@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from shared.context import Context
 from shared.errors import AuxipError
 from shared.models import Run
+from shared.settings import load_settings
 from shared.stac.item import Item
 from shared.storage.keys import run_location
 from shared.storage.objects import Location
@@ -69,7 +70,7 @@ def play(system: System, plan: Plan) -> Outcome:
         system.restore()
         if game.over:
             game.wait_until_quiet()
-    with closing(Context(system.context().settings)) as context:
+    with closing(Context(load_settings())) as context:
         outcome.findings = judge(offers, _observe(system, context, name, game))
     outcome.repeated = _repeated_steps(system, marks)
     system.withdraw(offers)

@@ -178,15 +178,13 @@ class System:
             queues: only those whose messages are copied; empty for all.
         """
         waiting = [
-            (queue.name, json.loads(text))
-            for queue in QUEUES
-            for text in cast("list[bytes]", self.redis.lrange(queue.name, 0, -1))
+            (queue.name, text) for queue in QUEUES for text in cast("list[bytes]", self.redis.lrange(queue.name, 0, -1))
         ]
-        for queue, message in [*waiting, *((str(entry[2]), entry[0]) for entry in self._unacked())]:
-            tag = str(message["properties"]["delivery_tag"])
-            if tag not in copied and (not queues or queue in queues):
+        for queue, text in [*waiting, *((str(entry[2]), json.dumps(entry[0]).encode()) for entry in self._unacked())]:
+            tag = _delivery_tag(text)
+            if tag and tag not in copied and (not queues or queue in queues):
                 copied.add(tag)
-                self.redis.lpush(queue, json.dumps(message))
+                self.redis.lpush(queue, text)
 
     def push(self, queue: str, message: bytes) -> None:
         """Put any bytes on a queue."""
@@ -227,7 +225,12 @@ class System:
                     (self.stack.folder / "products" / file.uuid).unlink(missing_ok=True)
 
     def enqueue(self, task: str, message: Json) -> str:
-        """Send a public task; returns the run's id, which is the task's."""
+        """Send a public task; returns the run's id, which is the task's.
+
+        Raises:
+            RedisError: the broker is down; the client itself would wait for it, and nobody would start it again.
+        """
+        self.redis.ping()
         run_id = str(uuid.uuid4())
         queue = next(queue.name for queue in QUEUES if task in queue.tasks)
         self._app.send_task(task, kwargs=message, task_id=run_id, queue=queue)
@@ -293,6 +296,14 @@ def skewed_clock(seconds: float) -> dict[str, str]:
     """Return the variables that put the clock of a Python process off."""
     path = os.pathsep.join(part for part in (str(_CLOCK), os.environ.get("PYTHONPATH", "")) if part)
     return {"PYTHONPATH": path, "FAULTS_CLOCK": str(seconds)}
+
+
+def _delivery_tag(text: bytes) -> str:
+    """The tag of a message; empty where it is malformed."""
+    try:
+        return str(json.loads(text)["properties"]["delivery_tag"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _client(url: str) -> "Redis":

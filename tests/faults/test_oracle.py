@@ -186,6 +186,17 @@ def test_what_is_finished_is_judged_in_a_run_that_hangs(seen: Observed, run: Obs
     assert found(seen, "lost", "plain/plain.EOF is not there")
 
 
+def test_an_archive_that_is_deleted_before_its_content_stands_is_lost_also_in_a_run_that_hangs(
+    seen: Observed, run: ObservedRun
+) -> None:
+    assert run.record is not None
+    run.record = run.record.model_copy(update={"closed": None})
+    run.items[1] = run.items[1].model_copy(update={"finished": None, "state": ItemState.CATALOGUED})
+    assert not found(seen, "lost", "")
+    del seen.objects["packed/packed/b.nc"]
+    assert found(seen, "lost", "packed/packed.zip is deleted before its content stands")
+
+
 def test_a_run_that_is_closed_twice_is_wrong(seen: Observed, run: ObservedRun) -> None:
     run.first_closed = 2.5
     assert found(seen, "wrong", "run run was closed twice")
