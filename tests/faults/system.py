@@ -55,7 +55,9 @@ _TARGETS = {
     "station": ("AUXIP_STATION_URL",),
 }
 _CLOCK = Path(__file__).parent / "clock"
-_BEAT = "beat"
+_OTHERS: dict[str, Callable[[Stack, dict[str, str]], Child]] = {"beat": fleet.start_beat}
+"""What runs beside the workers of the queues, by name."""
+_QUEUES = {queue.name: queue for queue in QUEUES}
 _SHARED = "station"  # its address stands in the hrefs of its items, so all workers have one link to it
 _WORKERS_SECONDS = 60.0
 _UNACKED = "unacked"
@@ -84,7 +86,7 @@ class System:
             undo.callback(self._app.close)
             self._link_all()
             self._extra: dict[str, dict[str, str]] = {}
-            self._children = {name: self._start(name) for name in (*(queue.name for queue in QUEUES), _BEAT)}
+            self._children = {name: self._start(name) for name in (*_QUEUES, *_OTHERS)}
             self._wait_for_workers()
             self._undo = undo.pop_all()
         return self
@@ -95,7 +97,7 @@ class System:
     @property
     def workers(self) -> list[str]:
         """The names of the workers: those of their queues."""
-        return [name for name in self._children if name != _BEAT]
+        return [*_QUEUES]
 
     def busy_workers(self) -> list[str]:
         """The workers that hold a message that they have not acknowledged; all of them where none does."""
@@ -123,6 +125,7 @@ class System:
         due = [tag for tag, since in self._seen_unacked.items() if now - since > VISIBILITY_SECONDS]
         if due:
             self.redis.zadd(f"{_UNACKED}_index", dict.fromkeys(due, 0), xx=True)
+            self._seen_unacked |= dict.fromkeys(due, now)  # delivered anew it has its time again
 
     # What faults do
 
@@ -251,7 +254,7 @@ class System:
     def _link_all(self) -> None:
         environment = self.stack.environment()
         ports = {name: urlsplit(environment[variables[0]]).port or 0 for name, variables in _TARGETS.items()}
-        for client in [*(queue.name for queue in QUEUES), _BEAT]:
+        for client in (*_QUEUES, *_OTHERS):
             for target in ("broker", "store", "catalog"):
                 self.links[client, target] = self._proxies.to(ports[target])
         self.links["workers", _SHARED] = self._proxies.to(ports[_SHARED])
@@ -267,9 +270,9 @@ class System:
 
     def _start(self, name: str) -> Child:
         extra = {**self._environment(name), **self._extra.pop(name, {})}
-        if name == _BEAT:
-            return fleet.start_beat(self.stack, extra)
-        return fleet.start_worker(self.stack, next(queue for queue in QUEUES if queue.name == name), extra)
+        if name in _OTHERS:
+            return _OTHERS[name](self.stack, extra)
+        return fleet.start_worker(self.stack, _QUEUES[name], extra)
 
     def _wait_for_workers(self) -> None:
         deadline = time.monotonic() + _WORKERS_SECONDS
