@@ -8,7 +8,7 @@ import pytest
 
 SECONDS = 170
 ROUNDS = 6
-KINDS = ("kill-child", "kill-beat", "kill-store", "kill-catalog", "freeze-child", "delay", "disk-full", "same-items")
+KINDS = ("kill-child", "kill-beat", "kill-store", "kill-catalog", "delay", "disk-full", "same-items")
 
 
 @pytest.mark.timeout(SECONDS + 5)
