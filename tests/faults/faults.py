@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from tests.faults.malformed import MALFORMED
 from tests.faults.proxy import Link
 from tests.faults.system import LEASE_SECONDS, System, skewed_clock
+from tests.messages import bad_messages
 
 _HOUR = 3600.0
+_MALFORMED = [text for text, code in bad_messages("auxip.clean_uploads").values() if code != "message-too-large"]
 
 
 @dataclass(frozen=True)
@@ -208,8 +209,8 @@ def duplicates(scene: Scene) -> Iterator[None]:
 
 @_kind("malformed")
 def malformed(scene: Scene) -> Iterator[None]:
-    """Every kind of malformed message is put on the queues, each on one of them."""
-    for message in MALFORMED:
+    """Every kind of malformed message is put on the queues, each on one of them; but the largest, for its weight."""
+    for message in _MALFORMED:
         scene.system.push(scene.chance.choice(scene.system.workers), message)
     yield
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -67,6 +68,8 @@ class Observed:
         catalog: every item of the collection, by id.
         uploads: keys of multipart uploads that are unfinished after the clean-up sweep.
         messages: how many are left, by queue or other place.
+        malformed: the messages that were put on queues and that no worker can run.
+        letters: the messages among the dead letters, whole.
     """
 
     base: str
@@ -75,6 +78,8 @@ class Observed:
     catalog: dict[str, Item]
     uploads: list[str] = field(default_factory=list)
     messages: dict[str, int] = field(default_factory=dict)
+    malformed: list[bytes] = field(default_factory=list)
+    letters: list[bytes] = field(default_factory=list)
 
 
 def judge(offers: list[Offer], seen: Observed) -> list[Finding]:
@@ -85,6 +90,7 @@ def judge(offers: list[Offer], seen: Observed) -> list[Finding]:
         *_catalog(offers, seen),
         *(Finding("wrong", f"the upload of {key} is unfinished after the clean-up") for key in seen.uploads),
         *(Finding("hung", f"{count} messages are left in {name}") for name, count in seen.messages.items() if count),
+        *_letters(seen),
     ]
 
 
@@ -278,6 +284,26 @@ def _assets(offer: Offer, base: str) -> dict[str, tuple[str, int | None, str]]:
 
 def _described(asset: Asset) -> tuple[str, int | None, str]:
     return asset.href, asset.size, (asset.checksum or "")[-32:]
+
+
+def _letters(seen: Observed) -> Iterator[Finding]:
+    """Each malformed message must be a dead letter, also twice where it was delivered twice, and no other message."""
+    malformed, letters = (Counter(map(_undelivered, messages)) for messages in (seen.malformed, seen.letters))
+    for message, count in (malformed - letters).items():
+        yield Finding("lost", f"{count} times this message is not among the dead letters: {message[:200]!r}")
+    for message in letters.keys() - malformed.keys():
+        yield Finding("wrong", f"this message is among the dead letters: {message[:200]!r}")
+
+
+def _undelivered(text: bytes) -> bytes:
+    """A message without the marks of one that is delivered again, so that it is the same before and after."""
+    try:
+        message = json.loads(text)
+        message["headers"].pop("redelivered", None)
+        message["properties"]["delivery_info"].pop("redelivered", None)
+        return json.dumps(message, sort_keys=True).encode()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return text
 
 
 def _over(offer: Offer, seen: Observed) -> bool:

@@ -150,14 +150,14 @@ class _Game:
 
 
 def messages_of(system: System) -> dict[str, int]:
-    """Return how many messages there are, by the list or hash that holds them; dead letters are where they belong."""
+    """Return how many messages there are, by the list or hash that holds them; dead letters are in neither."""
     names = [key.decode() for key in system.redis.scan_iter(count=10_000, _type="list")]
     counts = {name: system.redis.llen(name) for name in names if _holds_messages(name)}
     return counts | {"unacked": system.redis.hlen("unacked")}
 
 
 def _holds_messages(name: str) -> bool:
-    return not name.startswith(("auxip:run:", "celery-")) and "pidbox" not in name and "dead" not in name
+    return not name.startswith(("auxip:run:", "celery-")) and "pidbox" not in name
 
 
 def _record(context: Context, run_id: str) -> Run | None:
@@ -168,26 +168,28 @@ def _record(context: Context, run_id: str) -> Run | None:
 
 
 def _observe(system: System, context: Context, name: str, game: _Game) -> Observed:
-    settings = context.settings
-    prefix = f"{settings.s3_prefix}{_OWNER}/{name}/"
-    base = Location(settings.s3_bucket, prefix)
-    abort_uploads(settings, timedelta(0))
+    settings, place = context.settings, context.owners[_OWNER].place
+    base = Location(place.bucket, f"{place.prefix}{_OWNER}/{name}/")
+    abort_uploads(settings, place, timedelta(0))
     with httpx.Client(timeout=settings.s3_timeout) as client:
-        uploads = [upload.key for upload in Uploads(settings, client).listed()]
+        uploads = [upload.key for upload in Uploads(settings, place, client).listed()]
     return Observed(
         base=base.href,
         runs=[_observe_run(system, context, run_id, game.first_closed.get(run_id)) for run_id in game.runs],
-        objects={stored.key.removeprefix(prefix): _content(context, stored.key) for stored in context.store.list(base)},
+        objects=_objects(context, base),
         catalog=_catalog(name),
         uploads=uploads,
         messages=messages_of(system),
+        malformed=system.pushed,
+        letters=[context.dead_letters.payload(letter.id) for letter in context.dead_letters.letters("message")],
     )
 
 
 def _observe_run(system: System, context: Context, run_id: str, first_closed: float | None) -> ObservedRun:
     result = cast("bytes | None", system.redis.get(f"celery-task-meta-{run_id}"))
-    report = context.store.get(run_location(context.settings, run_id, "report.json"), _LARGEST)
-    artifact = context.store.get(run_location(context.settings, run_id, "auxiliary-files.json"), _LARGEST)
+    place = context.owners[_OWNER].place
+    report = context.store.get(run_location(place, run_id, "report.json"), _LARGEST)
+    artifact = context.store.get(run_location(place, run_id, "auxiliary-files.json"), _LARGEST)
     return ObservedRun(
         id=run_id,
         record=_record(context, run_id),
@@ -199,8 +201,13 @@ def _observe_run(system: System, context: Context, run_id: str, first_closed: fl
     )
 
 
-def _content(context: Context, key: str) -> bytes:
-    content = context.store.get(Location(context.settings.s3_bucket, key), _LARGEST)
+def _objects(context: Context, base: Location) -> dict[str, bytes]:
+    keys = [stored.key for stored in context.store.list(base)]
+    return {key.removeprefix(base.key): _content(context, Location(base.bucket, key)) for key in keys}
+
+
+def _content(context: Context, location: Location) -> bytes:
+    content = context.store.get(location, _LARGEST)
     return b"" if content is None else content
 
 

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Self, cast
 from urllib.parse import urlsplit, urlunsplit
@@ -38,7 +39,6 @@ SETTINGS = {
     "AUXIP_LEASE": "3",
     "AUXIP_PAGE_ITEMS": "5",
     "AUXIP_STEP_TIMEOUT": "10",
-    "AUXIP_STATION_TIMEOUT": "5",
     "AUXIP_CATALOG_TIMEOUT": "5",
     "AUXIP_S3_TIMEOUT": "5",
 }
@@ -48,17 +48,16 @@ LEASE_SECONDS = 3.0
 VISIBILITY_SECONDS = 10.0
 """After this a message that nobody has acknowledged is given back; see `System.lapse`."""
 
-_TARGETS = {
-    "broker": ("AUXIP_REDIS_URL",),
-    "store": ("AUXIP_S3_ENDPOINT",),
-    "catalog": ("AUXIP_CATALOG_URL",),
-    "station": ("AUXIP_STATION_URL",),
-}
+_TARGETS = {"broker": "AUXIP_REDIS_URL", "store": "AUXIP_S3_ENDPOINT", "catalog": "AUXIP_CATALOG_URL"}
+"""What each client has a link of its own to, and the setting that says where it is."""
 _CLOCK = Path(__file__).parent / "clock"
-_OTHERS: dict[str, Callable[[Stack, dict[str, str]], Child]] = {"beat": fleet.start_beat}
+_OTHERS: dict[str, Callable[[Stack, dict[str, str]], Child]] = {
+    "beat": lambda stack, extra: fleet.start_beat(stack, extra=extra)
+}
 """What runs beside the workers of the queues, by name."""
-_QUEUES = {queue.name: queue for queue in QUEUES}
+_QUEUES = {queue.name: replace(queue, concurrency=min(queue.concurrency, 2)) for queue in QUEUES}
 _SHARED = "station"  # its address stands in the hrefs of its items, so all workers have one link to it
+_STATION_TIMEOUT = 5
 _WORKERS_SECONDS = 60.0
 _UNACKED = "unacked"
 
@@ -69,6 +68,7 @@ class System:
     Attributes:
         stack: the embedded stack; its own address of each part is what the harness itself uses.
         redis: a client that fails at once where the broker is down.
+        pushed: every message that was put on a queue by `push`.
         links: by client and server, for example `("staging", "store")`; all workers share `("workers", "station")`.
         tickers: called at each tick.
     """
@@ -79,8 +79,9 @@ class System:
             fleet.adopt(self.stack, SETTINGS)
             self._proxies = undo.enter_context(Links())
             self.tickers: list[Callable[[], None]] = []
+            self.pushed: list[bytes] = []
             self.links: dict[tuple[str, str], Link] = {}
-            self._seen_unacked: dict[str, float] = {}
+            self._seen_unacked: dict[bytes, float] = {}
             self.redis = undo.enter_context(closing(_client(os.environ["AUXIP_REDIS_URL"])))
             self._app = Celery(broker=os.environ["AUXIP_REDIS_URL"], set_as_current=False)
             undo.callback(self._app.close)
@@ -101,7 +102,7 @@ class System:
 
     def busy_workers(self) -> list[str]:
         """The workers that hold a message that they have not acknowledged; all of them where none does."""
-        queues = {str(entry[2]) for entry in self._unacked()}
+        queues = {queue for queue, _ in self._unacked()}
         return [name for name in self.workers if name in queues] or self.workers
 
     # What an orchestrator does
@@ -119,13 +120,13 @@ class System:
 
     def lapse(self) -> None:
         """Let the visibility timeout of messages pass in seconds: in operation it is longer than any step, minutes."""
-        tags = {tag.decode() for tag in cast("list[bytes]", self.redis.zrange(f"{_UNACKED}_index", 0, -1))}
+        tags = cast("list[bytes]", self.redis.zrange(f"{_UNACKED}_index", 0, -1))
         now = time.monotonic()
         self._seen_unacked = {tag: self._seen_unacked.get(tag, now) for tag in tags}
         due = [tag for tag, since in self._seen_unacked.items() if now - since > VISIBILITY_SECONDS]
         if due:
+            # Delivered anew it has another tag, and its time again.
             self.redis.zadd(f"{_UNACKED}_index", dict.fromkeys(due, 0), xx=True)
-            self._seen_unacked |= dict.fromkeys(due, now)  # delivered anew it has its time again
 
     # What faults do
 
@@ -183,7 +184,7 @@ class System:
         waiting = [
             (queue.name, text) for queue in QUEUES for text in cast("list[bytes]", self.redis.lrange(queue.name, 0, -1))
         ]
-        for queue, text in [*waiting, *((str(entry[2]), json.dumps(entry[0]).encode()) for entry in self._unacked())]:
+        for queue, text in [*waiting, *self._unacked()]:
             tag = _delivery_tag(text)
             if tag and tag not in copied and (not queues or queue in queues):
                 copied.add(tag)
@@ -192,6 +193,7 @@ class System:
     def push(self, queue: str, message: bytes) -> None:
         """Put any bytes on a queue."""
         self.redis.lpush(queue, message)
+        self.pushed.append(message)
 
     # What callers and operators do
 
@@ -253,20 +255,26 @@ class System:
 
     def _link_all(self) -> None:
         environment = self.stack.environment()
-        ports = {name: urlsplit(environment[variables[0]]).port or 0 for name, variables in _TARGETS.items()}
         for client in (*_QUEUES, *_OTHERS):
-            for target in ("broker", "store", "catalog"):
-                self.links[client, target] = self._proxies.to(ports[target])
-        self.links["workers", _SHARED] = self._proxies.to(ports[_SHARED])
+            for target, variable in _TARGETS.items():
+                self.links[client, target] = self._proxies.to(_port(environment[variable]))
+        self.links["workers", _SHARED] = self._proxies.to(_port(self.stack.station_url))
+        self._stations_file = self._write_stations(Path(environment["AUXIP_STATIONS_FILE"]))
+
+    def _write_stations(self, original: Path) -> Path:
+        """Write the stack's stations as the workers are to see them, behind their link, impatient."""
+        path = self.stack.folder / "linked-stations.toml"
+        linked = _at(self.stack.station_url, self.links["workers", _SHARED].port)
+        line = f'url = "{linked}"\ntimeout = {_STATION_TIMEOUT}'
+        path.write_text(original.read_text("utf-8").replace(f'url = "{self.stack.station_url}"', line), "utf-8")
+        return path
 
     def _environment(self, client: str) -> dict[str, str]:
-        links = {target: self.links[client, target] for target in ("broker", "store", "catalog")}
-        links[_SHARED] = self.links["workers", _SHARED]
-        return {
-            variable: _at(os.environ[variable], links[target].port)
-            for target, variables in _TARGETS.items()
-            for variable in variables
+        linked = {
+            variable: _at(os.environ[variable], self.links[client, target].port)
+            for target, variable in _TARGETS.items()
         }
+        return {**linked, "AUXIP_STATIONS_FILE": str(self._stations_file)}
 
     def _start(self, name: str) -> Child:
         extra = {**self._environment(name), **self._extra.pop(name, {})}
@@ -291,8 +299,10 @@ class System:
         chance.shuffle(pids)
         return pids
 
-    def _unacked(self) -> list[list[Json]]:
-        return [json.loads(text) for text in cast("list[bytes]", self.redis.hvals(_UNACKED))]
+    def _unacked(self) -> list[tuple[str, bytes]]:
+        """The queue and the bytes of each message in a worker's hands, as `workers.transport` records them."""
+        records = [text[1:-2].rpartition(b',"","') for text in cast("list[bytes]", self.redis.hvals(_UNACKED))]
+        return [(queue.decode(), text) for text, _, queue in records]
 
 
 def skewed_clock(seconds: float) -> dict[str, str]:
@@ -305,12 +315,16 @@ def _delivery_tag(text: bytes) -> str:
     """The tag of a message; empty where it is malformed."""
     try:
         return str(json.loads(text)["properties"]["delivery_tag"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 
 def _client(url: str) -> "Redis":
     return Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=2)
+
+
+def _port(url: str) -> int:
+    return urlsplit(url).port or 0
 
 
 def _at(url: str, port: int) -> str:

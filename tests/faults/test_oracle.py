@@ -7,7 +7,7 @@ import pytest
 
 from shared.archives.manifest import Manifest, Member
 from shared.models import Counts, ItemRecord, ItemState, Run, RunRequest, RunState
-from shared.selection import ValCover
+from shared.selection import PolicySelection
 from shared.stac.item import Asset, Item
 from tests.faults.offer import File, Offer
 from tests.faults.oracle import Finding, Observed, ObservedRun, judge
@@ -19,6 +19,7 @@ REFUSED = Offer("refused", (File("refused.zip", b"a bad archive"),), code="archi
 ABSENT = Offer("absent", (File("absent.EOF", b"never there"),), code="station-not-found", stands=False)
 OFFERS = [PLAIN, PACKED, REFUSED, ABSENT]
 MANIFEST = "packed/packed.manifest.json"
+DELIVERED = b'{"headers": {"id": "1"}, "properties": {"delivery_info": {"routing_key": "runs"}}}'
 
 
 def record(offer: Offer) -> ItemRecord:
@@ -47,7 +48,7 @@ def manifest(members: dict[str, bytes]) -> bytes:
             prefix=f"{BASE}packed/packed/",
             layout="flat",
             expanded_at=datetime.now(UTC),
-            members=tuple(Member(name, len(c), hashlib.sha256(c).hexdigest()) for name, c in members.items()),
+            members=tuple(Member(name, len(c), hashlib.sha256(c).hexdigest(), "etag") for name, c in members.items()),
         )
         .model_dump_json()
         .encode()
@@ -56,7 +57,7 @@ def manifest(members: dict[str, bytes]) -> bytes:
 
 def request() -> RunRequest:
     instant = datetime(2024, 3, 25, tzinfo=UTC)
-    window = ValCover(product_types=("AUX",), start=instant, end=instant)
+    window = PolicySelection(policies=("ValCover",), product_types=("AUX",), start=instant, end=instant)
     return RunRequest(owner="faults", collection="one", selection=window)
 
 
@@ -270,6 +271,25 @@ def test_a_run_without_failures_must_have_its_artifact(seen: Observed, run: Obse
 def test_a_message_that_is_left_hangs(seen: Observed) -> None:
     seen.messages["unacked"] = 2
     assert judge(OFFERS, seen) == [Finding("hung", "2 messages are left in unacked")]
+
+
+def test_a_malformed_message_among_the_dead_letters_is_as_it_must_be(seen: Observed) -> None:
+    seen.malformed = [b"no JSON", b"null", DELIVERED]
+    seen.letters = [b"null", b"no JSON", b"no JSON", DELIVERED.replace(b"}", b', "redelivered": true}', 1)]
+    assert judge(OFFERS, seen) == []
+
+
+@pytest.mark.parametrize("letters", [[], [b"null"]])
+def test_a_malformed_message_that_is_too_seldom_among_the_dead_letters_is_lost(
+    seen: Observed, letters: list[bytes]
+) -> None:
+    seen.malformed, seen.letters = [b"null", b"null"], letters
+    assert found(seen, "lost", f"{2 - len(letters)} times this message is not among the dead letters: b'null'")
+
+
+def test_a_sound_message_among_the_dead_letters_is_wrong(seen: Observed) -> None:
+    seen.malformed, seen.letters = [b"null"], [b"null", DELIVERED]
+    assert [finding.kind for finding in judge(OFFERS, seen)] == ["wrong"]
 
 
 def test_an_upload_that_is_left_is_wrong(seen: Observed) -> None:

@@ -78,7 +78,7 @@ def test_a_buried_message_that_is_replayed_runs(context: Context, workers: list[
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Valkey]:
     (port,) = free_ports(1)
-    valkey = Valkey(tmp_path, port, "password")
+    valkey = Valkey(tmp_path, port, "password", "everysec")
     valkey.wait(20)
     yield valkey
     valkey.child.stop(5)
