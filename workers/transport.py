@@ -120,6 +120,17 @@ class Unacknowledged(stock.QoS):
         if tag in (self._delivered or ()):
             virtual.QoS.ack(self, tag)
 
+    def restore_unacked(self, client: Redis | None = None) -> None:
+        """Give back what was delivered; where the connection is lost already, the visibility timeout does it.
+
+        Without its connection stock kombu fails here in a way that ends the worker.
+        """
+        transport = self.channel.connection
+        if transport is None or transport.client is None:
+            self._delivered.clear()
+        else:
+            super().restore_unacked(client)
+
     def restore_by_tag(self, tag: str, client: Redis | None = None, leftmost: bool = False) -> None:
         """Give a message back to its queue, in one step, so that two workers that try do it once."""
         with self.channel.conn_or_acquire(client) as connected:

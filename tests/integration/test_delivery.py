@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -98,7 +98,7 @@ class Reader:
         self.connection = Connection(url, transport="workers.transport:Transport", transport_options=options)
         self.got: list[Message] = []
         self.then: Callable[[Message], None] = lambda _: None
-        self.channel = self.connection.channel()
+        self.channel = self.connection.default_channel  # as a worker has it
         consumer = Consumer(
             self.channel,
             [Queue(name) for name in queues],
@@ -178,6 +178,22 @@ def test_a_message_whose_worker_never_reads_it_is_recorded_nevertheless(
     redis.lpush(A, raw(envelope("t")))
     one.ask()
     wait_for(lambda: (redis.llen(A), held(redis)) == (0, (1, 1)), "it is taken and recorded", 10)
+
+
+def test_a_broker_that_goes_while_a_message_is_held_does_not_end_the_worker(
+    broker: Valkey, redis: Redis, reader: Callable[..., Reader]
+) -> None:
+    redis.lpush(A, raw(envelope("t")))
+    one = reader()
+    one.until(1)
+    Consumer(one.connection.channel(), [Queue(B)], auto_declare=False, on_message=one.got.append).consume()
+    one.ask()  # with both its channels, of which a worker has several
+    broker.child.popen.kill()
+    broker.child.popen.wait()
+    # What Celery's consumer does when it has lost its connection; what the second raises would end the worker.
+    with suppress(Exception):
+        one.connection.collect()
+    one.connection.close()
 
 
 def test_two_copies_of_one_message_are_two(redis: Redis, reader: Callable[..., Reader]) -> None:
