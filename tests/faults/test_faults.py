@@ -7,14 +7,27 @@ import sys
 import pytest
 
 SECONDS = 170
-ROUNDS = 6
-KINDS = ("kill-child", "kill-beat", "kill-store", "kill-catalog", "delay", "disk-full", "same-items")
+SEED = 3  # with the two after it, nearly every kind below strikes
+ROUNDS = 3
+KINDS = (
+    "kill-child",
+    "kill-worker",
+    "kill-all-workers",
+    "kill-beat",
+    "kill-store",
+    "kill-catalog",
+    "delay",
+    "disk-full",
+    "duplicates",
+    "malformed",
+    "same-items",
+)
 
 
 @pytest.mark.timeout(SECONDS + 5)
 def test_nothing_is_lost_wrong_or_hung_whatever_strikes() -> None:
     only = [argument for kind in KINDS for argument in ("--only", kind)]
-    argv = [sys.executable, "-m", "tests.faults", "--rounds", str(ROUNDS), "--seed", "1", *only, "--json"]
+    argv = [sys.executable, "-m", "tests.faults", "--rounds", str(ROUNDS), "--seed", str(SEED), *only, "--json"]
     # A process of its own: its clients are bound to its own stack, not to that of the other tests.
     played = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)  # noqa: S603
 
