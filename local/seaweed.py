@@ -4,7 +4,9 @@ Everything it opens is on the loopback address, its telemetry is off, and its S3
 credentials. Its gRPC ports do not: whoever has an account on this machine could reach the objects through them.
 """
 
+import re
 import secrets
+import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import files
 from pathlib import Path
@@ -19,6 +21,8 @@ from local.processes import LOOPBACK, is_free
 PORTS = 12
 _ADMIN_GRPC_OFFSET = 10_000  # its maintenance worker looks for the admin's gRPC port there, whatever the flags say
 _SOCKETS = "sockets"
+_VOLUME = re.compile(r"volume Id:(\d+)")
+_SHELL_SECONDS = 20
 
 
 class SeaweedFS:
@@ -32,13 +36,14 @@ class SeaweedFS:
         bucket: the bucket that it starts with.
     """
 
-    def __init__(self, folder: Path, bucket: str, free: Sequence[int]) -> None:
+    def __init__(self, folder: Path, bucket: str, free: Sequence[int], volumes: int = 0) -> None:
         """Start it; it is usable once `wait` has returned.
 
         Args:
             folder: receives its data and its log; it exists and is empty.
             bucket: the bucket to create.
             free: `PORTS` free ports.
+            volumes: files that hold the objects; 0 for as many as the disk has room for.
 
         Raises:
             StackError: the server cannot be run.
@@ -49,15 +54,19 @@ class SeaweedFS:
         self.access_key_id = secrets.token_hex(10).upper()
         self.secret_access_key = secrets.token_urlsafe(30)
         self._folder = folder
+        self._ports = ports
         _write_keys(folder)
         _note_sockets(folder, ports)
-        environ = {
-            "HOME": str(folder),
-            "AWS_ACCESS_KEY_ID": self.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
-        }
-        argv = [str(_binary()), *_flags(folder, bucket, ports)]
-        self.child = processes.start("seaweedfs", argv, environ, folder, folder / "seaweedfs.log")
+        self._argv = [str(_binary()), *_flags(folder, bucket, ports), f"-volume.max={volumes}"]
+        self.child = self._start()
+
+    def start_again(self) -> None:
+        """Start it once more, where it has ended: with its data, its credentials, at its ports.
+
+        Raises:
+            StackError: the server cannot be run.
+        """
+        self.child = self._start()
 
     def wait(self, timeout: float) -> None:
         """Wait until an object can be written.
@@ -71,6 +80,52 @@ class SeaweedFS:
         """Stop it, with `grace` seconds before it is killed, and remove the sockets that it leaves behind."""
         self.child.stop(grace)
         remove_sockets(self._folder)
+
+    def set_full(self, full: bool) -> None:
+        """Refuse new objects, or take them again; needs a store of one volume, else it takes another one.
+
+        Raises:
+            StackError: the store cannot be told.
+        """
+        how = "readonlyCanDelete" if full else "writable"
+        listed = self._shell("volume.list\n")
+        marks = [
+            f"volume.mark -volumeId {number} -node {self._node('volume')} -{how}" for number in _VOLUME.findall(listed)
+        ]
+        self._shell("\n".join(["lock", *marks, "unlock", ""]))
+
+    def _shell(self, commands: str) -> str:
+        argv = [
+            self._argv[0],
+            f"-config_dir={self._folder}",
+            "shell",
+            f"-master={self._node('master')}",
+            f"-filer={self._node('filer')}",
+        ]
+        try:
+            done = subprocess.run(  # noqa: S603  # the program is ours
+                argv,
+                input=commands,
+                capture_output=True,
+                text=True,
+                cwd=self._folder,
+                timeout=_SHELL_SECONDS,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StackError(f"SeaweedFS cannot be told: {error}") from error
+        return done.stdout
+
+    def _node(self, part: str) -> str:
+        return f"{LOOPBACK}:{self._ports[f'{part}.port']}.{self._ports[f'{part}.port.grpc']}"
+
+    def _start(self) -> processes.Child:
+        environ = {
+            "HOME": str(self._folder),
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+        }
+        return processes.start("seaweedfs", self._argv, environ, self._folder, self._folder / "seaweedfs.log")
 
     def _stores(self) -> bool:
         store = S3Store(

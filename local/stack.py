@@ -25,7 +25,7 @@ from local.processes import LOOPBACK, Child
 from local.seaweed import SeaweedFS
 from local.stac import store
 from local.stac.messages import Configuration, Traffic
-from local.valkey import Valkey
+from local.valkey import Fsync, Valkey
 
 _PREFIX = "auxip-"
 _READY_SECONDS = 30.0
@@ -61,6 +61,16 @@ class Stack:
     collection = "aux"
     bucket = "aux"
     folder: Path
+
+    def __init__(self, fsync: Fsync = "everysec", volumes: int = 0) -> None:
+        """Prepare it.
+
+        Args:
+            fsync: Valkey's; `always` for who kills it and means to find again all that it has acknowledged.
+            volumes: SeaweedFS's; 1 for who means to fill the store, 0 for as many as the disk has room for.
+        """
+        self._fsync = fsync
+        self._volumes = volumes
 
     def __enter__(self) -> Self:
         """Start everything; a few seconds.
@@ -125,6 +135,43 @@ class Stack:
         self._started.append(child)
         return child
 
+    def start_again(self, name: str) -> None:
+        """Start a part of the stack that has ended: on its folder and its ports, with its data.
+
+        Args:
+            name: of the part, `valkey`, `seaweedfs` or `stac`; it is usable once `wait` has returned.
+
+        Raises:
+            StackError: the program cannot be run.
+        """
+        match name:
+            case "valkey":
+                self._valkey.start_again()
+            case "seaweedfs":
+                self._seaweed.start_again()
+            case "stac":
+                self._stac = self._start_stac()
+            case _:
+                raise StackError(f"the stack has no part {name!r}")
+
+    def wait(self) -> None:
+        """Wait until every part of the stack does its work.
+
+        Raises:
+            StackError: one does not within half a minute, or has ended.
+        """
+        self._valkey.wait(_READY_SECONDS)
+        self._seaweed.wait(_READY_SECONDS)
+        processes.wait_until(self._stac_answers, self._stac, _READY_SECONDS)
+
+    def set_store_full(self, full: bool) -> None:
+        """Let the store refuse new objects, as if its disk were full, or take them again; for a stack of one volume.
+
+        Raises:
+            StackError: the store cannot be told.
+        """
+        self._seaweed.set_full(full)
+
     def set_station_faults(self, rules: Sequence[Rule]) -> None:
         """Replace the rules by which the station answers wrongly; see `local.stac.faults.Rule`.
 
@@ -156,18 +203,17 @@ class Stack:
         self._station_key, self._catalog_key = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self._write_stations()
         self._http = undo.enter_context(httpx.Client())
-        self._valkey = Valkey(self._folder("valkey"), valkey_port, secrets.token_urlsafe(24))
-        undo.callback(self._valkey.child.stop, _STOP_SECONDS)
-        self._seaweed = SeaweedFS(self._folder("seaweedfs"), self.bucket, others)
+        self._valkey = Valkey(self._folder("valkey"), valkey_port, secrets.token_urlsafe(24), self._fsync)
+        undo.callback(lambda: self._valkey.child.stop(_STOP_SECONDS))
+        self._seaweed = SeaweedFS(self._folder("seaweedfs"), self.bucket, others, self._volumes)
         undo.callback(self._seaweed.stop, _STOP_SECONDS)
-        self._stac = self._start_stac(stac_port)
-        undo.callback(self._stac.stop, _STOP_SECONDS)
+        self._configuration = self._prepare_stac(stac_port)
+        self._stac = self._start_stac()
+        undo.callback(lambda: self._stac.stop(_STOP_SECONDS))
         self._started: list[Child] = []
         undo.callback(lambda: processes.stop_all(self._started, _GRACE_SECONDS))
         self._offer_samples()  # while the others are starting
-        self._valkey.wait(_READY_SECONDS)
-        self._seaweed.wait(_READY_SECONDS)
-        processes.wait_until(self._stac_answers, self._stac, _READY_SECONDS)
+        self.wait()
 
     def _folder(self, name: str) -> Path:
         folder = self.folder / name
@@ -180,7 +226,7 @@ class Stack:
         key.write_text(self._station_key, "utf-8")
         (self.folder / "stations.toml").write_text(_STATIONS.format(url=self.station_url), "utf-8")
 
-    def _start_stac(self, port: int) -> Child:
+    def _prepare_stac(self, port: int) -> Configuration:
         configuration = Configuration(
             port=port,
             station_key=self._station_key,
@@ -196,13 +242,16 @@ class Stack:
             store.create(database)
             with closing(store.Store(database)) as opened:
                 opened.add_collection(_collection(collection))
+        return configuration
+
+    def _start_stac(self) -> Child:
         return processes.start(
             "stac",
             [sys.executable, "-m", "local.stac.server"],
             _stac_environment(),
             self.folder,
             self.folder / "stac.log",
-            stdin=configuration.model_dump_json(),
+            stdin=self._configuration.model_dump_json(),
         )
 
     def _offer_samples(self) -> None:

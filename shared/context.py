@@ -10,7 +10,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.errors import Rejected
-from shared.ledger import Ledger, Sweeps
+from shared.ledger import DeadLetters, Ledger, Sweeps
 from shared.owners import Owners, load_owners
 from shared.settings import Settings
 from shared.stac.catalog import Catalog
@@ -59,6 +59,11 @@ class Context:
             health_check_interval=30,
         )
         return Ledger(client, self.settings.keep_runs_days)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """What could not be done, in the ledger's database."""
+        return DeadLetters(self.ledger.redis, self.settings.dead_letters_max)
 
     @cached_property
     def sweeps(self) -> Sweeps:

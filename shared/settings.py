@@ -152,6 +152,9 @@ class Settings(ArchiveSettings):
         64 * 2**20, ge=32 * 2**20, description="bytes of one transfer in memory, read ahead or being written"
     )
     keep_runs_days: int = Field(30, ge=1, description="days that the ledger remembers a closed run")
+    dead_letters_max: int = Field(
+        10_000, ge=1, le=1_000_000, description="dead letters that are kept; the oldest give way"
+    )
     uploads_max_age: float = Field(
         86_400, ge=3600, description="seconds after which a daily sweep aborts an unfinished upload"
     )

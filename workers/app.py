@@ -4,6 +4,7 @@ from functools import cache
 
 from celery import Celery, Task
 from celery.signals import worker_process_init
+from kombu.transport import TRANSPORT_ALIASES
 
 from shared.context import Context
 from shared.owners import load_owners
@@ -17,7 +18,11 @@ class UnboundedTask(Task):  # type: ignore[type-arg]  # not a generic class at r
     """A task whose tries are not counted by Celery: the budget of an item is in the ledger, and waiting costs none."""
 
     max_retries = None
+    Request = "workers.request:Request"
 
+
+# Here and not as `broker_transport`: Flower, and every line of a log, know a broker by the scheme of its URL.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "workers.transport:Transport"))
 
 app = Celery(
     "auxip",

@@ -35,6 +35,8 @@ def _delivery() -> dict[str, object]:
         "task_reject_on_worker_lost": True,
         # One message per process: a long transfer must not sit on messages that others could work on.
         "worker_prefetch_multiplier": 1,
+        # Nor does a worker take one after a reconnection, while the steps from before still run.
+        "worker_disable_prefetch": True,
         # SIGTERM (as SIGQUIT, see the Dockerfile) lets steps finish this long, then hands them back.
         "worker_soft_shutdown_timeout": SOFT_SHUTDOWN_SECONDS,
         # When the broker is lost, a late-acknowledged step could be done twice: harmless by design, so let it finish.
@@ -92,9 +94,14 @@ def _broker(settings: Settings) -> dict[str, object]:
             # What a dead worker held is looked for every few seconds, not every hundred.
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
+            # So many in one look: after the loss of many workers the loop goes on serving in between.
+            "unacked_restore_limit": 1000,
             "socket_timeout": 30,
             "socket_keepalive": True,
             "health_check_interval": 30,
+            # One for each process that publishes, and some for consuming, events, control and the restoring.
+            "max_connections": max(queue.concurrency for queue in QUEUES) + 16,
+            "dead_letters_max": settings.dead_letters_max,
             # Lanes are queues; Redis priorities would be several lists for each queue.
             "priority_steps": [0],
         },

@@ -15,7 +15,7 @@ auxip:sweep:NAME               hash: the record of a sweep (see sweeps.py)
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from redis import Redis
@@ -53,6 +53,7 @@ class Ledger:
         self.redis = redis
         self.keep_seconds = keep_days * 86_400
         self._add_item = redis.register_script(scripts.ADD_ITEM)
+        self._merge = redis.register_script(scripts.MERGE_ITEM)
         self._record = redis.register_script(scripts.RECORD)
         self._settle = redis.register_script(scripts.SETTLE)
         self._progress = redis.register_script(scripts.PROGRESS)
@@ -141,15 +142,33 @@ class Ledger:
 
     # Items
 
-    def add_items(self, run_id: str, found: Iterable[Found]) -> int:
-        """Record items that a search has found; an item that is there already is left alone. Returns the new ones."""
-        run = self.run(run_id)
+    def add_items(self, run_id: str, found: Sequence[Found]) -> int:
+        """Record items that a search has found; returns the number of new ones.
+
+        An item that is there already is left alone, but for assets that it has not: an AUXIP station names an item by
+        its product without the last extension, so `X.zip` and `X.EOF` are two items of one id.
+        """
+        request = self.run(run_id).request
+        keys = [work_key(request.owner, request.collection, one.item_id) for one in found]
         with self.redis.pipeline(transaction=False) as pipe:
-            for one in found:
-                key = work_key(run.request.owner, run.request.collection, one.item_id)
-                keys = [_item(run_id, key), f"{_run(run_id)}:order", _run(run_id)]
-                self._add_item(keys=keys, args=_item_fields(key, one), client=pipe)
-            return sum(int(answer) for answer in pipe.execute())
+            for key, one in zip(keys, found, strict=True):
+                names = [_item(run_id, key), f"{_run(run_id)}:order", _run(run_id)]
+                self._add_item(keys=names, args=_item_fields(key, one), client=pipe)
+            new = [bool(answer) for answer in pipe.execute()]
+        for key, one, is_new in zip(keys, found, new, strict=True):
+            if one.item is not None and not is_new:
+                self._merge_item(run_id, key, one.station, one.item)
+        return sum(new)
+
+    def _merge_item(self, run_id: str, key: str, station: str, item: Item) -> None:
+        fields = self._hash(_item(run_id, key))
+        if fields.get("station") != station or "stac" not in fields:
+            return
+        known = Item.model_validate_json(fields["stac"]) if fields["stac"] else item.model_copy(update={"assets": {}})
+        if not item.assets.keys() - known.assets.keys():
+            return
+        merged = known.model_copy(update={"assets": {**item.assets, **known.assets}})
+        self._merge(keys=[_item(run_id, key), _run(run_id)], args=[fields["stac"], merged.size, _json(merged)])
 
     def keys(self, run_id: str, start: int = 0, stop: int | None = None) -> list[str]:
         """Return the keys of a run's items, in the order they were found, from `start` to before `stop`."""
@@ -305,10 +324,14 @@ def _lately(key: str) -> str:
     return f"auxip:staged:{key}"
 
 
+def _json(item: Item) -> str:
+    return item.model_dump_json(by_alias=True, exclude_unset=True)
+
+
 def _item_fields(key: str, found: Found) -> list[str | int]:
     state = ItemState.FOUND if found.item else ItemState.SKIPPED if found.skipped else ItemState.FAILED
     size = found.item.size if found.item else 0
-    stac = found.item.model_dump_json(by_alias=True, exclude_unset=True) if found.item else ""
+    stac = _json(found.item) if found.item else ""
     return [key, found.item_id, state.value, size, found.code, found.reason, stac, found.station]
 
 

@@ -83,6 +83,39 @@ def redis(ledger: Ledger) -> Redis:
 # Runs
 
 
+def product(name: str, station: str = "one") -> Found:
+    """An item that is named as AUXIP stations do: without the last extension of its only asset."""
+    asset = {"href": f"http://h/{name}", "file:size": 3}
+    item_id = name.rpartition(".")[0]
+    item = Item.model_validate({"id": item_id, "properties": {}, "assets": {name: asset}})
+    return Found(item_id=item_id, station=station, item=item)
+
+
+def test_products_that_share_an_id_are_one_item_with_the_assets_of_both(ledger: Ledger) -> None:
+    run = Opened(ledger, product("X.EOF"), product("X.zip"))
+    assert ledger.add_items(run.id, [product("X.EOF"), product("X.zip")]) == 0
+    assert sorted(ledger.stac_item(run.id, *run.keys).assets) == ["X.EOF", "X.zip"]
+    assert (run.counts.items, run.counts.bytes_found) == (1, 6)
+
+
+def test_an_item_whose_first_product_was_not_wanted_has_the_second_one(ledger: Ledger) -> None:
+    run = Opened(ledger, product("X.EOF").with_assets(["X.zip"]), product("X.zip").with_assets(["X.zip"]))
+    assert ledger.item(run.id, *run.keys).state is ItemState.FOUND
+    assert [*ledger.stac_item(run.id, *run.keys).assets] == ["X.zip"]
+
+
+def test_an_item_that_is_worked_on_gets_no_further_assets(ledger: Ledger) -> None:
+    run = Opened(ledger, product("X.EOF"))
+    ledger.claim(run.id, *run.keys)
+    ledger.add_items(run.id, [product("X.zip")])
+    assert [*ledger.stac_item(run.id, *run.keys).assets] == ["X.EOF"]
+
+
+def test_an_item_has_the_assets_of_one_station_only(ledger: Ledger) -> None:
+    run = Opened(ledger, product("X.EOF"), product("X.zip", station="two"))
+    assert [*ledger.stac_item(run.id, *run.keys).assets] == ["X.EOF"]
+
+
 def test_a_run_that_is_opened_twice_is_one_run(ledger: Ledger) -> None:
     run_id = f"run-{uuid.uuid4()}"
     assert ledger.open_run(run_id, REQUEST, "first") is True

@@ -1,15 +1,24 @@
 """Celery's settings: messages hold no code, and a step that runs is not given to a second worker."""
 
+import tomllib
 from datetime import timedelta
+from importlib.metadata import version
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
+from kombu import Connection
+from kombu.transport import redis
 from pydantic import SecretStr
 
 from tests.unit.making import settings_of
 from workers.config import SOFT_SHUTDOWN_SECONDS, celery_config
 from workers.queues import QUEUES
+from workers.transport import Channel, Transport
+
+ROOT = Path(__file__).parents[2]
 
 CONFIG: dict[str, Any] = celery_config(
     settings_of(redis_url=SecretStr("redis://:pw@valkey:6379/3"), step_timeout=1800.0)
@@ -67,3 +76,55 @@ def test_a_worker_hands_its_steps_back_before_it_is_killed() -> None:
 def test_a_broker_that_comes_back_is_waited_for() -> None:
     assert CONFIG["broker_connection_retry_on_startup"] is True
     assert CONFIG["broker_connection_max_retries"] is None
+
+
+def test_redis_is_reached_by_our_own_transport_under_its_usual_name() -> None:
+    import workers.app  # noqa: F401 - which gives the name to it
+
+    with Connection("redis://:pw@valkey:6379/3") as connection:
+        assert isinstance(connection.transport, Transport)
+        assert connection.as_uri() == "redis://:**@valkey:6379/3"
+
+
+def test_the_transport_is_pinned_to_the_kombu_that_it_is_tested_with() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert [each for each in project["project"]["dependencies"] if each.startswith("kombu")] == ["kombu>=5.7,<5.8"]
+    assert version("kombu").startswith("5.7.")
+
+
+@pytest.mark.parametrize(
+    ("replaced", "arguments"),
+    [
+        ("_brpop_start", ["timeout"]),
+        ("_brpop_read", ["options"]),
+        ("_get", ["queue"]),
+        ("basic_get", ["queue", "no_ack", "kwargs"]),
+        ("basic_consume", ["queue", "args", "kwargs"]),
+        ("_flush_brpop_reauth", []),
+        ("conn_or_acquire", ["client"]),
+    ],
+)
+def test_what_the_channel_replaces_or_calls_is_there_in_kombu(replaced: str, arguments: list[str]) -> None:
+    assert list(signature(getattr(redis.Channel, replaced)).parameters)[1:] == arguments
+
+
+@pytest.mark.parametrize(
+    ("replaced", "arguments"),
+    [
+        ("append", ["message", "delivery_tag"]),
+        ("reject", ["delivery_tag", "requeue"]),
+        ("restore_by_tag", ["tag", "client", "leftmost"]),
+        ("restore_visible", ["start", "num", "interval"]),
+    ],
+)
+def test_what_its_record_of_the_unacknowledged_replaces_is_there_in_kombu(replaced: str, arguments: list[str]) -> None:
+    assert list(signature(getattr(redis.QoS, replaced)).parameters)[1:] == arguments
+
+
+def test_every_transport_option_is_one_that_the_channel_knows() -> None:
+    assert set(CONFIG["broker_transport_options"]) <= set(Channel.from_transport_options)
+
+
+def test_a_worker_takes_what_it_has_a_free_process_for() -> None:
+    assert CONFIG["worker_disable_prefetch"] is True
+    assert CONFIG["broker_transport_options"]["max_connections"] >= max(queue.concurrency for queue in QUEUES) + 16

@@ -10,7 +10,7 @@ from local.processes import Child, free_ports
 from local.stack import Stack
 from shared.errors import Rejected
 from shared.settings import PREFIX
-from workers.queues import QUEUES
+from workers.queues import QUEUES, Queue
 
 _PINGS = 60
 
@@ -33,33 +33,32 @@ def adopt(stack: Stack, extra: dict[str, str] | None = None) -> None:
 
 def start_workers(stack: Stack) -> list[Child]:
     """Start one worker for each queue."""
-    return [
-        _celery(
-            stack,
-            f"worker-{queue.name}",
-            [
-                "worker",
-                "--queues",
-                queue.name,
-                "--pool",
-                queue.pool,
-                "--concurrency",
-                str(queue.concurrency),
-                "--hostname",
-                f"{queue.name}@%h",
-                "--without-mingle",
-                "--without-gossip",
-                "--loglevel",
-                "INFO",
-            ],
-        )
-        for queue in QUEUES
+    return [start_worker(stack, queue) for queue in QUEUES]
+
+
+def start_worker(stack: Stack, queue: Queue, extra: dict[str, str] | None = None) -> Child:
+    """Start a worker of one queue; `extra` is added to its environment."""
+    options = [
+        "worker",
+        "--queues",
+        queue.name,
+        "--pool",
+        queue.pool,
+        "--concurrency",
+        str(queue.concurrency),
+        "--hostname",
+        f"{queue.name}@%h",
+        "--without-mingle",
+        "--without-gossip",
+        "--loglevel",
+        "INFO",
     ]
+    return _celery(stack, f"worker-{queue.name}", options, extra)
 
 
-def start_beat(stack: Stack, name: str = "beat") -> Child:
-    """Start beat, which sends the sweeps of the settings' file."""
-    return _celery(stack, name, ["beat", "--loglevel", "INFO"])
+def start_beat(stack: Stack, name: str = "beat", extra: dict[str, str] | None = None) -> Child:
+    """Start beat, which sends the sweeps of the settings' file; `extra` is added to its environment."""
+    return _celery(stack, name, ["beat", "--loglevel", "INFO"], extra)
 
 
 def start_flower(stack: Stack) -> tuple[Child, Flower]:

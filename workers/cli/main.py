@@ -5,6 +5,7 @@ import sys
 import click
 
 from shared.errors import AuxipError
+from workers.cli.dead import dead
 from workers.cli.demo import demo
 from workers.cli.expand import expand
 from workers.cli.records import contract, runs, show
@@ -21,7 +22,7 @@ def auxip() -> None:
     """Stage Copernicus auxiliary data into S3 and a STAC catalog, with Celery workers."""
 
 
-for _command in (demo, up, stage, expand, sweep, sweeps, runs, show, contract):
+for _command in (demo, up, stage, expand, sweep, sweeps, runs, show, dead, contract):
     auxip.add_command(_command)
 
 

@@ -9,7 +9,9 @@ import click
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
 
+from shared.ledger import Letter
 from shared.models import ItemRecord, Run, SweepRecord
 from shared.stac.item import Json
 from shared.times import format_instant
@@ -108,6 +110,17 @@ def print_runs(runs: Iterable[Run]) -> None:
             run.request.label,
         )
         table.add_row(*cells, style=_STYLES.get(run.state, ""))
+    _console().print(table)
+
+
+def print_letters(letters: Iterable[Letter]) -> None:
+    """Print a table of dead letters."""
+    table = Table("letter", "parked", "kind", "where", "size", "why", box=None, header_style="bold")
+    table.columns[-1].overflow = "fold"
+    for letter in letters:
+        parked = format_instant(datetime.fromtimestamp(letter.parked, UTC).replace(microsecond=0))
+        why = Text(f"{letter.code}: {letter.reason}")
+        table.add_row(letter.id, parked, letter.kind, Text(letter.where), decimal(letter.size), why)
     _console().print(table)
 
 

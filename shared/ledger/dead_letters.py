@@ -1,0 +1,207 @@
+"""What could not be done, kept whole with its reason, until a person replays or drops it.
+
+    auxip:dead                     stream: kind, code, reason, where, size; the entry's id is the letter's
+    auxip:dead:payloads            hash: letter -> the bytes themselves
+    auxip:dead:bytes               string: their sum
+
+A payload is never cut: what stands in a letter is what was found. Letters are bounded together instead, by their number
+(`AUXIP_DEAD_LETTERS_MAX`) and by their bytes (`MAX_BYTES`); the oldest give way, the newest is always kept.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Literal, cast
+
+from pydantic import BaseModel, ConfigDict
+from redis import Redis
+from redis.client import NEVER_DECODE
+
+from shared.errors import Rejected
+
+Kind = Literal["message", "request", "item"]
+"""`message`: from a task queue; `request`: from an intake list; `item`: of a run, failed for good."""
+
+DEAD = "auxip:dead"
+KEYS = (DEAD, f"{DEAD}:payloads", f"{DEAD}:bytes")
+"""The keys that the Lua function `park` takes, in its order."""
+
+MAX_BYTES = 64 * 2**20
+_MAX_REASON = 500
+_PAGE = 100
+_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+
+PARK_FUNCTION = """
+local function forget(dead, payloads, bytes, id)
+  redis.call('DECRBY', bytes, redis.call('HSTRLEN', payloads, id))
+  redis.call('HDEL', payloads, id)
+  return redis.call('XDEL', dead, id)
+end
+local function park(dead, payloads, bytes, max_letters, max_bytes, payload, kind, code, reason, where)
+  local id = redis.call('XADD', dead, '*', 'kind', kind, 'code', code, 'reason', reason, 'where', where,
+    'size', #payload)
+  redis.call('HSET', payloads, id, payload)
+  local total = redis.call('INCRBY', bytes, #payload)
+  local count = redis.call('XLEN', dead)
+  while count > 1 and (count > tonumber(max_letters) or total > tonumber(max_bytes)) do
+    forget(dead, payloads, bytes, redis.call('XRANGE', dead, '-', '+', 'COUNT', 1)[1][1])
+    total = tonumber(redis.call('GET', bytes))
+    count = count - 1
+  end
+  return id
+end
+"""
+"""Lua that scripts of others begin with, so that what takes work from its place parks it in the same step."""
+
+_PARK = f"""{PARK_FUNCTION}
+-- KEYS dead, payloads, bytes; ARGV max_letters, max_bytes, payload, kind, code, reason, where. Returns the id.
+return park(KEYS[1], KEYS[2], KEYS[3], unpack(ARGV))
+"""
+
+_DROP = f"""{PARK_FUNCTION}
+-- KEYS dead, payloads, bytes; ARGV id. Returns 1 if there was such a letter.
+return forget(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
+"""
+
+_REPLAY = f"""{PARK_FUNCTION}
+-- KEYS dead, payloads, bytes, list; ARGV id. Returns 1 if there was such a letter.
+local payload = redis.call('HGET', KEYS[2], ARGV[1])
+if not payload then return 0 end
+redis.call('LPUSH', KEYS[4], payload)
+return forget(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
+"""
+
+
+class Letter(BaseModel):
+    """One dead letter without its payload.
+
+    Attributes:
+        id: begins with the time of its parking in milliseconds since the epoch, on the server's clock.
+        kind: what it is.
+        code: stable, as an error's; `reason` says the same in a sentence, free of secrets.
+        where: the list that it was taken from, and goes back to; for an item its run and key.
+        size: bytes of the payload.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    kind: Kind
+    code: str
+    reason: str
+    where: str
+    size: int
+
+    @property
+    def parked(self) -> float:
+        """When it was parked, in seconds since the epoch."""
+        return int(self.id.partition("-")[0]) / 1000
+
+
+class DeadLetters:
+    """The dead letters in one Redis or Valkey database, whose client must decode its answers to text."""
+
+    def __init__(self, redis: Redis, maximum: int) -> None:
+        self._redis = redis
+        self._maximum = maximum
+        self._park = redis.register_script(_PARK)
+        self._drop = redis.register_script(_DROP)
+        self._replay = redis.register_script(_REPLAY)
+
+    def park(self, kind: Kind, payload: bytes, code: str, reason: str, where: str) -> str:
+        """Keep something that could not be done; returns the letter's id."""
+        args = [*limits(self._maximum), payload, kind, code, trimmed(reason), where]
+        return str(self._park(keys=KEYS, args=args))
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return int(self._redis.xlen(DEAD))
+
+    def page(self, before: str = "", size: int = _PAGE) -> list[Letter]:
+        """Return up to `size` letters, newest first, of those older than the letter `before`.
+
+        Raises:
+            Rejected: `unknown-letter`, `before` is no letter's id.
+        """
+        end = f"({_checked(before)}" if before else "+"
+        entries = cast("list[tuple[str, dict[str, str]]]", self._redis.xrevrange(DEAD, max=end, count=size))
+        return [_letter(*entry) for entry in entries]
+
+    def letters(self, kind: str = "", code: str = "", where: str = "") -> Iterator[Letter]:
+        """Yield the letters of which all that is given is true, newest first."""
+        before = ""
+        while page := self.page(before):
+            before = page[-1].id
+            for letter in page:
+                if kind in ("", letter.kind) and code in ("", letter.code) and where in ("", letter.where):
+                    yield letter
+
+    def letter(self, letter_id: str) -> Letter:
+        """Return one letter.
+
+        Raises:
+            Rejected: `unknown-letter`.
+        """
+        found = self._redis.xrange(DEAD, _checked(letter_id), letter_id, count=1)
+        if not found:
+            raise _unknown(letter_id)
+        return _letter(*cast("tuple[str, dict[str, str]]", found[0]))
+
+    def payload(self, letter_id: str) -> bytes:
+        """Return the bytes of one letter, as they were found.
+
+        Raises:
+            Rejected: `unknown-letter`.
+        """
+        answer = self._redis.execute_command(  # type: ignore[no-untyped-call]
+            "HGET", KEYS[1], _checked(letter_id), **{NEVER_DECODE: True}
+        )
+        if answer is None:
+            raise _unknown(letter_id)
+        return cast("bytes", answer)
+
+    def drop(self, letter_id: str) -> None:
+        """Forget one letter for good.
+
+        Raises:
+            Rejected: `unknown-letter`.
+        """
+        if not self._drop(keys=KEYS, args=[_checked(letter_id)]):
+            raise _unknown(letter_id)
+
+    def replay(self, letter_id: str) -> str:
+        """Give a message or a request back to the list that it came from, as the newest there; returns the list's name.
+
+        Raises:
+            Rejected: `unknown-letter`, or `not-replayable`, it is of another kind.
+        """
+        letter = self.letter(letter_id)
+        if letter.kind == "item":
+            raise Rejected("not-replayable", f"{letter_id} is an item of the run {letter.where}: run it again instead")
+        if not self._replay(keys=[*KEYS, letter.where], args=[letter_id]):
+            raise _unknown(letter_id)
+        return letter.where
+
+
+def limits(maximum: int) -> tuple[int, int]:
+    """Return the limits that the Lua function `park` takes, where `maximum` letters are kept."""
+    return maximum, MAX_BYTES
+
+
+def trimmed(reason: str) -> str:
+    """Return a reason as it is kept: one line of printable text, not too long."""
+    line = "".join(character if character.isprintable() else " " for character in reason)
+    return line[:_MAX_REASON].encode(errors="replace").decode()
+
+
+def _checked(letter_id: str) -> str:
+    if not _ID.fullmatch(letter_id):
+        raise _unknown(letter_id)
+    return letter_id
+
+
+def _unknown(letter_id: str) -> Rejected:
+    return Rejected("unknown-letter", f"there is no dead letter {letter_id[:50]!r}; `auxip dead` lists them")
+
+
+def _letter(letter_id: str, fields: dict[str, str]) -> Letter:
+    return Letter.model_validate({"id": letter_id, **fields})

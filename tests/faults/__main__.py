@@ -1,0 +1,93 @@
+"""Plays rounds: `python -m tests.faults --rounds N --seed S [--only KIND]... [--keep] [--json]`."""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from tempfile import mkdtemp
+
+from tests.faults.faults import KINDS
+from tests.faults.rounds import Outcome, play
+from tests.faults.schedule import plan_of
+from tests.faults.system import System
+
+
+def main() -> int:
+    """Play rounds of the seeds from S on, and tell what came of them, also where it is interrupted; 1 if any failed."""
+    arguments = _arguments()
+    began = time.monotonic()
+    outcomes: list[Outcome] = []
+    try:
+        _play_all(arguments, outcomes)
+    finally:
+        totals = _totals(outcomes, time.monotonic() - began)
+        lines = "\n".join(f"{name:>15}  {value}" for name, value in totals.items())
+        print(json.dumps(totals) if arguments.json else lines)  # noqa: T201
+    return int(any(outcome.findings for outcome in outcomes))
+
+
+def _play_all(arguments: argparse.Namespace, outcomes: list[Outcome]) -> None:
+    """Play every round; a system that has failed one is replaced."""
+    seeds = list(range(arguments.seed, arguments.seed + arguments.rounds))
+    while seeds:
+        with System() as system:
+            while seeds:
+                outcome = play(system, plan_of(seeds.pop(0), arguments.only or sorted(KINDS)))
+                outcomes.append(outcome)
+                _tell(outcome)
+                if outcome.findings:
+                    if arguments.keep:
+                        _keep(system, outcome)
+                    break
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10, help="how many")
+    parser.add_argument("--seed", type=int, default=1, help="of the first round; the next has the next")
+    parser.add_argument("--only", action="append", choices=sorted(KINDS), help="kinds of faults; may be repeated")
+    parser.add_argument("--keep", action="store_true", help="keep the logs of rounds that fail")
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    return parser.parse_args()
+
+
+def _tell(outcome: Outcome) -> None:
+    faults = ", ".join(f"{fault.kind} at {fault.at:.0%}" for fault in outcome.plan.faults)
+    verdict = "failed" if outcome.findings else "good"
+    _say(
+        f"seed {outcome.plan.seed}: {verdict} in {outcome.seconds:.1f} s ({faults}; {outcome.repeated} steps repeated)"
+    )
+    for finding in outcome.findings:
+        _say(f"    {finding.kind}: {finding.what}")
+
+
+def _keep(system: System, outcome: Outcome) -> None:
+    folder = Path(mkdtemp(prefix=f"faults-{outcome.plan.seed}-"))
+    for log in system.stack.folder.glob("*.log"):
+        shutil.copy(log, folder)
+    _say(f"    logs: {folder}")
+
+
+def _totals(outcomes: list[Outcome], seconds: float) -> dict[str, object]:
+    faults = sum((outcome.faults for outcome in outcomes), Counter[str]())
+    kinds = Counter(finding.kind for outcome in outcomes for finding in outcome.findings)
+    return {
+        "rounds": len(outcomes),
+        "faults": dict(sorted(faults.items())),
+        "lost": kinds["lost"],
+        "wrong": kinds["wrong"],
+        "hung": kinds["hung"],
+        "repeated_steps": sum(outcome.repeated for outcome in outcomes),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

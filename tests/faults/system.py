@@ -1,0 +1,338 @@
+"""The system under test: the embedded stack, its workers and beat, and a link between any two that talk."""
+
+import json
+import os
+import random
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Self, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+from celery import Celery
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from local.processes import Child
+from local.samples import STATION_COLLECTION
+from local.stac.store import Store
+from local.stack import Stack
+from shared.context import Context
+from shared.settings import load_settings
+from tests.faults.offer import Json, Offer, publish
+from tests.faults.proxy import Link, Links
+from tests.processes import alive, descendants
+from workers.cli import fleet
+from workers.queues import QUEUES
+
+SETTINGS = {
+    "AUXIP_ATTEMPTS": "15",
+    "AUXIP_BACKOFF_BASE": "0.2",
+    "AUXIP_BACKOFF_MAX": "1.5",
+    "AUXIP_LEASE": "3",
+    "AUXIP_PAGE_ITEMS": "5",
+    "AUXIP_STEP_TIMEOUT": "10",
+    "AUXIP_CATALOG_TIMEOUT": "5",
+    "AUXIP_S3_TIMEOUT": "5",
+}
+"""A step's tries last some ten seconds in all, longer than any fault; a dead worker's claim lapses within one fault."""
+
+LEASE_SECONDS = 3.0
+VISIBILITY_SECONDS = 10.0
+"""After this a message that nobody has acknowledged is given back; see `System.lapse`."""
+
+_TARGETS = {"broker": "AUXIP_REDIS_URL", "store": "AUXIP_S3_ENDPOINT", "catalog": "AUXIP_CATALOG_URL"}
+"""What each client has a link of its own to, and the setting that says where it is."""
+_CLOCK = Path(__file__).parent / "clock"
+_OTHERS: dict[str, Callable[[Stack, dict[str, str]], Child]] = {
+    "beat": lambda stack, extra: fleet.start_beat(stack, extra=extra)
+}
+"""What runs beside the workers of the queues, by name."""
+_QUEUES = {queue.name: replace(queue, concurrency=min(queue.concurrency, 2)) for queue in QUEUES}
+_SHARED = "station"  # its address stands in the hrefs of its items, so all workers have one link to it
+_STATION_TIMEOUT = 5
+_WORKERS_SECONDS = 60.0
+_UNACKED = "unacked"
+
+
+class System:
+    """A context manager that runs everything; enter it in the main thread.
+
+    Attributes:
+        stack: the embedded stack; its own address of each part is what the harness itself uses.
+        redis: a client that fails at once where the broker is down.
+        pushed: every message that was put on a queue by `push`.
+        links: by client and server, for example `("staging", "store")`; all workers share `("workers", "station")`.
+        tickers: called at each tick.
+    """
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            self.stack = undo.enter_context(Stack(fsync="always", volumes=1))
+            fleet.adopt(self.stack, SETTINGS)
+            self._proxies = undo.enter_context(Links())
+            self.tickers: list[Callable[[], None]] = []
+            self.pushed: list[bytes] = []
+            self.links: dict[tuple[str, str], Link] = {}
+            self._seen_unacked: dict[bytes, float] = {}
+            self.redis = undo.enter_context(closing(_client(os.environ["AUXIP_REDIS_URL"])))
+            self._app = Celery(broker=os.environ["AUXIP_REDIS_URL"], set_as_current=False)
+            undo.callback(self._app.close)
+            self._link_all()
+            self._extra: dict[str, dict[str, str]] = {}
+            self._children = {name: self._start(name) for name in (*_QUEUES, *_OTHERS)}
+            self._wait_for_workers()
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+
+    @property
+    def workers(self) -> list[str]:
+        """The names of the workers: those of their queues."""
+        return [*_QUEUES]
+
+    def busy_workers(self) -> list[str]:
+        """The workers that hold a message that they have not acknowledged; all of them where none does."""
+        queues = {queue for queue, _ in self._unacked()}
+        return [name for name in self.workers if name in queues] or self.workers
+
+    # What an orchestrator does
+
+    def tick(self) -> None:
+        """Start again whatever has ended, give back what nobody acknowledges, and call the tickers."""
+        for name, child in list(self._children.items()):
+            if child.popen.poll() is not None:
+                self._kill_group(child)  # what its main process has left behind
+                self._children[name] = self._start(name)
+        with suppress(RedisError):
+            self.lapse()
+            for ticker in list(self.tickers):
+                ticker()
+
+    def lapse(self) -> None:
+        """Let the visibility timeout of messages pass in seconds: in operation it is longer than any step, minutes."""
+        tags = cast("list[bytes]", self.redis.zrange(f"{_UNACKED}_index", 0, -1))
+        now = time.monotonic()
+        self._seen_unacked = {tag: self._seen_unacked.get(tag, now) for tag in tags}
+        due = [tag for tag, since in self._seen_unacked.items() if now - since > VISIBILITY_SECONDS]
+        if due:
+            # Delivered anew it has another tag, and its time again.
+            self.redis.zadd(f"{_UNACKED}_index", dict.fromkeys(due, 0), xx=True)
+
+    # What faults do
+
+    def kill(self, name: str) -> None:
+        """Kill a worker with its children, or beat, with SIGKILL; the next tick starts it again."""
+        self._kill_group(self._children[name])
+
+    def kill_child(self, name: str, chance: random.Random) -> None:
+        """Kill one pool process of a worker with SIGKILL."""
+        for pid in self._pool(name, chance)[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def freeze_child(self, name: str, chance: random.Random) -> Callable[[], None]:
+        """Stop one pool process of a worker; returns what wakes it."""
+        pids = self._pool(name, chance)[:1]
+        _signal(pids, signal.SIGSTOP)
+        return lambda: _signal(pids, signal.SIGCONT)
+
+    def freeze(self, name: str) -> Callable[[], None]:
+        """Stop a whole worker, and start another one in its place; returns what wakes it, beside the other one."""
+        frozen = self._children[name]
+        pids = [frozen.popen.pid, *descendants(frozen.popen.pid)]
+        _signal(pids, signal.SIGSTOP)
+        self._children[name] = self._start(name)
+
+        def wake() -> None:
+            _signal(pids, signal.SIGCONT)
+            # It works on beside its successor until it is told to go, as a node is that was thought dead.
+            frozen.popen.terminate()
+
+        return wake
+
+    def replace(self, name: str, extra: dict[str, str]) -> None:
+        """Kill a worker, and start it again with these variables added to its environment."""
+        self._extra[name] = extra
+        self.kill(name)
+
+    def kill_part(self, name: str) -> Callable[[], None]:
+        """Kill a part of the stack with SIGKILL; returns what starts it again. One that is down already stays down."""
+        child = next(child for child in self.stack.children if child.name == name)
+        if child.popen.poll() is not None:
+            return lambda: None
+        child.popen.kill()
+        child.popen.wait()
+        return lambda: self.stack.start_again(name)
+
+    def copy_messages(self, copied: set[str], queues: frozenset[str] = frozenset()) -> None:
+        """Put a second copy of each message on its queue, but never of one whose delivery tag is in `copied`.
+
+        Args:
+            copied: receives the tags.
+            queues: only those whose messages are copied; empty for all.
+        """
+        waiting = [
+            (queue.name, text) for queue in QUEUES for text in cast("list[bytes]", self.redis.lrange(queue.name, 0, -1))
+        ]
+        for queue, text in [*waiting, *self._unacked()]:
+            tag = _delivery_tag(text)
+            if tag and tag not in copied and (not queues or queue in queues):
+                copied.add(tag)
+                self.redis.lpush(queue, text)
+
+    def push(self, queue: str, message: bytes) -> None:
+        """Put any bytes on a queue."""
+        self.redis.lpush(queue, message)
+        self.pushed.append(message)
+
+    # What callers and operators do
+
+    def make_collection(self, name: str) -> None:
+        """Make an empty collection in the catalog."""
+        answer = httpx.post(
+            f"{os.environ['AUXIP_CATALOG_URL']}/collections",
+            headers={"x-api-key": os.environ["AUXIP_CATALOG_API_KEY"]},
+            json={
+                "type": "Collection",
+                "stac_version": "1.1.0",
+                "id": name,
+                "description": "of one round",
+                "license": "other",
+                "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
+                "links": [],
+            },
+        )
+        answer.raise_for_status()
+
+    def offer(self, offers: list[Offer], product_type: str) -> None:
+        """Let the station offer these items."""
+        base = f"http://127.0.0.1:{self.links['workers', _SHARED].port}/auxip"
+        items = list(publish(offers, product_type, self.stack.folder / "products", base))
+        with closing(Store(self.stack.folder / "station.sqlite")) as station:
+            station.add_items(STATION_COLLECTION, items)
+
+    def withdraw(self, offers: list[Offer]) -> None:
+        """Let the station offer these items no more."""
+        with closing(Store(self.stack.folder / "station.sqlite")) as station:
+            for offer in offers:
+                station.delete_item(STATION_COLLECTION, offer.item_id)
+                for file in offer.files:
+                    (self.stack.folder / "products" / file.uuid).unlink(missing_ok=True)
+
+    def enqueue(self, task: str, message: Json) -> str:
+        """Send a public task; returns the run's id, which is the task's.
+
+        Raises:
+            RedisError: the broker is down; the client itself would wait for it, and nobody would start it again.
+        """
+        self.redis.ping()
+        run_id = str(uuid.uuid4())
+        queue = next(queue.name for queue in QUEUES if task in queue.tasks)
+        self._app.send_task(task, kwargs=message, task_id=run_id, queue=queue)
+        return run_id
+
+    def context(self) -> Context:
+        """Return new connections to the ledger, the catalog and the store, which fail at once; close them."""
+        context = Context(load_settings())
+        context.ledger.redis.set_retry(Retry(NoBackoff(), 0))
+        return context
+
+    def restore(self) -> None:
+        """Undo what any fault may have left: every link passes, every part of the stack runs."""
+        for link in self.links.values():
+            link.restore()
+        self.stack.wait()
+
+    def _link_all(self) -> None:
+        environment = self.stack.environment()
+        for client in (*_QUEUES, *_OTHERS):
+            for target, variable in _TARGETS.items():
+                self.links[client, target] = self._proxies.to(_port(environment[variable]))
+        self.links["workers", _SHARED] = self._proxies.to(_port(self.stack.station_url))
+        self._stations_file = self._write_stations(Path(environment["AUXIP_STATIONS_FILE"]))
+
+    def _write_stations(self, original: Path) -> Path:
+        """Write the stack's stations as the workers are to see them, behind their link, impatient."""
+        path = self.stack.folder / "linked-stations.toml"
+        linked = _at(self.stack.station_url, self.links["workers", _SHARED].port)
+        line = f'url = "{linked}"\ntimeout = {_STATION_TIMEOUT}'
+        path.write_text(original.read_text("utf-8").replace(f'url = "{self.stack.station_url}"', line), "utf-8")
+        return path
+
+    def _environment(self, client: str) -> dict[str, str]:
+        linked = {
+            variable: _at(os.environ[variable], self.links[client, target].port)
+            for target, variable in _TARGETS.items()
+        }
+        return {**linked, "AUXIP_STATIONS_FILE": str(self._stations_file)}
+
+    def _start(self, name: str) -> Child:
+        extra = {**self._environment(name), **self._extra.pop(name, {})}
+        if name in _OTHERS:
+            return _OTHERS[name](self.stack, extra)
+        return fleet.start_worker(self.stack, _QUEUES[name], extra)
+
+    def _wait_for_workers(self) -> None:
+        deadline = time.monotonic() + _WORKERS_SECONDS
+        while len(self._app.control.ping(timeout=1, limit=len(QUEUES)) or ()) < len(QUEUES):
+            fleet.check(list(self._children.values()))
+            if time.monotonic() > deadline:
+                raise TimeoutError("the workers do not answer")
+
+    def _kill_group(self, child: Child) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.popen.pid, signal.SIGKILL)
+        child.popen.wait()
+
+    def _pool(self, name: str, chance: random.Random) -> list[int]:
+        pids = sorted(alive(descendants(self._children[name].popen.pid)))
+        chance.shuffle(pids)
+        return pids
+
+    def _unacked(self) -> list[tuple[str, bytes]]:
+        """The queue and the bytes of each message in a worker's hands, as `workers.transport` records them."""
+        records = [text[1:-2].rpartition(b',"","') for text in cast("list[bytes]", self.redis.hvals(_UNACKED))]
+        return [(queue.decode(), text) for text, _, queue in records]
+
+
+def skewed_clock(seconds: float) -> dict[str, str]:
+    """Return the variables that put the clock of a Python process off."""
+    path = os.pathsep.join(part for part in (str(_CLOCK), os.environ.get("PYTHONPATH", "")) if part)
+    return {"PYTHONPATH": path, "FAULTS_CLOCK": str(seconds)}
+
+
+def _delivery_tag(text: bytes) -> str:
+    """The tag of a message; empty where it is malformed."""
+    try:
+        return str(json.loads(text)["properties"]["delivery_tag"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
+def _client(url: str) -> "Redis":
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=2)
+
+
+def _port(url: str) -> int:
+    return urlsplit(url).port or 0
+
+
+def _at(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition(":")[0] + f":{port}"))
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

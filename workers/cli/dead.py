@@ -1,0 +1,115 @@
+"""`auxip dead`: what could not be done, whole, to look at, to do again or to forget."""
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+
+import click
+
+from shared.context import Context
+from shared.ledger import DeadLetters, Letter
+from shared.settings import load_settings
+from shared.stac.item import Json
+from shared.times import format_instant
+from workers.cli.output import print_json, print_letters
+
+_SHOWN_BYTES = 2000
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def dead(context: click.Context) -> None:
+    """Look at the dead letters: messages that no worker can read, requests that are refused, items that failed."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_letters)
+
+
+@dead.command("list")
+@click.option("--newest", default=20, show_default=True, help="how many")
+@click.option("--before", default="", help="only those older than this one: the last of the page before")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def list_letters(newest: int, before: str, as_json: bool) -> None:
+    """List the dead letters, newest first."""
+    letters = _letters()
+    page, count = letters.page(before, newest), letters.count()
+    if as_json:
+        print_json({"letters": [_json(letter) for letter in page], "count": count})
+        return
+    print_letters(page)
+    click.echo(f"{len(page)} of {count} dead letters")
+
+
+@dead.command()
+@click.argument("letter")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object; the payload is in base64")
+def show(letter: str, as_json: bool) -> None:
+    """Show one dead letter with its payload."""
+    letters = _letters()
+    found, payload = letters.letter(letter), letters.payload(letter)
+    if as_json:
+        print_json({**_json(found), "payload": base64.b64encode(payload).decode()})
+        return
+    print_letters([found])
+    click.echo(_printable(payload[:_SHOWN_BYTES]))
+    if len(payload) > _SHOWN_BYTES:
+        click.echo(f"... and {len(payload) - _SHOWN_BYTES} bytes more (--json has them)")
+
+
+@dead.command()
+@click.argument("letters", nargs=-1)
+@click.option("--kind", default="", help="all that are of this kind: message, request or item")
+@click.option("--code", default="", help="all that have this code")
+@click.option("--where", default="", help="all that were found on this queue or list")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def replay(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: bool) -> None:
+    """Give dead letters back to the queues that they came from: those named, or all that the options describe."""
+    dead_letters = _letters()
+    chosen = list(_chosen(dead_letters, letters, kind, code, where))
+    replayed: list[Json] = [{"id": letter, "where": dead_letters.replay(letter)} for letter in chosen]
+    if as_json:
+        print_json({"replayed": [*replayed]})
+    else:
+        click.echo(f"{len(replayed)} dead letters are on their queues again")
+
+
+@dead.command()
+@click.argument("letters", nargs=-1)
+@click.option("--kind", default="", help="all that are of this kind: message, request or item")
+@click.option("--code", default="", help="all that have this code")
+@click.option("--where", default="", help="all that were found on this queue or list")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def drop(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: bool) -> None:
+    """Forget dead letters for good: those named, or all that the options describe."""
+    dead_letters = _letters()
+    chosen = list(_chosen(dead_letters, letters, kind, code, where))
+    for letter in chosen:
+        dead_letters.drop(letter)
+    if as_json:
+        print_json({"dropped": [*chosen]})
+    else:
+        click.echo(f"{len(chosen)} dead letters are forgotten")
+
+
+def _chosen(dead_letters: DeadLetters, named: tuple[str, ...], kind: str, code: str, where: str) -> Iterator[str]:
+    if bool(named) == bool(kind or code or where):
+        raise click.UsageError("give the letters' ids, or options that describe them")
+    if named:
+        yield from named
+        return
+    # No more than there are now: what is replayed may come back at once.
+    for letter in islice(dead_letters.letters(kind, code, where), dead_letters.count()):
+        yield letter.id
+
+
+def _letters() -> DeadLetters:
+    return Context(load_settings()).dead_letters
+
+
+def _json(letter: Letter) -> Json:
+    return {**letter.model_dump(mode="json"), "parked": format_instant(datetime.fromtimestamp(letter.parked, UTC))}
+
+
+def _printable(payload: bytes) -> str:
+    text = payload.decode(errors="backslashreplace")
+    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)

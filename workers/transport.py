@@ -1,0 +1,310 @@
+"""kombu's Redis transport, with a delivery that loses nothing and that no message can stop.
+
+Stock kombu pops a message and records it as unacknowledged with a second command: what a killed worker has popped in
+between is gone. Here one script does both, on the server. It keeps kombu's format of what is unacknowledged, except
+that the tag is new for each delivery, so that two copies of one message are two, and the time is the server's, so that
+a worker whose clock is wrong takes nothing from others.
+
+A script cannot block. A consumer that has found its queues empty therefore sends two commands at once: a BLMOVE of a
+queue's last message to where it is, which waits for a message, changes nothing, and has its answer suppressed; and
+behind it the script. So it is woken at once and takes in the same round trip; without a message it tries once a second.
+With several queues it waits at each in turn, a quarter of a second, and takes from all of them.
+
+Before Celery sees a message it is validated. What is no task message, what makes Celery fail and what it rejects goes
+to the dead letters, whole, by the script that takes it from the unacknowledged. Needs Redis 6.2 or Valkey.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from importlib.metadata import version
+from queue import Empty
+from time import monotonic
+from typing import Any, cast
+
+from celery import current_app
+from kombu.transport import redis as stock
+from kombu.transport import virtual
+from kombu.utils import json
+from kombu.utils.uuid import uuid
+from redis import Redis
+from redis.exceptions import NoScriptError
+
+from shared.errors import Rejected
+from shared.ledger.dead_letters import KEYS as DEAD_KEYS
+from shared.ledger.dead_letters import PARK_FUNCTION, limits, trimmed
+from workers.envelope import Envelope, decode
+
+_TESTED = "5.7."
+if not version("kombu").startswith(_TESTED):
+    raise ImportError(f"workers.transport replaces parts of kombu {_TESTED}x, and this is kombu {version('kombu')}")
+
+MAX_MESSAGE_BYTES = 8 * 2**20
+"""A larger message goes to the dead letters without being sent to a worker, whose memory it could fill."""
+
+_SLICE = 0.25
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError)
+"""What code raises that meets data of an unexpected form; all else is the fault of no message."""
+
+_log = logging.getLogger(__name__)
+
+TAKE = f"""{PARK_FUNCTION}
+-- KEYS unacked, unacked_index, dead, payloads, bytes, queue, ...
+-- ARGV tag, largest message, max_letters, max_bytes, for each queue whether it is acknowledged
+-- Returns queue and message, queue and nil if it was too large, or nil if all queues are empty.
+for i = 6, #KEYS do
+  local raw = redis.call('RPOP', KEYS[i])
+  if raw and #raw > tonumber(ARGV[2]) then
+    park(KEYS[3], KEYS[4], KEYS[5], ARGV[3], ARGV[4], raw, 'message', 'message-too-large',
+      #raw .. ' bytes, and ' .. ARGV[2] .. ' are the most', KEYS[i])
+    return {{KEYS[i], false}}
+  end
+  if raw then
+    if ARGV[i - 1] == '1' then
+      redis.call('HSET', KEYS[1], ARGV[1], '[' .. raw .. ',"","' .. KEYS[i] .. '"]')
+      redis.call('ZADD', KEYS[2], redis.call('TIME')[1], ARGV[1])
+    end
+    return {{KEYS[i], raw}}
+  end
+end
+return nil
+"""
+_TAKE_SHA = hashlib.sha1(TAKE.encode()).hexdigest()  # noqa: S324 - the name that Redis gives to a script
+
+_BURY = f"""{PARK_FUNCTION}
+-- KEYS unacked, unacked_index, dead, payloads, bytes; ARGV tag, max_letters, max_bytes, code, reason, queue
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if not held then return nil end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+local raw = string.sub(held, 2, -#(',"","' .. ARGV[6] .. '"]') - 1)
+return park(KEYS[3], KEYS[4], KEYS[5], ARGV[2], ARGV[3], raw, 'message', ARGV[4], ARGV[5], ARGV[6])
+"""
+
+_RESTORE = """
+-- KEYS unacked, unacked_index, queue; ARGV tag, message, RPUSH (to be next) or LPUSH (to be last)
+redis.call('ZREM', KEYS[2], ARGV[1])
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+return redis.call(ARGV[3], KEYS[3], ARGV[2])
+"""
+
+
+class Unacknowledged(stock.QoS):
+    """What a channel has delivered and not yet heard the end of."""
+
+    channel: "Channel"
+    _vrestore_count: int
+
+    def append(self, message: virtual.Message, delivery_tag: str) -> None:
+        """Remember a message; it was recorded when it was taken."""
+        virtual.QoS.append(self, message, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Give a message back as the last of its queue or, if the worker cannot work with it, bury it."""
+        if requeue:
+            self.restore_by_tag(delivery_tag, leftmost=True)
+        else:
+            message = self.get(delivery_tag)
+            self.bury(delivery_tag, message.delivery_info["routing_key"], *_fault(message))
+        virtual.QoS.ack(self, delivery_tag)
+
+    def bury(self, tag: str, queue: str, code: str, reason: str) -> None:
+        """Move a message from the unacknowledged to the dead letters."""
+        _log.warning("a message of the queue %s goes to the dead letters: %s: %s", queue, code, trimmed(reason))
+        args = [tag, *limits(self.channel.dead_letters_max), code, trimmed(reason), queue]
+        with self.channel.conn_or_acquire() as client:
+            client.register_script(_BURY)(keys=[self.unacked_key, self.unacked_index_key, *DEAD_KEYS], args=args)
+
+    def forget(self, tag: str) -> None:
+        """Give back the credit of a message that is delivered no more."""
+        if tag in (self._delivered or ()):
+            virtual.QoS.ack(self, tag)
+
+    def restore_unacked(self, client: Redis | None = None) -> None:
+        """Give back what was delivered; where the connection is lost already, the visibility timeout does it.
+
+        Without its connection stock kombu fails here in a way that ends the worker.
+        """
+        transport = self.channel.connection
+        if transport is None or transport.client is None:
+            (self._delivered or {}).clear()
+        else:
+            super().restore_unacked(client)
+
+    def restore_by_tag(self, tag: str, client: Redis | None = None, leftmost: bool = False) -> None:
+        """Give a message back to its queue, in one step, so that two workers that try do it once."""
+        with self.channel.conn_or_acquire(client) as connected:
+            held = cast("bytes", connected.hget(self.unacked_key, tag) or b"")
+            raw, found, queue = held[1:-2].rpartition(b',"","')
+            if held and not found:  # a stock worker has recorded it
+                super().restore_by_tag(tag, connected, leftmost)
+                return
+            push = "LPUSH" if leftmost else "RPUSH"
+            keys = [self.unacked_key, self.unacked_index_key, queue]
+            connected.register_script(_RESTORE)(keys=keys, args=[tag, _redelivered(raw), push])
+
+    def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:  # noqa: ARG002
+        """Give back what has been unacknowledged for longer than the visibility timeout, at every `interval`-th call.
+
+        Args:
+            start: kombu never gives another.
+            num: the most to give back.
+            interval: as `unacked_restore_throttle`.
+        """
+        self._vrestore_count += 1
+        if (self._vrestore_count - 1) % (interval or 1):
+            return
+        with self.channel.conn_or_acquire() as client:
+            end = client.time()[0] - self.visibility_timeout
+            overdue = client.zrange(self.unacked_index_key, 0, end, byscore=True, offset=0, num=num or 1000)
+            for tag in reversed(overdue):
+                self.restore_by_tag(tag, client)
+
+
+class Channel(stock.Channel):
+    """kombu's Redis channel, with a delivery of its own.
+
+    Attributes:
+        dead_letters_max: dead letters that are kept (transport option).
+    """
+
+    QoS = Unacknowledged
+    from_transport_options = (*stock.Channel.from_transport_options, "dead_letters_max")
+    dead_letters_max = 10_000
+    priority_steps = [0]  # noqa: RUF012 - as kombu has it; the script reads one list for each queue
+
+    qos: Unacknowledged
+    connection_errors: tuple[type[Exception], ...]
+    _flush_brpop_reauth: Callable[[], None]
+    connection: Any
+    _queue_cycle: Any
+    _in_poll: Any
+    _tag = ""
+    _idle = False
+
+    def __init__(self, connection: object, **kwargs: object) -> None:
+        self._unrecorded: set[str] = set()
+        super().__init__(connection, **kwargs)
+
+    def basic_consume(self, queue: str, no_ack: bool, *args: Any, **kwargs: Any) -> Any:
+        """Begin to consume a queue; with `no_ack`, as replies are read, it is neither recorded nor validated."""
+        (self._unrecorded.add if no_ack else self._unrecorded.discard)(queue)
+        return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        self._tag = uuid()
+        keys, arguments = self._take_arguments(queues)
+        commands: list[tuple[object, ...]] = [("EVALSHA", _TAKE_SHA, len(keys), *keys, *arguments)]
+        if self._idle:
+            wait = (timeout or self.brpop_timeout) if len(queues) == 1 else _SLICE
+            commands[:0] = [("CLIENT", "REPLY", "SKIP"), ("BLMOVE", queues[0], queues[0], "RIGHT", "RIGHT", wait)]
+            self._queue_cycle.rotate(queues[0])
+        connection = self._in_poll = self.client.connection
+        self._brpop_sent_at = monotonic()
+        connection.send_packed_command(connection.pack_commands(commands))
+
+    def _brpop_read(self, **options: Any) -> bool:
+        try:
+            taken = self.client.parse_response(self.client.connection, "EVALSHA", **options)
+        except NoScriptError:  # the server has been restarted
+            self.client.connection.send_command("SCRIPT", "LOAD", TAKE)
+            self.client.connection.read_response()
+            raise Empty from None
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+        self._idle = taken is None
+        if taken is None:
+            raise Empty
+        self._hand_over(self._tag, *taken)
+        return True
+
+    def _get(self, queue: str, timeout: float | None = None) -> Envelope:  # noqa: ARG002 - never given
+        """Take one message at once, for `basic_get`."""
+        with self.conn_or_acquire() as client:
+            self._tag = uuid()
+            taken = client.register_script(TAKE)(*self._take_arguments([queue]))
+        if taken is None:
+            raise Empty
+        message = self._validated(self._tag, *taken)
+        return self._get(queue) if message is None else message
+
+    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> virtual.Message | None:
+        """Return the next message of a queue, or None."""
+        message = super().basic_get(queue, **kwargs)
+        if message is not None and no_ack:
+            self.basic_ack(str(message.delivery_tag))
+        return message
+
+    def _take_arguments(self, queues: list[str]) -> tuple[list[str], list[object]]:
+        keys = [self.unacked_key, self.unacked_index_key, *DEAD_KEYS, *queues]
+        acknowledged = ["0" if queue in self._unrecorded else "1" for queue in queues]
+        return keys, [self._tag, MAX_MESSAGE_BYTES, *limits(self.dead_letters_max), *acknowledged]
+
+    def _hand_over(self, tag: str, name: bytes, raw: bytes | None) -> None:
+        queue = name.decode()
+        self._queue_cycle.rotate(queue)
+        if queue in self._unrecorded:
+            self.connection._deliver(json.loads(raw or b"null"), queue)
+            return
+        message = self._validated(tag, name, raw)
+        if message is None:
+            return
+        try:
+            self.connection._deliver(message, queue)
+        except _MALFORMED as error:
+            _log.exception("a message of the queue %s makes the worker fail", queue)
+            reason = f"the worker failed at it with {type(error).__name__}, see its log"
+            self.qos.bury(tag, queue, "message-rejected", reason)
+            self.qos.forget(tag)
+
+    def _validated(self, tag: str, name: bytes, raw: bytes | None) -> Envelope | None:
+        """Return a message as kombu wants it; None if it is in the dead letters."""
+        queue = name.decode()
+        if raw is None:
+            _log.warning("a message of the queue %s goes to the dead letters: it is too large", queue)
+            return None
+        try:
+            message = decode(raw)
+        except Rejected as fault:
+            self.qos.bury(tag, queue, fault.code, fault.reason)
+            return None
+        # What the message says of its delivery is hearsay; Celery sends the next try of a task to where it came from.
+        properties = cast("dict[str, Any]", message["properties"])
+        properties["delivery_info"] |= {"exchange": "", "routing_key": queue}
+        properties["delivery_tag"] = tag
+        return message
+
+
+class Transport(stock.Transport):
+    """Selected in `workers.app` as what `redis://` and `rediss://` mean."""
+
+    Channel = Channel
+
+
+def _fault(message: virtual.Message) -> tuple[str, str]:
+    """Return the code and the reason for which a worker has rejected a message."""
+    told = getattr(message, "fault", None)
+    if told is not None:
+        return cast("tuple[str, str]", told)
+    task = message.headers["task"]
+    if task not in current_app.tasks:
+        return "unknown-task", f"this worker has no task {task!r}"
+    return "message-rejected", f"the worker has rejected it for {task}, see its log"
+
+
+def _redelivered(raw: bytes) -> bytes:
+    """Return a message with the mark of one that is delivered again; one that has no place for it as it is."""
+    try:
+        message = json.loads(raw)
+        message["headers"]["redelivered"] = True
+        message["properties"]["delivery_info"]["redelivered"] = True
+        return json.dumps(message).encode()
+    except _MALFORMED:
+        return raw
