@@ -57,10 +57,9 @@ def test_seaweedfs_comes_back_with_its_objects(own_stack: Stack, store: S3Store)
 
 def test_the_station_comes_back_with_its_items(own_stack: Stack) -> None:
     kill_and_start_again(own_stack, "stac")
-    environ = own_stack.environment()
     answer = httpx.get(
-        f"{environ['AUXIP_STATION_URL']}/collections/{samples.STATION_COLLECTION}",
-        headers={"x-api-key": environ["AUXIP_STATION_API_KEY"]},
+        f"{own_stack.station_url}/collections/{samples.STATION_COLLECTION}",
+        headers={"x-api-key": own_stack.station_key},
     )
     assert answer.is_success
 
