@@ -15,7 +15,7 @@ from shared.stac.answers import shown
 from shared.stac.api import StacApi
 
 LEAST_RATE: Final = 1024
-"""Bytes per second below which a source is taken for dead; `AUXIP_STATION_TIMEOUT` is the time it is watched for."""
+"""Bytes per second below which a source is taken for dead; it is watched for as long as the station's `timeout`."""
 
 FRUITFUL: Final = 64 * 1024
 """Bytes that a connection must bring to count as progress: else a source could hold a worker with one byte a time."""
