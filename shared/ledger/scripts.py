@@ -13,7 +13,8 @@ return 1
 
 MERGE_ITEM = """
 -- KEYS item, run; ARGV stac as it was read, size, stac. Returns 0, and changes nothing, where work has begun by now.
-if redis.call('HEXISTS', KEYS[1], 'claimed') == 1 or redis.call('HGET', KEYS[1], 'stac') ~= ARGV[1] then return 0 end
+if redis.call('HEXISTS', KEYS[1], 'claimed') == 1 or redis.call('HEXISTS', KEYS[1], 'finished') == 1
+    or redis.call('HGET', KEYS[1], 'stac') ~= ARGV[1] then return 0 end
 redis.call('HINCRBY', KEYS[2], 'bytes_found', ARGV[2] - redis.call('HGET', KEYS[1], 'size'))
 redis.call('HSET', KEYS[1], 'state', 'found', 'size', ARGV[2], 'code', '', 'reason', '', 'stac', ARGV[3])
 return 1

@@ -111,6 +111,14 @@ def test_an_item_that_is_worked_on_gets_no_further_assets(ledger: Ledger) -> Non
     assert [*ledger.stac_item(run.id, *run.keys).assets] == ["X.EOF"]
 
 
+def test_an_item_that_has_failed_for_good_is_not_found_again(ledger: Ledger) -> None:
+    run = Opened(ledger, Found.unusable("X", "bad-item", "malformed", "one"))
+    (key,) = run.keys
+    ledger.settle(run.id, key, Outcome(state=ItemState.FAILED, code="bad-item", reason="malformed"))
+    ledger.add_items(run.id, [product("X.zip")])
+    assert ledger.item(run.id, key).state is ItemState.FAILED
+
+
 def test_an_item_has_the_assets_of_one_station_only(ledger: Ledger) -> None:
     run = Opened(ledger, product("X.EOF"), product("X.zip", station="two"))
     assert [*ledger.stac_item(run.id, *run.keys).assets] == ["X.EOF"]

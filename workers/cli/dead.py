@@ -1,7 +1,7 @@
 """`auxip dead`: what could not be done, whole, to look at, to do again or to forget."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -56,12 +56,21 @@ def show(letter: str, as_json: bool) -> None:
         click.echo(f"... and {len(payload) - _SHOWN_BYTES} bytes more (--json has them)")
 
 
+def _of_letters(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take letters by their ids, or by what they have in common."""
+    for add in (
+        click.option("--json", "as_json", is_flag=True, help="print one JSON object"),
+        click.option("--where", default="", help="all that were found on this queue or list"),
+        click.option("--code", default="", help="all that have this code"),
+        click.option("--kind", default="", help="all that are of this kind: message, request or item"),
+        click.argument("letters", nargs=-1),
+    ):
+        command = add(command)
+    return command
+
+
 @dead.command()
-@click.argument("letters", nargs=-1)
-@click.option("--kind", default="", help="all that are of this kind: message, request or item")
-@click.option("--code", default="", help="all that have this code")
-@click.option("--where", default="", help="all that were found on this queue or list")
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+@_of_letters
 def replay(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: bool) -> None:
     """Give dead letters back to the queues that they came from: those named, or all that the options describe."""
     dead_letters = _letters()
@@ -74,11 +83,7 @@ def replay(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: 
 
 
 @dead.command()
-@click.argument("letters", nargs=-1)
-@click.option("--kind", default="", help="all that are of this kind: message, request or item")
-@click.option("--code", default="", help="all that have this code")
-@click.option("--where", default="", help="all that were found on this queue or list")
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+@_of_letters
 def drop(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: bool) -> None:
     """Forget dead letters for good: those named, or all that the options describe."""
     dead_letters = _letters()
