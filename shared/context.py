@@ -58,7 +58,7 @@ class Context:
             socket_timeout=30,
             health_check_interval=30,
         )
-        return Ledger(client, self.settings.keep_runs_days)
+        return Ledger(client, self.settings.keep_runs_days, self.settings.run_window, self.settings.patience)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:

@@ -1,13 +1,18 @@
 """Runs and their items, as the ledger records them."""
 
 import hashlib
+import uuid
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from shared.archives import Expansion
 from shared.archives.rules import Layout
+from shared.errors import Rejected
 from shared.selection import Selection
+from shared.stac.item import Item
 from shared.stac.stations import StationName
 
 OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
@@ -49,18 +54,19 @@ class RunRequest(BaseModel):
 
 
 class RunState(StrEnum):
-    """Where a run stands; the last three are final."""
+    """Where a run stands; the last four are final."""
 
     ACCEPTED = "accepted"
     WORKING = "working"
     SUCCESSFUL = "successful"
     PARTIAL = "partial"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
     @property
     def final(self) -> bool:
         """Whether the run is over."""
-        return self in (RunState.SUCCESSFUL, RunState.PARTIAL, RunState.FAILED)
+        return self not in (RunState.ACCEPTED, RunState.WORKING)
 
 
 class ItemState(StrEnum):
@@ -107,6 +113,7 @@ class Run(BaseModel):
     code: str = ""
     reason: str = ""
     created: float
+    cancelled: float | None = None
     closed: float | None = None
     artifact: str = ""
 
@@ -148,6 +155,52 @@ class SweepRecord(BaseModel):
     manual: str = ""
 
 
+@dataclass(frozen=True)
+class Settled:
+    """What follows from an item's being finished.
+
+    Attributes:
+        first: whether it was not finished before.
+        last: whether now all items of its run are.
+        fed: keys of items whose turn it is now.
+    """
+
+    first: bool
+    last: bool
+    fed: tuple[str, ...]
+
+
+class StagedAsset(BaseModel):
+    """An asset that is in S3: its size in bytes, its checksum as a multihash, and the ETag that the store reports."""
+
+    href: str
+    size: int
+    checksum: str
+    etag: str
+
+
+@dataclass
+class Claim:
+    """The right to do a piece of work; see `shared.ledger.lease`.
+
+    Attributes:
+        work: what is claimed.
+        token: the fence, unique to this claim.
+        worn: whether the work has ended its workers, so that it must not be begun again.
+        ended: whether it was ended already, in the step that recorded its outcome.
+    """
+
+    work: str
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    worn: bool = False
+    ended: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its key in the ledger."""
+        return f"auxip:lease:{self.work}"
+
+
 class ItemRecord(BaseModel):
     """The ledger's record of one item of a run, found by a station. Times are seconds since the epoch."""
 
@@ -167,6 +220,21 @@ class ItemRecord(BaseModel):
     expanded: float | None = None
     finished: float | None = None
     intact: bool = False
+    ended: frozenset[str] = Field(frozenset(), description="archives whose expansion has ended, well or not")
+    stac: str = Field("", repr=False, description="the item as the station gave it, while there is work on it")
+    staged_assets: dict[str, StagedAsset] = {}
+    expansions: dict[str, Expansion] = {}
+    claim: Claim | None = Field(None, exclude=True, description="by which this record may be written to")
+
+    def stac_item(self) -> Item:
+        """Return the STAC item that the station gave.
+
+        Raises:
+            Rejected: `unknown-item`, there is no work on it any more.
+        """
+        if not self.stac:
+            raise Rejected("unknown-item", f"the run {self.run_id!r} has no work on item {self.key!r}")
+        return Item.model_validate_json(self.stac)
 
     @property
     def over(self) -> bool:
@@ -180,15 +248,6 @@ class Outcome(BaseModel):
     state: ItemState
     code: str = ""
     reason: str = ""
-
-
-class StagedAsset(BaseModel):
-    """An asset that is in S3: its size in bytes, its checksum as a multihash, and the ETag that the store reports."""
-
-    href: str
-    size: int
-    checksum: str
-    etag: str
 
 
 class Job(BaseModel):

@@ -144,7 +144,13 @@ class Settings(ArchiveSettings):
     lease: float = Field(
         60, ge=3, description="seconds after which a dead worker's claim lapses; renewed while it lives"
     )
-    page_items: int = Field(200, ge=1, le=1000, description="items of a run that are fanned out in one chord")
+    run_window: int = Field(
+        200, ge=1, le=10_000, description="items of one run that are on the queues or in work at once; others follow"
+    )
+    patience: float = Field(
+        120, ge=1, description="seconds after which a step that no worker has begun is published again; doubles then"
+    )
+    reconcile_every: float = Field(30, ge=1, description="seconds between two looks of beat at what has come to a halt")
     max_items: int = Field(10_000, ge=1, description="items that one run may find before it is refused")
     max_answer_bytes: int = Field(64 * 2**20, ge=1024, description="largest answer read from a station or catalog")
     max_asset_bytes: int = Field(64 * 2**30, ge=1024, le=_LARGEST_OBJECT, description="largest asset that is staged")

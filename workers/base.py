@@ -1,20 +1,23 @@
 """What every task does around its one call: claim, call, record; and what an error means for the message."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TypeAlias
 
 from celery import Task
 from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from shared.context import Context
-from shared.errors import AuxipError, Busy, Retryable
-from shared.ledger import lease
+from shared.errors import AuxipError, Busy, Rejected, Retryable
+from shared.ledger.lease import require_unworn
 from shared.models import ItemRecord, Run
 from shared.retries import delay_before_retry
 from shared.steps.close import close_failed
+from shared.steps.due import Step, StepName, due_steps, stopped
+from shared.steps.settle import go_on, go_on_after
 from workers import flows
 from workers.app import context
 
@@ -25,44 +28,53 @@ BoundTask: TypeAlias = "Task[..., object]"
 ItemStep = Callable[[Context, Run, ItemRecord], None]
 
 
-def perform(task: BoundTask, run_id: str, key: str, step: ItemStep, part: str = "") -> None:
-    """Do one step of one item, and record whatever comes of it: the task itself never fails.
+class _Again(Exception):
+    """A step is to be tried again."""
+
+    def __init__(self, delay: float) -> None:
+        super().__init__(delay)
+        self.delay = delay
+
+
+def perform(task: BoundTask, step: Step, call: ItemStep) -> None:
+    """Do one step of one item, record whatever comes of it, and publish what is due then: the task itself never fails.
 
     Args:
         task: the bound task, for its retry.
-        run_id: the run.
-        key: of the item in the run.
-        step: the one call.
-        part: what of the item is worked on, where parts of it may be worked on at once.
+        step: what the message says is to be done; a copy of one that is done already does nothing.
+        call: the one call.
     """
-    ledger = context().ledger
     try:
-        if ledger.item(run_id, key).over:
-            return
-        with lease(ledger.redis, f"{key}:{part}" if part else key, context().settings.lease):
-            ledger.claim(run_id, key)
-            step(context(), ledger.run(run_id), ledger.item(run_id, key))
+        publish(_done(step, call))
     except Busy as error:
-        raise task.retry(exc=error, countdown=error.delay) from error
-    except Retryable as error:
-        _try_again(task, run_id, key, error)
-    except AuxipError as error:
-        _fail(run_id, key, error.code, error.reason)
-    except SoftTimeLimitExceeded:
-        limit = context().settings.step_timeout
-        _fail(run_id, key, "step-timeout", f"{task.name} took longer than {limit} s (AUXIP_STEP_TIMEOUT)")
+        _wait(task, step, error.delay or 0, error)
+    except _Again as error:
+        _wait(task, step, error.delay, error)
+    except Rejected as error:
+        _log.warning("%s is dropped, what it is about is forgotten: %s", task.name, error)
     except RedisError as error:
         _hand_back(error)
-    except Exception as error:  # noqa: BLE001 - one bad item must not fail its neighbours; the log has it whole
-        _log.exception("%s failed for item %s of run %s", task.name, key, run_id)
-        _fail(run_id, key, "internal-error", f"{task.name}: {type(error).__name__}; see the worker's log")
 
 
-def perform_search(task: BoundTask, run_id: str, step: Callable[[], None]) -> None:
+def publish(steps: Iterable[Step]) -> None:
+    """Put steps on their queues; the last one of a run goes with what its caller has linked to it.
+
+    Where the broker is away for longer than publishing is tried, the reconciler does it later.
+    """
+    try:
+        for step in steps:
+            closes = step.name is StepName.CLOSE
+            message = flows.closing(step.run_id, context().ledger.continuation(step.run_id)) if closes else None
+            (message or flows.message(step)).apply_async()
+    except OperationalError as error:
+        _log.warning("a step could not be published, the reconciler will do it: %s", type(error).__name__)
+
+
+def perform_search(task: BoundTask, run_id: str, step: Callable[[], list[Step]]) -> None:
     """Do a step that a whole run depends on: what fails for good closes the run, and the caller is told."""
     try:
         with retried(task):
-            step()
+            publish(step())
     except AuxipError as error:
         _fail_run(run_id, error.code, error.reason)
     except SoftTimeLimitExceeded:
@@ -92,25 +104,66 @@ def retried(task: BoundTask) -> Iterator[None]:
         _hand_back(error)
 
 
-def _try_again(task: BoundTask, run_id: str, key: str, error: Retryable) -> None:
-    attempt = context().ledger.attempt(run_id, key, task.name)
-    delay = delay_before_retry(error, attempt, context().settings)
-    if delay is None:
-        _fail(run_id, key, error.code, f"{error.reason} (tried {attempt} times)")
-        return
-    _log.warning("%s of item %s will be tried again in %.1f s: %s", task.name, key, delay, error)
+def _done(step: Step, call: ItemStep) -> list[Step]:
+    """Do a step under its claim; returns what is due then."""
+    ledger = context().ledger
+    with ledger.claim(step.run_id, step.key, context().settings.lease, step.part) as (run, record):
+        due = due_steps(run, record)
+        if record.finished is not None or (due and step not in due):
+            return []
+        if due and not stopped(run, record):
+            _try(step, call, run, record)
+        if due and step.part:
+            return go_on_after(context(), run, record, step.part)
+        return go_on(context(), run, record)
+
+
+def _try(step: Step, call: ItemStep, run: Run, record: ItemRecord) -> None:
+    """Make the call, and record where it fails for good.
+
+    Raises:
+        Busy: the work is being done elsewhere.
+        _Again: it has failed, and may well succeed later.
+    """
+    try:
+        require_unworn(record.claim)
+        call(context(), run, record)
+    except Busy:
+        raise
+    except Retryable as error:
+        attempt = context().ledger.attempt(step.run_id, step.key, step.name)
+        delay = delay_before_retry(error, attempt, context().settings)
+        if delay is not None:
+            _log.warning("%s of item %s will be tried again in %.1f s: %s", step.name, step.key, delay, error)
+            raise _Again(delay) from error
+        _fail(record, error.code, f"{error.reason} (tried {attempt} times)")
+    except AuxipError as error:
+        _fail(record, error.code, error.reason)
+    except SoftTimeLimitExceeded:
+        limit = context().settings.step_timeout
+        _fail(record, "step-timeout", f"{step.name} took longer than {limit} s (AUXIP_STEP_TIMEOUT)")
+    except RedisError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one bad item must not fail its neighbours; the log has it whole
+        _log.exception("%s failed for item %s of run %s", step.name, step.key, step.run_id)
+        _fail(record, "internal-error", f"{step.name}: {type(error).__name__}; see the worker's log")
+
+
+def _wait(task: BoundTask, step: Step, delay: float, error: Exception) -> NoReturn:
+    """Have a step tried again after a delay: as a message of its own or, should that be lost, by the reconciler."""
+    context().ledger.agenda.postpone_item(step.run_id, step.key, delay)
     raise task.retry(exc=error, countdown=delay) from error
 
 
-def _fail(run_id: str, key: str, code: str, reason: str) -> None:
-    _log.error("item %s of run %s failed: %s: %s", key, run_id, code, reason)
-    context().ledger.fail(run_id, key, code, reason)
+def _fail(record: ItemRecord, code: str, reason: str) -> None:
+    _log.error("item %s of run %s failed: %s: %s", record.key, record.run_id, code, reason)
+    context().ledger.fail(record, code, reason)
 
 
 def _fail_run(run_id: str, code: str, reason: str) -> None:
     _log.error("run %s failed: %s: %s", run_id, code, reason)
     close_failed(context(), run_id, code, reason)
-    flows.close(run_id, context().ledger.continuation(run_id)).apply_async()
+    publish([Step(StepName.CLOSE, run_id)])
 
 
 def _hand_back(error: RedisError) -> NoReturn:

@@ -1,66 +1,33 @@
-"""How the tasks link: the chains and chords, and nothing else. Messages carry ids; the work itself is in the ledger."""
+"""How the tasks link: which message a step is, and nothing else. Messages carry ids; what is due is in the ledger."""
 
 import json
 import uuid
-from collections.abc import Sequence
 
-from celery import chain, chord
 from celery.app.task import Context as TaskRequest
 from celery.canvas import Signature
 
+from shared.steps.due import Step, StepName
 from workers.app import app
 
 _STEPS = uuid.UUID("b8a4f4f6-4c4e-5b43-9c0b-6f1d1c6c2a55")
 _CONTINUATION = ("chain", "chord", "group_index")
 
 
-def find(run_id: str) -> Signature:
-    """The first step of a run: what is there to do?"""
-    return _step("find_items", run_id)
+def message(step: Step) -> Signature:
+    """Return the message of a step, with an id computed from its work: published twice it is the same task."""
+    name = f"auxip.step.{step.name}"
+    task_id = uuid.uuid5(_STEPS, json.dumps([step.name, *step.args]))
+    return app.signature(name, args=step.args, immutable=True, task_id=str(task_id))
 
 
-def page(run_id: str, number: int) -> Signature:
-    """One page of a run: a task of its own, so that the fan-out of a large run is spread over the workers."""
-    return _step("open_page", run_id, number)
-
-
-def page_of_items(run_id: str, number: int, flows: Sequence[Signature]) -> Signature:
-    """A chord of one page's items; a header never raises, so its body always runs."""
-    return chord(flows, _step("close_page", run_id, number))
-
-
-def staging(run_id: str, key: str, archives: Sequence[str]) -> Signature:
-    """One item: staged, published, and where it has `archives` to expand, expanded and published again."""
-    steps = [_step("stage_item", run_id, key), _step("publish_item", run_id, key)]
-    return chain(*steps, *_expansion(run_id, key, archives), _step("settle_item", run_id, key))
-
-
-def decompression(run_id: str, key: str, archives: Sequence[str]) -> Signature:
-    """One item that is in the catalog: its archives expanded and published."""
-    return chain(*_expansion(run_id, key, archives), _step("settle_item", run_id, key))
-
-
-def close(run_id: str, continuation: str) -> Signature:
-    """The last step of a run. It takes the id of the task that the caller waits on, and whatever was linked to it."""
+def closing(run_id: str, continuation: str) -> Signature:
+    """Return the last step of a run, with the id of the task that the caller waits on and whatever is linked to it."""
     options = json.loads(continuation) if continuation else {}
-    return app.signature("auxip.step.close_run", args=(run_id,), immutable=True, task_id=run_id, **options)
+    return app.signature(f"auxip.step.{StepName.CLOSE}", args=(run_id,), immutable=True, task_id=run_id, **options)
 
 
 def continuation_of(request: TaskRequest) -> str:
-    """Return what the caller has linked to its task (callbacks, the rest of a chain, a chord), as JSON for `close`."""
+    """Return as JSON what the caller has linked to its task: callbacks, the rest of a chain, a chord."""
     options = {name: getattr(request, name, None) for name in _CONTINUATION}
     options |= {"link": request.callbacks, "link_error": request.errbacks, "group_id": request.group}
     return json.dumps({name: value for name, value in options.items() if value is not None})
-
-
-def _expansion(run_id: str, key: str, archives: Sequence[str]) -> list[Signature]:
-    if not archives:
-        return []
-    header = [_step("expand_asset", run_id, key, name) for name in archives]
-    return [chord(header, _step("publish_expanded", run_id, key))]
-
-
-def _step(name: str, *args: str | int) -> Signature:
-    """A step with an id computed from its work: the same step published twice is the same task."""
-    task_id = uuid.uuid5(_STEPS, json.dumps([name, *args]))
-    return app.signature(f"auxip.step.{name}", args=args, immutable=True, task_id=str(task_id))

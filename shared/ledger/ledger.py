@@ -3,12 +3,13 @@
 Keys:
 
 auxip:runs                     sorted set: run id -> created
-auxip:run:RUN                  hash: request, state, counters, code, reason, artifact, continuation
-auxip:run:RUN:order            list: keys of its items in the order they were found
+auxip:open                     sorted set: open runs (see agenda.py)
+auxip:run:RUN                  hash: request, state, counters, fed, code, reason, artifact, continuation
+auxip:run:RUN:order            list: keys of its items in the order they were found; `fed` of them have had their turn
+auxip:run:RUN:pending          sorted set: items whose turn it is (see agenda.py)
 auxip:run:RUN:item:KEY         hash: the item's record, and the STAC item while there is work to do on it
 auxip:run:RUN:in_flight        hash: key -> bytes of the item that have come, while it is being staged
-auxip:run:RUN:closed_pages     set: pages of the fan-out that are done
-auxip:lease:WORK               string: the claim on a piece of work (see lease.py)
+auxip:lease:WORK               hash: the claim on a piece of work (see lease.py)
 auxip:job:KEY                  string: the staging service's job on an item, whatever runs want that
 auxip:staged:KEY               hash: asset key -> what any run has lately put into S3 of the item
 auxip:sweep:NAME               hash: the record of a sweep (see sweeps.py)
@@ -16,15 +17,21 @@ auxip:sweep:NAME               hash: the record of a sweep (see sweeps.py)
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import cast
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import islice
+from typing import TypeAlias, cast
 
 from redis import Redis
 from redis.client import Pipeline
 
 from shared.archives import Expansion
-from shared.errors import Rejected
+from shared.errors import Busy, Rejected
 from shared.ledger import scripts
+from shared.ledger.agenda import OPEN, Agenda, pending_of
+from shared.ledger.lease import held, judge, terms
 from shared.models import (
+    Claim,
     Counts,
     ItemRecord,
     ItemState,
@@ -33,6 +40,7 @@ from shared.models import (
     Run,
     RunRequest,
     RunState,
+    Settled,
     StagedAsset,
     work_key,
 )
@@ -43,21 +51,39 @@ _RUNS = "auxip:runs"
 _BATCH = 500
 _STAGED = "staged_asset:"
 _EXPANSION = "expansion:"
+_ENDED = "ended:"
 _LATELY = 86_400  # longer than a queue is full; afterwards the catalog tells, or an MD5
+
+_Fields: TypeAlias = dict[str, str]
 
 
 class Ledger:
-    """The ledger in one Redis or Valkey database, whose client must decode its answers to text."""
+    """The ledger in one Redis or Valkey database, whose client must decode its answers to text.
 
-    def __init__(self, redis: Redis, keep_days: int) -> None:
+    Args:
+        redis: the client.
+        keep_days: for which a closed run is remembered.
+        window: items of one run that have their turn at once.
+        patience: seconds after which a step that nobody has begun is looked at.
+    """
+
+    def __init__(self, redis: Redis, keep_days: int, window: int, patience: float) -> None:
         self.redis = redis
         self.keep_seconds = keep_days * 86_400
+        self.patience = patience
+        self.agenda = Agenda(redis, patience)
+        self._feeding = (window, patience)
+        self._open_run = redis.register_script(scripts.OPEN_RUN)
         self._add_item = redis.register_script(scripts.ADD_ITEM)
         self._merge = redis.register_script(scripts.MERGE_ITEM)
+        self._begin_work = redis.register_script(scripts.BEGIN_WORK)
+        self._begin = redis.register_script(scripts.BEGIN)
         self._record = redis.register_script(scripts.RECORD)
+        self._next = redis.register_script(scripts.NEXT)
         self._settle = redis.register_script(scripts.SETTLE)
+        self._feed = redis.register_script(scripts.FEED)
         self._progress = redis.register_script(scripts.PROGRESS)
-        self._close_page = redis.register_script(scripts.CLOSE_PAGE)
+        self._cancel = redis.register_script(scripts.CANCEL)
         self._close_run = redis.register_script(scripts.CLOSE_RUN)
 
     # Runs
@@ -70,22 +96,22 @@ class Ledger:
             request: what is to be done.
             continuation: what the task queue must do with the result; opaque here.
         """
-        with self.redis.pipeline(transaction=True) as pipe:
-            self.write_run(pipe, run_id, request, continuation)
-            return bool(pipe.execute()[0])
+        return bool(self._write_run(run_id, request, continuation, None))
 
-    def write_run(self, pipe: Pipeline, run_id: str, request: RunRequest, continuation: str = "") -> None:
+    def write_run(self, pipe: Pipeline, run_id: str, request: RunRequest) -> None:
         """Add to a transaction what `open_run` does."""
-        now = time.time()
+        self._write_run(run_id, request, "", pipe)
+
+    def _write_run(self, run_id: str, request: RunRequest, continuation: str, pipe: Pipeline | None) -> object:
+        now = repr(time.time())
         fields = {
             "request": request.model_dump_json(),
             "state": RunState.ACCEPTED.value,
-            "created": repr(now),
+            "created": now,
             "continuation": continuation,
         }
-        for name, value in fields.items():
-            pipe.hsetnx(_run(run_id), name, value)
-        pipe.zadd(_RUNS, {run_id: now}, nx=True)
+        args: list[str | float] = [run_id, now, self.patience, *(part for pair in fields.items() for part in pair)]
+        return self._open_run(keys=[_run(run_id), _RUNS, OPEN], args=args, client=pipe)
 
     def run(self, run_id: str) -> Run:
         """Return the record of a run.
@@ -93,12 +119,7 @@ class Ledger:
         Raises:
             Rejected: `unknown-run`.
         """
-        fields = self._hash(_run(run_id))
-        if "request" not in fields:
-            raise Rejected("unknown-run", f"the ledger has no run {run_id!r}; `auxip runs` lists them")
-        counts = Counts.model_validate({name: fields[name] for name in Counts.model_fields if name in fields})
-        request = RunRequest.model_validate_json(fields["request"], context=RECORDED)
-        return Run.model_validate({**fields, "id": run_id, "request": request, "counts": counts})
+        return _run_record(run_id, self._hash(_run(run_id)))
 
     def find_run(self, prefix: str) -> Run:
         """Return the run whose id is `prefix` or, where just one does, begins with it.
@@ -124,13 +145,17 @@ class Ledger:
         self.redis.hsetnx(_run(run_id), "searching", repr(time.time()))
         return float(str(self.redis.hget(_run(run_id), "searching")))
 
-    def begin_work(self, run_id: str, pages: int) -> None:
-        """Record that the search is over and how many pages of items it has filled."""
-        self.redis.hset(_run(run_id), mapping={"state": RunState.WORKING.value, "pages": pages})
+    def begin_work(self, run_id: str) -> bool:
+        """Record that the search is over, so that its items may have their turn; returns whether it was not before."""
+        return bool(self._begin_work(keys=[_run(run_id)]))
 
-    def close_page(self, run_id: str, page: int) -> bool:
-        """Record that a page is done; returns whether now all pages are."""
-        return bool(self._close_page(keys=[f"{_run(run_id)}:closed_pages", _run(run_id)], args=[page]))
+    def cancel_run(self, run_id: str) -> bool:
+        """Record that nothing new of a run is to be begun. Returns False where it was cancelled or closed already."""
+        return bool(self._cancel(keys=[_run(run_id)], args=[repr(time.time())]))
+
+    def is_cancelled(self, run_id: str) -> bool:
+        """Whether a run has been cancelled."""
+        return bool(self.redis.hexists(_run(run_id), "cancelled"))
 
     def close_run(self, run_id: str, state: RunState, artifact: str = "", code: str = "", reason: str = "") -> bool:
         """Record how a run ended, and let it expire. Returns whether this call was the first to close it."""
@@ -180,10 +205,7 @@ class Ledger:
         Raises:
             Rejected: `unknown-item`.
         """
-        fields = self._hash(_item(run_id, key))
-        if not fields:
-            raise Rejected("unknown-item", f"the run {run_id!r} has no item {key!r}")
-        return _record(run_id, key, fields)
+        return _item_record(run_id, key, self._hash(_item(run_id, key)))
 
     def items(self, run_id: str) -> Iterator[ItemRecord]:
         """Yield the records of all items of a run, in the order they were found."""
@@ -193,61 +215,87 @@ class Ledger:
                 for key in keys:
                     pipe.hgetall(_item(run_id, key))
                 for key, fields in zip(keys, pipe.execute(), strict=True):
-                    yield _record(run_id, key, fields)
+                    yield _item_record(run_id, key, fields)
             start += _BATCH
 
-    def stac_item(self, run_id: str, key: str) -> Item:
-        """Return the STAC item that the station gave, for as long as there is work to do on it.
+    def feed(self, run_id: str) -> list[str]:
+        """Return the keys of items whose turn it is now, as many as the window has room for.
 
-        Raises:
-            Rejected: `unknown-item`.
+        They count as in work from then on: where their first step is not published, they are looked at again.
         """
-        text = self.redis.hget(_item(run_id, key), "stac")
-        if not text:
-            raise Rejected("unknown-item", f"the run {run_id!r} has no work on item {key!r}")
-        return Item.model_validate_json(str(text))
+        keys = [_run(run_id), f"{_run(run_id)}:order", pending_of(run_id)]
+        return cast("list[str]", self._feed(keys=keys, args=self._feeding))
 
     # Steps
 
-    def claim(self, run_id: str, key: str) -> None:
-        """Record that work on an item begins, once."""
-        if self.redis.hsetnx(_item(run_id, key), "claimed", repr(time.time())):
-            self._advance(run_id, key, {"state": ItemState.CLAIMED.value})
+    @contextmanager
+    def claim(self, run_id: str, key: str, seconds: float, part: str = "") -> Iterator[tuple[Run, ItemRecord]]:
+        """Hold the claim on an item, or on a part of it, for the length of the block; yields the run and the record.
+
+        The first claim of an item in a run is recorded as its beginning.
+
+        Raises:
+            Busy: `claimed-elsewhere`.
+            Rejected: `unknown-run`, `unknown-item`.
+        """
+        claim = Claim(f"{key}:{part}" if part else key)
+        names = [claim.key, _item(run_id, key), _run(run_id)]
+        answer = self._begin(keys=names, args=[claim.token, *terms(seconds), repr(time.time())])
+        code, run_fields, fields = cast("tuple[int, list[str], list[str]]", answer)
+        judge(claim, code)
+        with held(self.redis, claim, seconds):
+            run = _run_record(run_id, _paired(run_fields))
+            yield run, _item_record(run_id, key, _paired(fields)).model_copy(update={"claim": claim})
 
     def attempt(self, run_id: str, key: str, step: str) -> int:
         """Count a failed try of a step of an item; returns how many there were, this one included."""
-        self.redis.hincrby(_item(run_id, key), "attempts", 1)
-        return int(self.redis.hincrby(_item(run_id, key), f"attempts:{step}", 1))
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hincrby(_item(run_id, key), "attempts", 1)
+            pipe.hincrby(_item(run_id, key), f"attempts:{step}", 1)
+            return int(pipe.execute()[1])
 
-    def progress(self, run_id: str, key: str, more: int, there: int) -> None:
-        """Record that `more` bytes have come from the station, and `there` bytes of the item are in S3 by now."""
-        keys = [_item(run_id, key), _run(run_id), f"{_run(run_id)}:in_flight"]
-        self._progress(keys=keys, args=[key, more, there])
+    def progress(self, record: ItemRecord, more: int, there: int) -> None:
+        """Record that `more` bytes have come from the station, and `there` bytes of the item are in S3 by now.
+
+        Raises:
+            Busy: `claim-lost`: a transfer that was thought dead ends here.
+        """
+        claim, run = record.claim or Claim("", token=""), _run(record.run_id)
+        names = [_item(record.run_id, record.key), run, f"{run}:in_flight", claim.key]
+        if int(self._progress(keys=names, args=[claim.token, record.key, more, there])) < 0:
+            raise _lost(record)
+
+    def require_claim(self, record: ItemRecord) -> None:
+        """Make sure, before what cannot be undone, that the claim on an item is still its holder's.
+
+        Raises:
+            Busy: `claim-lost`.
+        """
+        if record.claim is not None and self.redis.hget(record.claim.key, "token") != record.claim.token:
+            raise _lost(record)
 
     def bytes_in_flight(self, run_id: str) -> int:
         """Return the bytes that have come of items that are not finished."""
         return sum(int(value) for value in cast("list[str]", self.redis.hvals(f"{_run(run_id)}:in_flight")))
 
-    def record_intact(self, run_id: str, key: str) -> None:
+    def record_intact(self, record: ItemRecord) -> None:
         """Record that an item was found as it should be: nothing is to be done."""
-        self._advance(run_id, key, {"intact": "1"})
+        self._advance(record, {"intact": "1"})
+        record.intact = True
 
-    def record_asset(self, run_id: str, key: str, name: str, asset: StagedAsset) -> None:
+    def record_asset(self, record: ItemRecord, name: str, asset: StagedAsset) -> None:
         """Record that an asset is in S3, verified: for this run, and for whichever comes to the item within a day."""
-        self._advance(run_id, key, {_STAGED + name: asset.model_dump_json()})
+        self._advance(record, {_STAGED + name: asset.model_dump_json()})
+        record.staged_assets[name] = asset
         with self.redis.pipeline(transaction=True) as pipe:
-            pipe.hset(_lately(key), name, asset.model_dump_json())
-            pipe.expire(_lately(key), _LATELY)
+            pipe.hset(_lately(record.key), name, asset.model_dump_json())
+            pipe.expire(_lately(record.key), _LATELY)
             pipe.execute()
 
     def lately_staged(self, key: str) -> dict[str, StagedAsset]:
         """Return what runs have lately put into S3 of an item, by asset key; the catalog may not show it yet."""
         found = self._hash(_lately(key))
         return {name: StagedAsset.model_validate_json(text) for name, text in found.items()}
-
-    def staged_assets(self, run_id: str, key: str) -> dict[str, StagedAsset]:
-        """Return the assets of an item that the run has staged, by asset key."""
-        return {name: StagedAsset.model_validate_json(text) for name, text in self._facts(run_id, key, _STAGED)}
 
     def record_job(self, key: str, job: Job, seconds: float) -> None:
         """Record the job that a staging service does on an item, for so many seconds; to be called under its lease."""
@@ -262,49 +310,87 @@ class Ledger:
         """Record that no job is done on an item any more."""
         self.redis.delete(_job(key))
 
-    def record_expansion(self, run_id: str, key: str, name: str, expansion: Expansion) -> None:
+    def record_expansion(self, record: ItemRecord, name: str, expansion: Expansion) -> None:
         """Record that an archive's members stand in S3, verified."""
-        self._advance(run_id, key, {_EXPANSION + name: expansion.model_dump_json()})
+        self._advance(record, {_EXPANSION + name: expansion.model_dump_json()})
+        record.expansions[name] = expansion
 
-    def expansions(self, run_id: str, key: str) -> dict[str, Expansion]:
-        """Return the archives of an item that the run has expanded, by asset key."""
-        return {name: Expansion.model_validate_json(text) for name, text in self._facts(run_id, key, _EXPANSION)}
-
-    def reach(self, run_id: str, key: str, state: ItemState) -> None:
+    def reach(self, record: ItemRecord, state: ItemState) -> None:
         """Record that an item has come to `staged`, `catalogued` or `expanded`, and when."""
-        self._advance(run_id, key, {"state": state.value, state.value: repr(time.time())})
+        now = time.time()
+        self._advance(record, {"state": state.value, state.value: repr(now)})
+        record.state = state
+        setattr(record, state.value, now)
 
-    def fail(self, run_id: str, key: str, code: str, reason: str) -> None:
+    def fail(self, record: ItemRecord, code: str, reason: str) -> None:
         """Record that an item cannot be done, and why."""
-        self._advance(run_id, key, {"state": ItemState.FAILED.value, "code": code, "reason": reason})
+        self._advance(record, {"state": ItemState.FAILED.value, "code": code, "reason": reason})
+        record.state, record.code, record.reason = ItemState.FAILED, code, reason
 
-    def settle(self, run_id: str, key: str, outcome: Outcome) -> bool:
-        """Finish an item, whatever has become of it, and count it. Returns whether this call was the first to."""
-        keys = [_item(run_id, key), _run(run_id), f"{_run(run_id)}:in_flight"]
-        args = [key, repr(time.time()), outcome.state.value, outcome.code, outcome.reason, *_counters(outcome.state)]
-        return bool(self._settle(keys=keys, args=args))
+    def next(self, record: ItemRecord, ended: str = "", parts: Sequence[str] = ()) -> int:
+        """End the claim of a record whose item goes on.
 
-    def _advance(self, run_id: str, key: str, fields: dict[str, str]) -> None:
-        self._record(keys=[_item(run_id, key)], args=[part for pair in fields.items() for part in pair])
+        Args:
+            record: as it was claimed.
+            ended: the part of the item whose work has ended, well or not.
+            parts: all that there are.
 
-    def _facts(self, run_id: str, key: str, prefix: str) -> list[tuple[str, str]]:
-        fields = self._hash(_item(run_id, key))
-        return [(name.removeprefix(prefix), text) for name, text in fields.items() if name.startswith(prefix)]
+        Returns:
+            How many of the parts have not ended.
 
-    def _hash(self, name: str) -> dict[str, str]:
-        return cast("dict[str, str]", self.redis.hgetall(name))
+        Raises:
+            Busy: `claim-lost`.
+        """
+        claim = _claim(record)
+        names = [_item(record.run_id, record.key), claim.key, pending_of(record.run_id)]
+        left = int(self._next(keys=names, args=[claim.token, record.key, self.patience, ended, *parts]))
+        claim.ended = True
+        if left < 0:
+            raise _lost(record)
+        return left
+
+    def settle(self, record: ItemRecord, outcome: Outcome) -> Settled:
+        """Finish an item, whatever has become of it, count it, and let the next ones have their turn.
+
+        Raises:
+            Busy: `claim-lost`.
+        """
+        claim = record.claim or Claim("", token="")
+        run = _run(record.run_id)
+        names = [_item(record.run_id, record.key), run, f"{run}:in_flight"]
+        names += [pending_of(record.run_id), f"{run}:order", claim.key]
+        args = [claim.token, record.key, repr(time.time()), outcome.state.value, outcome.code, outcome.reason]
+        answer = self._settle(keys=names, args=[*args, *self._feeding, *_counters(outcome.state)])
+        first, last, keys = cast("tuple[int, int, list[str]]", answer)
+        claim.ended = True
+        if first < 0:
+            raise _lost(record)
+        return Settled(first=bool(first), last=bool(last), fed=tuple(keys))
+
+    def _advance(self, record: ItemRecord, fields: _Fields) -> None:
+        claim = record.claim or Claim("", token="")
+        args = [claim.token, *(part for pair in fields.items() for part in pair)]
+        if int(self._record(keys=[_item(record.run_id, record.key), claim.key], args=args)) < 0:
+            raise _lost(record)
+
+    def _hash(self, name: str) -> _Fields:
+        return cast("_Fields", self.redis.hgetall(name))
 
     def _run_ids(self) -> list[str]:
         # No older ones: their records may have expired, and the list is trimmed only when a run is closed.
         return cast("list[str]", self.redis.zrevrangebyscore(_RUNS, "+inf", time.time() - self.keep_seconds))
 
     def _expire(self, run_id: str) -> None:
-        names = [_run(run_id), *(f"{_run(run_id)}:{part}" for part in ("order", "in_flight", "closed_pages"))]
-        names += [_item(run_id, key) for key in self.keys(run_id)]
+        names = [_run(run_id), *(f"{_run(run_id)}:{part}" for part in ("order", "in_flight", "pending"))]
+        self._expire_all(names)
+        for start in range(0, int(self.redis.llen(f"{_run(run_id)}:order")), _BATCH):
+            self._expire_all([_item(run_id, key) for key in self.keys(run_id, start, start + _BATCH)])
+        self.redis.zremrangebyscore(_RUNS, 0, time.time() - self.keep_seconds)
+
+    def _expire_all(self, names: list[str]) -> None:
         with self.redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.expire(name, self.keep_seconds)
-            pipe.zremrangebyscore(_RUNS, 0, time.time() - self.keep_seconds)
             pipe.execute()
 
 
@@ -335,9 +421,46 @@ def _item_fields(key: str, found: Found) -> list[str | int]:
     return [key, found.item_id, state.value, size, found.code, found.reason, stac, found.station]
 
 
-def _record(run_id: str, key: str, fields: dict[str, str]) -> ItemRecord:
+def _run_record(run_id: str, fields: _Fields) -> Run:
+    if "request" not in fields:
+        raise Rejected("unknown-run", f"the ledger has no run {run_id!r}; `auxip runs` lists them")
+    counts = Counts.model_validate({name: fields[name] for name in Counts.model_fields if name in fields})
+    return Run.model_validate({**fields, "id": run_id, "request": _request(fields["request"]), "counts": counts})
+
+
+@lru_cache(maxsize=64)
+def _request(text: str) -> RunRequest:
+    return RunRequest.model_validate_json(text, context=RECORDED)
+
+
+def _item_record(run_id: str, key: str, fields: _Fields) -> ItemRecord:
+    if not fields:
+        raise Rejected("unknown-item", f"the run {run_id!r} has no item {key!r}")
+    staged = {name: StagedAsset.model_validate_json(text) for name, text in _under(_STAGED, fields)}
+    expansions = {name: Expansion.model_validate_json(text) for name, text in _under(_EXPANSION, fields)}
+    ended = frozenset(name for name, _ in _under(_ENDED, fields))
     known = {name: value for name, value in fields.items() if name in ItemRecord.model_fields}
-    return ItemRecord.model_validate({**known, "run_id": run_id, "key": key})
+    facts = {"staged_assets": staged, "expansions": expansions, "ended": ended}
+    return ItemRecord.model_validate({**known, **facts, "run_id": run_id, "key": key})
+
+
+def _under(prefix: str, fields: _Fields) -> Iterator[tuple[str, str]]:
+    return ((name.removeprefix(prefix), text) for name, text in fields.items() if name.startswith(prefix))
+
+
+def _paired(flat: list[str]) -> _Fields:
+    return dict(zip(islice(flat, 0, None, 2), islice(flat, 1, None, 2), strict=True))
+
+
+def _claim(record: ItemRecord) -> Claim:
+    if record.claim is None:
+        raise ValueError(f"item {record.key} of run {record.run_id} has not been claimed")
+    return record.claim
+
+
+def _lost(record: ItemRecord) -> Busy:
+    # At once: whoever holds the claim now makes the next try wait.
+    return Busy("claim-lost", f"another worker has claimed item {record.key} meanwhile, or the claim lapsed", delay=0)
 
 
 def _counters(state: ItemState) -> list[str]:

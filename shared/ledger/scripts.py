@@ -1,4 +1,31 @@
-"""The transactions of the ledger where two writers can meet, as Lua: Redis runs each as one step."""
+"""The transactions of the ledger where two writers can meet, as Lua: Redis runs each as one step.
+
+What comes next is timed by the server's clock, so that a worker whose clock is wrong does no harm.
+"""
+
+from shared.ledger.lease import ACQUIRE_FUNCTION
+
+_CLOCK = """
+local function seconds() local t = redis.call('TIME') return t[1] + t[2] / 1000000 end
+"""
+
+_FENCE = """
+local function lost(lease, token) return token ~= '' and redis.call('HGET', lease, 'token') ~= token end
+"""
+
+_FEED = """
+local function feed(run, order, pending, window, patience)
+  local room = tonumber(window) - redis.call('ZCARD', pending)
+  if room <= 0 or redis.call('HGET', run, 'state') ~= 'working' then return {} end
+  local fed = tonumber(redis.call('HGET', run, 'fed') or '0')
+  local keys = redis.call('LRANGE', order, fed, fed + room - 1)
+  if #keys == 0 then return keys end
+  local check = seconds() + patience
+  for _, key in ipairs(keys) do redis.call('ZADD', pending, check, key) end
+  redis.call('HINCRBY', run, 'fed', #keys)
+  return keys
+end
+"""
 
 ADD_ITEM = """
 -- KEYS item, order, run; ARGV key, item_id, state, size, code, reason, stac, station. Returns 1 if the item is new.
@@ -20,38 +47,98 @@ redis.call('HSET', KEYS[1], 'state', 'found', 'size', ARGV[2], 'code', '', 'reas
 return 1
 """
 
-RECORD = """
--- KEYS item; ARGV field, value, ... Returns 0, and changes nothing, once the item is finished.
+BEGIN = f"""{ACQUIRE_FUNCTION}
+-- KEYS lease, item, run; ARGV token, milliseconds, most, now.
+-- Returns what `acquire` does, the run's record and the item's.
+local answer = acquire(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+if answer <= 0 then redis.call('HDEL', KEYS[2], 'again') end
+if answer <= 0 and redis.call('HGET', KEYS[2], 'state') == 'found' then
+  redis.call('HSET', KEYS[2], 'state', 'claimed', 'claimed', ARGV[4])
+end
+return {{answer, redis.call('HGETALL', KEYS[3]), redis.call('HGETALL', KEYS[2])}}
+"""
+
+RECORD = f"""{_FENCE}
+-- KEYS item, lease; ARGV token, field, value, ...
+-- Returns -1 if the claim is lost, 0 if the item is finished, and changes nothing then.
+if lost(KEYS[2], ARGV[1]) then return -1 end
 if redis.call('HEXISTS', KEYS[1], 'finished') == 1 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV))
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 return 1
 """
 
-SETTLE = """
--- KEYS item, run, in_flight; ARGV key, now, state, code, reason, counter, ... Returns 1 for the first caller only.
-if redis.call('HSETNX', KEYS[1], 'finished', ARGV[2]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'state', ARGV[3], 'code', ARGV[4], 'reason', ARGV[5])
-for i = 6, #ARGV do redis.call('HINCRBY', KEYS[2], ARGV[i], 1) end
-redis.call('HINCRBY', KEYS[2], 'bytes_finished', redis.call('HGET', KEYS[1], 'size') or 0)
-redis.call('HDEL', KEYS[3], ARGV[1])
-if ARGV[3] ~= 'failed' then redis.call('HDEL', KEYS[1], 'stac') end
+NEXT = f"""{_CLOCK}{_FENCE}
+-- KEYS item, lease, pending; ARGV token, key, patience, part that has ended or '', the parts that there are, ...
+-- Ends the claim. Returns -1 if it was lost already, else how many parts have not ended yet.
+if lost(KEYS[2], ARGV[1]) then return -1 end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'ended:' .. ARGV[4], '1') end
+local left = 0
+for i = 5, #ARGV do left = left + 1 - redis.call('HEXISTS', KEYS[1], 'ended:' .. ARGV[i]) end
+redis.call('ZADD', KEYS[3], 'XX', seconds() + ARGV[3], ARGV[2])
+redis.call('DEL', KEYS[2])
+return left
+"""
+
+SETTLE = f"""{_CLOCK}{_FENCE}{_FEED}
+-- KEYS item, run, in_flight, pending, order, lease
+-- ARGV token, key, now, state, code, reason, window, patience, counter, ...
+-- Returns -1 if the claim is lost; else whether this is the first call for the item, whether the run has no other
+-- item left, and keys of items whose turn it is now.
+if lost(KEYS[6], ARGV[1]) then return {{-1, 0, {{}}}} end
+local first = redis.call('HSETNX', KEYS[1], 'finished', ARGV[3])
+if first == 1 then
+  redis.call('HSET', KEYS[1], 'state', ARGV[4], 'code', ARGV[5], 'reason', ARGV[6])
+  for i = 9, #ARGV do redis.call('HINCRBY', KEYS[2], ARGV[i], 1) end
+  redis.call('HINCRBY', KEYS[2], 'bytes_finished', redis.call('HGET', KEYS[1], 'size') or 0)
+  redis.call('HDEL', KEYS[3], ARGV[2])
+  redis.call('HDEL', KEYS[1], 'stac')
+end
+redis.call('ZREM', KEYS[4], ARGV[2])
+if ARGV[1] ~= '' then redis.call('DEL', KEYS[6]) end
+local keys = feed(KEYS[2], KEYS[5], KEYS[4], ARGV[7], ARGV[8])
+local c = redis.call('HMGET', KEYS[2], 'items', 'staged', 'skipped', 'failed', 'state')
+local finished = (c[2] or 0) + (c[3] or 0) + (c[4] or 0)
+local last = 0
+if c[5] == 'working' and finished >= tonumber(c[1] or 0) then last = 1 end
+return {{first, last, keys}}
+"""
+
+FEED = f"""{_CLOCK}{_FEED}
+-- KEYS run, order, pending; ARGV window, patience. Returns keys of items whose turn it is now.
+return feed(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2])
+"""
+
+PROGRESS = f"""{_FENCE}
+-- KEYS item, run, in_flight, lease
+-- ARGV token, key, bytes come since the last call, bytes of the item that are there by now. Returns -1 if the claim is
+-- lost.
+if lost(KEYS[4], ARGV[1]) then return -1 end
+redis.call('HINCRBY', KEYS[1], 'downloaded', ARGV[3])
+redis.call('HINCRBY', KEYS[2], 'bytes_downloaded', ARGV[3])
+if redis.call('HEXISTS', KEYS[1], 'finished') == 0 then redis.call('HSET', KEYS[3], ARGV[2], ARGV[4]) end
 return 1
 """
 
-PROGRESS = """
--- KEYS item, run, in_flight; ARGV key, bytes come since the last call, bytes of the item that are there by now.
-redis.call('HINCRBY', KEYS[1], 'downloaded', ARGV[2])
-redis.call('HINCRBY', KEYS[2], 'bytes_downloaded', ARGV[2])
-redis.call('HSET', KEYS[3], ARGV[1], ARGV[3])
+OPEN_RUN = f"""{_CLOCK}
+-- KEYS run, runs, open; ARGV id, now, patience, field, value, ... Returns 1 if the run is new; else changes nothing.
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('ZADD', KEYS[2], 'NX', ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[3], 'NX', seconds() + ARGV[3], ARGV[1])
 return 1
 """
 
-CLOSE_PAGE = """
--- KEYS closed_pages, run; ARGV page. Returns 1 if every page of the run is closed now.
-redis.call('SADD', KEYS[1], ARGV[1])
-local pages = tonumber(redis.call('HGET', KEYS[2], 'pages') or '-1')
-if redis.call('SCARD', KEYS[1]) >= pages and pages >= 0 then return 1 end
-return 0
+BEGIN_WORK = """
+-- KEYS run. Returns 0, and changes nothing, if the search of the run is not what it does.
+if redis.call('HGET', KEYS[1], 'state') ~= 'accepted' then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'working')
+return 1
+"""
+
+CANCEL = """
+-- KEYS run; ARGV now. Returns 1 for the first caller, if the run is there and still open.
+if redis.call('HEXISTS', KEYS[1], 'request') == 0 or redis.call('HEXISTS', KEYS[1], 'closed') == 1 then return 0 end
+return redis.call('HSETNX', KEYS[1], 'cancelled', ARGV[1])
 """
 
 CLOSE_RUN = """

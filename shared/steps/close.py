@@ -28,6 +28,11 @@ def close(context: Context, run: Run) -> Json | list[bool | Json | None]:
     return _close_staging(context, run)
 
 
+def close_work(run_id: str) -> str:
+    """Return the work that the closing of a run is claimed as."""
+    return f"close:{run_id}"
+
+
 def close_failed(context: Context, run_id: str, code: str, reason: str) -> None:
     """Close a run that failed as a whole: its search found no answer, or its request is wrong."""
     context.ledger.close_run(run_id, RunState.FAILED, code=code, reason=reason)

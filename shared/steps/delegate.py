@@ -47,7 +47,7 @@ def delegate_item(context: Context, run: Run, record: ItemRecord, item: Item) ->
             return
         if missing:
             _begin(context, run, record, item, missing)
-    context.ledger.reach(run.id, record.key, ItemState.STAGED)
+    context.ledger.reach(record, ItemState.STAGED)
     context.ledger.forget_job(record.key)
 
 
@@ -65,7 +65,7 @@ def _missing(context: Context, run: Run, record: ItemRecord, item: Item) -> list
     places = {key: _place(context, run, item, key, shown) for key in item.assets}
     stands = {key: standing(context, shown, key, asset, places[key]) for key, asset in item.assets.items()}
     if is_intact(run, item, stands):
-        context.ledger.record_intact(run.id, record.key)
+        context.ledger.record_intact(record)
         return None
     return [key for key, one in stands.items() if one is Standing.MISSING]
 
@@ -165,7 +165,7 @@ def _report(context: Context, record: ItemRecord, item: Item, job: Job, percent:
     """Tell the ledger how far a job has come; the bytes crossed the service's network and not ours."""
     coming = sum(asset.size or 0 for key, asset in item.assets.items() if key in job.assets)
     there = item.size - coming + coming * percent // 100
-    context.ledger.progress(record.run_id, record.key, more=0, there=there)
+    context.ledger.progress(record, more=0, there=there)
 
 
 def _wait(context: Context, record: ItemRecord, job: Job, said: str, asked: float | None = None) -> NoReturn:

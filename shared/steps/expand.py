@@ -30,7 +30,7 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
     rules = _rules(context, run.request.layout)
     prefix = prefix_beside(archive, original_names(shown))
     expansion = expand(context.store, archive, prefix, rules, md5_if_known(asset.checksum))
-    context.ledger.record_expansion(run.id, record.key, name, expansion)
+    context.ledger.record_expansion(record, name, expansion)
 
 
 def process_asset(context: Context, href: str) -> str:

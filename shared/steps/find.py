@@ -8,15 +8,43 @@ from typing import TypeVar
 
 from shared.context import Context
 from shared.errors import Busy, NothingFound, Rejected, Retryable
-from shared.models import Run
+from shared.ledger import lease
+from shared.models import Run, RunState
 from shared.selection import Given, PolicySelection, Search, choose
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 from shared.stac.station import Station
+from shared.steps.due import Step, StepName
+from shared.steps.settle import feed
 from shared.steps.standing import require_owner
 
 _BATCH = 200
 _Answer = TypeVar("_Answer", int, list[Item])
+
+
+def search_run(context: Context, run_id: str) -> list[Step]:
+    """Do the search of a run, once, and let its first items have their turn; returns what is to be published then.
+
+    Raises:
+        Busy: `claimed-elsewhere`.
+        ItemFailed: `worker-killed`.
+        Rejected, Retryable: as `find_items`.
+    """
+    with lease(context.ledger.redis, find_work(run_id), context.settings.lease):
+        run = context.ledger.run(run_id)
+        if run.state is RunState.ACCEPTED:
+            if run.cancelled is None:
+                find_items(context, run)
+            context.ledger.begin_work(run_id)
+        run = context.ledger.run(run_id)
+    if run.state.final or run.counts.finished == run.counts.items:
+        return [Step(StepName.CLOSE, run_id)]
+    return feed(context, run)
+
+
+def find_work(run_id: str) -> str:
+    """Return the work that the search of a run is claimed as."""
+    return f"find:{run_id}"
 
 
 def find_items(context: Context, run: Run) -> int:
@@ -95,6 +123,8 @@ def _drain(context: Context, run: Run, found: Iterator[Found]) -> int:
     for batch in _batches(_with_assets(run, found), _BATCH):
         context.ledger.add_items(run.id, batch)
         offered += len(batch)
+        if context.ledger.is_cancelled(run.id):
+            break
         if offered > limit and context.ledger.run(run.id).counts.items > limit:
             raise _too_many(limit)
     return offered

@@ -29,15 +29,15 @@ def publish_item(context: Context, run: Run, record: ItemRecord) -> None:
     """
     if record.catalogued is not None:
         return  # delivered again: by now the catalog may show more than was staged
-    offered = context.ledger.stac_item(run.id, record.key)
-    staged = context.ledger.staged_assets(run.id, record.key)
+    offered, staged = record.stac_item(), record.staged_assets
     catalog = context.catalog_of(run.request.owner)
     shown = catalog.get(run.request.collection, offered.id)
     require_owner(run, shown)
     item = _staged_item(context, run, offered, staged, shown)
     if shown is None or item.assets != shown.assets or is_unpublished(shown):
+        context.ledger.require_claim(record)
         catalog.publish(item)
-    context.ledger.reach(run.id, record.key, ItemState.CATALOGUED)
+    context.ledger.reach(record, ItemState.CATALOGUED)
 
 
 def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
@@ -48,17 +48,18 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     """
     if record.expanded is not None:
         return
-    expansions = context.ledger.expansions(run.id, record.key)
     catalog = context.catalog_of(run.request.owner)
     shown = catalog.get(run.request.collection, record.item_id)
     if shown is None:
         raise Retryable("catalog-mismatch", f"the catalog does not show item {record.item_id!r} any more")
-    item = _expanded_item(shown, expansions)
+    item = _expanded_item(shown, record.expansions)
     if item.assets != shown.assets:
+        context.ledger.require_claim(record)
         catalog.publish(item)
+    context.ledger.require_claim(record)
     for asset in item.assets.values():
         delete_archive(context, asset)
-    context.ledger.reach(run.id, record.key, ItemState.EXPANDED)
+    context.ledger.reach(record, ItemState.EXPANDED)
 
 
 def delete_archive(context: Context, expanded: Asset) -> None:

@@ -1,41 +1,93 @@
-"""Settle an item: its last step, which says how it ended whatever the steps before have come to."""
+"""Say how an item ended, and what is to be done next in its run."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 from shared.context import Context
-from shared.models import ItemRecord, ItemState, Outcome, Run
-from shared.stac.item import Item
+from shared.models import ItemRecord, ItemState, Outcome, Run, Settled
+from shared.steps.due import Step, StepName, due_steps, expanding
 from shared.steps.standing import archives_of
 
 
-def settle_item(context: Context, run: Run, record: ItemRecord) -> None:
-    """Finish the record of an item and count it in its run; a second call changes nothing."""
-    if record.finished is not None:
-        return
-    unusable = record.state in (ItemState.FAILED, ItemState.SKIPPED)
-    item = None if unusable else context.ledger.stac_item(run.id, record.key)
-    notes = [expansion.note for expansion in context.ledger.expansions(run.id, record.key).values() if expansion.note]
-    context.ledger.settle(run.id, record.key, outcome(run, record, item, notes))
+def go_on(context: Context, run: Run, record: ItemRecord) -> list[Step]:
+    """End the claim of an item whose step has ended, well or not; returns what is to be published next.
 
-
-def outcome(run: Run, record: ItemRecord, item: Item | None, notes: Sequence[str] = ()) -> Outcome:
-    """Say how an item ended.
-
-    Args:
-        run: the run it belongs to.
-        record: how far it came.
-        item: as the station gave it; None where that was unusable.
-        notes: what was left out of its archives, where the settings allow that.
+    Raises:
+        Busy: `claim-lost`, it is another worker's by now.
     """
-    if record.state is ItemState.SKIPPED:
-        return Outcome(state=ItemState.SKIPPED, code=record.code, reason=record.reason)
-    if record.state is ItemState.FAILED or item is None:
-        return Outcome(state=ItemState.FAILED, code=record.code, reason=record.reason)
+    steps = due_steps(run, record)
+    if not steps:
+        return settle_item(context, run, record)
+    context.ledger.next(record)
+    return [*steps]
+
+
+def go_on_after(context: Context, run: Run, record: ItemRecord, part: str) -> list[Step]:
+    """End the claim of an archive of an item; returns what is to be published next, nothing until all have ended.
+
+    Raises:
+        Busy: `claim-lost`.
+    """
+    parts = expanding(run, record)
+    if context.ledger.next(record, part, parts):
+        return []
+    ended = record.model_copy(update={"ended": frozenset(parts), "claim": None})
+    return [*due_steps(run, ended)] or settle_item(context, run, ended)
+
+
+def settle_item(context: Context, run: Run, record: ItemRecord) -> list[Step]:
+    """Finish the record of an item and count it in its run, once; returns what is to be published then.
+
+    Raises:
+        Busy: `claim-lost`.
+    """
+    return list(_after(context, run, context.ledger.settle(record, outcome(run, record))))
+
+
+def feed(context: Context, run: Run) -> list[Step]:
+    """Let as many items of a run have their turn as the window has room for; returns their first steps.
+
+    Those that need none are settled at once, which makes room for others.
+    """
+    return list(_begin(context, run, context.ledger.feed(run.id)))
+
+
+def _after(context: Context, run: Run, settled: Settled) -> Iterator[Step]:
+    yield from _begin(context, run, settled.fed)
+    if settled.last:
+        yield Step(StepName.CLOSE, run.id)
+
+
+def _begin(context: Context, run: Run, keys: Iterable[str]) -> Iterator[Step]:
+    """Yield the first steps of items; without recursion, since a whole run may need none."""
+    turn = deque(keys)
+    while turn:
+        record = context.ledger.item(run.id, turn.popleft())
+        steps = due_steps(run, record)
+        yield from steps
+        if not steps and record.finished is None:
+            settled = context.ledger.settle(record, outcome(run, record))
+            turn.extend(settled.fed)
+            if settled.last:
+                yield Step(StepName.CLOSE, run.id)
+
+
+def outcome(run: Run, record: ItemRecord) -> Outcome:
+    """Say how an item ended that goes no further."""
+    if record.state in (ItemState.SKIPPED, ItemState.FAILED):
+        return Outcome(state=record.state, code=record.code, reason=record.reason)
     if record.intact:
         return Outcome(state=ItemState.SKIPPED, code="already-staged", reason="catalog and S3 have it as it should be")
-    goal = ItemState.EXPANDED if run.request.decompress and archives_of(item) else ItemState.CATALOGUED
+    goal = ItemState.EXPANDED if run.request.decompress and archives_of(record.stac_item()) else ItemState.CATALOGUED
     if record.state is goal:
+        notes = [expansion.note for expansion in record.expansions.values() if expansion.note]
         return Outcome(state=goal, code="left-out" if notes else "", reason=" | ".join(notes))
+    if run.cancelled is not None:
+        return Outcome(
+            state=ItemState.SKIPPED,
+            code="cancelled",
+            reason=f"the run was cancelled when the item was {record.state}; run it again, what is done is kept",
+        )
     return Outcome(
         state=ItemState.FAILED,
         code="not-done",

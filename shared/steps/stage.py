@@ -27,7 +27,7 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
     """
     if record.staged is not None:
         return
-    item = context.ledger.stac_item(run.id, record.key)
+    item = record.stac_item()
     if context.settings.staging_backend == "ogc":
         delegate_item(context, run, record, item)
         return
@@ -37,10 +37,10 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
     require_owner(run, shown)
     stands = {key: standing(context, shown, key, asset, targets[key]) for key, asset in item.assets.items()}
     if shown is not None and not is_unpublished(shown) and is_intact(run, item, stands):
-        context.ledger.record_intact(run.id, record.key)
+        context.ledger.record_intact(record)
         return
     _stage_missing(context, record, item, {key: targets[key] for key, one in stands.items() if one is Standing.MISSING})
-    context.ledger.reach(run.id, record.key, ItemState.STAGED)
+    context.ledger.reach(record, ItemState.STAGED)
 
 
 def _target(context: Context, run: Run, item: Item, key: str) -> Location:
@@ -56,9 +56,9 @@ def _stage_missing(context: Context, record: ItemRecord, item: Item, targets: di
         staged = _already_in_s3(context, asset, target, lately.get(key))
         if staged is None:
             staged = _fetch(context, record, asset, target, there)
-        context.ledger.record_asset(record.run_id, record.key, key, staged)
+        context.ledger.record_asset(record, key, staged)
         there += staged.size
-        context.ledger.progress(record.run_id, record.key, more=0, there=there)
+        context.ledger.progress(record, more=0, there=there)
 
 
 def _already_in_s3(context: Context, asset: Asset, target: Location, lately: StagedAsset | None) -> StagedAsset | None:
@@ -85,6 +85,6 @@ def _report(context: Context, record: ItemRecord, there: int) -> Callable[[int],
     def report(more: int) -> None:
         nonlocal received
         received += more
-        context.ledger.progress(record.run_id, record.key, more=max(0, more), there=there + received)
+        context.ledger.progress(record, more=max(0, more), there=there + received)
 
     return report

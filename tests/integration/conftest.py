@@ -25,7 +25,8 @@ _FAST = {
     "AUXIP_BACKOFF_BASE": "0.05",
     "AUXIP_BACKOFF_MAX": "1",
     "AUXIP_LEASE": "3",
-    "AUXIP_PAGE_ITEMS": "20",
+    "AUXIP_RUN_WINDOW": "20",
+    "AUXIP_PATIENCE": "2",
     "AUXIP_QUERIES_FILE": str(Path(__file__).parents[1] / "data" / "queries.json"),
 }
 """Tries follow each other quickly, a dead worker's claim lapses soon, and the sample products fill several pages."""

@@ -94,34 +94,34 @@ def product(name: str, station: str = "one") -> Found:
 def test_products_that_share_an_id_are_one_item_with_the_assets_of_both(ledger: Ledger) -> None:
     run = Opened(ledger, product("X.EOF"), product("X.zip"))
     assert ledger.add_items(run.id, [product("X.EOF"), product("X.zip")]) == 0
-    assert sorted(ledger.stac_item(run.id, *run.keys).assets) == ["X.EOF", "X.zip"]
+    assert sorted(ledger.item(run.id, *run.keys).stac_item().assets) == ["X.EOF", "X.zip"]
     assert (run.counts.items, run.counts.bytes_found) == (1, 6)
 
 
 def test_an_item_whose_first_product_was_not_wanted_has_the_second_one(ledger: Ledger) -> None:
     run = Opened(ledger, product("X.EOF").with_assets(["X.zip"]), product("X.zip").with_assets(["X.zip"]))
     assert ledger.item(run.id, *run.keys).state is ItemState.FOUND
-    assert [*ledger.stac_item(run.id, *run.keys).assets] == ["X.zip"]
+    assert [*ledger.item(run.id, *run.keys).stac_item().assets] == ["X.zip"]
 
 
 def test_an_item_that_is_worked_on_gets_no_further_assets(ledger: Ledger) -> None:
     run = Opened(ledger, product("X.EOF"))
     ledger.claim(run.id, *run.keys)
     ledger.add_items(run.id, [product("X.zip")])
-    assert [*ledger.stac_item(run.id, *run.keys).assets] == ["X.EOF"]
+    assert [*ledger.item(run.id, *run.keys).stac_item().assets] == ["X.EOF"]
 
 
 def test_an_item_that_has_failed_for_good_is_not_found_again(ledger: Ledger) -> None:
     run = Opened(ledger, Found.unusable("X", "bad-item", "malformed", "one"))
     (key,) = run.keys
-    ledger.settle(run.id, key, Outcome(state=ItemState.FAILED, code="bad-item", reason="malformed"))
+    ledger.settle(ledger.item(run.id, key), Outcome(state=ItemState.FAILED, code="bad-item", reason="malformed"))
     ledger.add_items(run.id, [product("X.zip")])
     assert ledger.item(run.id, key).state is ItemState.FAILED
 
 
 def test_an_item_has_the_assets_of_one_station_only(ledger: Ledger) -> None:
     run = Opened(ledger, product("X.EOF"), product("X.zip", station="two"))
-    assert [*ledger.stac_item(run.id, *run.keys).assets] == ["X.EOF"]
+    assert [*ledger.item(run.id, *run.keys).stac_item().assets] == ["X.EOF"]
 
 
 def test_a_run_that_is_opened_twice_is_one_run(ledger: Ledger) -> None:
@@ -237,7 +237,7 @@ def test_a_run_that_failed_says_why(ledger: Ledger, run: Opened) -> None:
 
 def test_everything_of_a_run_expires_once_it_is_closed(ledger: Ledger, run: Opened, key: str, redis: Redis) -> None:
     ledger.begin_work(run.id, 1)
-    ledger.progress(run.id, key, 1, 1)
+    ledger.progress(ledger.item(run.id, key), 1, 1)
     ledger.close_page(run.id, 0)
     names = sorted(str(name) for name in redis.scan_iter(f"auxip:run:{run.id}*"))
     assert len(names) == 5
@@ -273,7 +273,7 @@ def test_an_item_is_recorded_as_it_was_found(ledger: Ledger, run: Opened, key: s
     record = ledger.item(run.id, key)
     assert (record.item_id, record.state, record.size, record.over) == ("X", ItemState.FOUND, 3, False)
     assert key == work_key("owner", "aux", "X")
-    assert ledger.stac_item(run.id, key) == found().item
+    assert ledger.item(run.id, key).stac_item() == found().item
 
 
 def test_an_item_that_is_unusable_is_recorded_as_failed(ledger: Ledger) -> None:
@@ -287,14 +287,14 @@ def test_an_item_that_is_unusable_is_recorded_as_failed(ledger: Ledger) -> None:
         True,
     )
     with pytest.raises(Rejected, match="unknown-item"):
-        ledger.stac_item(run.id, run.keys[0])
+        ledger.item(run.id, run.keys[0]).stac_item()
 
 
 def test_an_item_that_is_unknown_is_refused(ledger: Ledger, run: Opened) -> None:
     with pytest.raises(Rejected, match="unknown-item"):
         ledger.item(run.id, "no-such-key")
     with pytest.raises(Rejected, match="unknown-item"):
-        ledger.stac_item(run.id, "no-such-key")
+        ledger.item(run.id, "no-such-key").stac_item()
 
 
 def test_items_come_in_the_order_they_were_found_however_many_there_are(ledger: Ledger) -> None:
@@ -323,7 +323,7 @@ def test_keys_are_asked_for_a_page_at_a_time(ledger: Ledger) -> None:
 def test_a_claim_is_recorded_once_and_does_not_take_an_item_back(ledger: Ledger, run: Opened, key: str) -> None:
     ledger.claim(run.id, key)
     first = ledger.item(run.id, key)
-    ledger.reach(run.id, key, ItemState.STAGED)
+    ledger.reach(ledger.item(run.id, key), ItemState.STAGED)
     ledger.claim(run.id, key)
 
     again = ledger.item(run.id, key)
@@ -335,7 +335,7 @@ def test_a_claim_is_recorded_once_and_does_not_take_an_item_back(ledger: Ledger,
 def test_how_far_an_item_came_is_recorded_with_the_time(
     ledger: Ledger, run: Opened, key: str, state: ItemState
 ) -> None:
-    ledger.reach(run.id, key, state)
+    ledger.reach(ledger.item(run.id, key), state)
     record = ledger.item(run.id, key)
     assert record.state is state
     assert abs(getattr(record, state.value) - time.time()) < 60
@@ -348,8 +348,8 @@ def test_failed_tries_are_counted_for_each_step_and_for_the_item(ledger: Ledger,
 
 
 def test_bytes_that_come_are_counted_for_the_item_and_the_run(ledger: Ledger, run: Opened, key: str) -> None:
-    ledger.progress(run.id, key, more=2, there=2)
-    ledger.progress(run.id, key, more=1, there=3)
+    ledger.progress(ledger.item(run.id, key), more=2, there=2)
+    ledger.progress(ledger.item(run.id, key), more=1, there=3)
 
     assert ledger.item(run.id, key).downloaded == 3
     assert (run.counts.bytes_downloaded, ledger.bytes_in_flight(run.id)) == (3, 3)
@@ -359,14 +359,14 @@ def test_a_download_that_begins_anew_costs_bytes_and_is_not_further_for_it(
     ledger: Ledger, run: Opened, key: str
 ) -> None:
     for more, there in ((2, 2), (2, 2), (1, 3)):
-        ledger.progress(run.id, key, more, there)
+        ledger.progress(ledger.item(run.id, key), more, there)
     assert (run.counts.bytes_downloaded, ledger.bytes_in_flight(run.id)) == (5, 3)
 
 
 def test_bytes_of_an_item_are_in_flight_until_it_is_finished(ledger: Ledger) -> None:
     run = Opened(ledger, found("X", 3), found("Y", 4))
     for key in run.keys:
-        ledger.progress(run.id, key, 2, 2)
+        ledger.progress(ledger.item(run.id, key), 2, 2)
     assert ledger.bytes_in_flight(run.id) == 4
     ledger.settle(run.id, run.keys[0], DONE)
 
@@ -384,16 +384,16 @@ def test_assets_and_expansions_are_recorded_by_their_names(ledger: Ledger, run: 
         size=9,
         reused=False,
     )
-    ledger.record_asset(run.id, key, "a.zip", asset)
-    ledger.record_expansion(run.id, key, "a.zip", expansion)
+    ledger.record_asset(ledger.item(run.id, key), "a.zip", asset)
+    ledger.record_expansion(ledger.item(run.id, key), "a.zip", expansion)
 
-    assert ledger.staged_assets(run.id, key) == {"a.zip": asset}
-    assert ledger.expansions(run.id, key) == {"a.zip": expansion}
+    assert ledger.item(run.id, key).staged_assets == {"a.zip": asset}
+    assert ledger.item(run.id, key).expansions == {"a.zip": expansion}
     assert ledger.item(run.id, key).item_id == "X"
 
 
 def test_an_item_that_was_as_it_should_be_is_over(ledger: Ledger, run: Opened, key: str) -> None:
-    ledger.record_intact(run.id, key)
+    ledger.record_intact(ledger.item(run.id, key))
     record = ledger.item(run.id, key)
     assert record.intact
     assert record.over
@@ -414,7 +414,7 @@ def test_an_item_that_was_as_it_should_be_is_over(ledger: Ledger, run: Opened, k
 def test_an_outcome_is_counted_under_its_name(
     ledger: Ledger, run: Opened, key: str, state: ItemState, counts: dict[str, int]
 ) -> None:
-    assert ledger.settle(run.id, key, Outcome(state=state, code="c", reason="r")) is True
+    assert ledger.settle(ledger.item(run.id, key), Outcome(state=state, code="c", reason="r")) is True
 
     assert run.counts == Counts(items=1, bytes_found=3, bytes_finished=3, **counts)
     assert run.counts.finished == 1
@@ -423,16 +423,16 @@ def test_an_outcome_is_counted_under_its_name(
 
 
 def test_an_item_that_is_settled_by_many_is_counted_once(ledger: Ledger, run: Opened, key: str) -> None:
-    answers = at_once(lambda: ledger.settle(run.id, key, DONE))
+    answers = at_once(lambda: ledger.settle(ledger.item(run.id, key), DONE))
 
     assert answers.count(True) == 1
     assert (run.counts.staged, run.counts.bytes_finished) == (1, 3)
 
 
 def test_the_first_outcome_stands(ledger: Ledger, run: Opened, key: str) -> None:
-    ledger.settle(run.id, key, DONE)
+    ledger.settle(ledger.item(run.id, key), DONE)
     before = ledger.item(run.id, key)
-    assert ledger.settle(run.id, key, Outcome(state=ItemState.FAILED, code="late")) is False
+    assert ledger.settle(ledger.item(run.id, key), Outcome(state=ItemState.FAILED, code="late")) is False
 
     assert ledger.item(run.id, key) == before
     assert run.counts.failed == 0
@@ -454,11 +454,11 @@ def test_what_is_recorded_after_an_item_is_finished_changes_nothing(
     ledger: Ledger, run: Opened, key: str, name: str
 ) -> None:
     ledger.claim(run.id, key)
-    ledger.settle(run.id, key, DONE)
-    before = ledger.item(run.id, key), ledger.staged_assets(run.id, key)
+    ledger.settle(ledger.item(run.id, key), DONE)
+    before = ledger.item(run.id, key), ledger.item(run.id, key).staged_assets
     RECORDS[name](ledger, run.id, key)
 
-    assert (ledger.item(run.id, key), ledger.staged_assets(run.id, key)) == before
+    assert (ledger.item(run.id, key), ledger.item(run.id, key).staged_assets) == before
 
 
 def test_the_item_itself_is_kept_for_as_long_as_there_is_work_on_it(ledger: Ledger) -> None:
@@ -467,8 +467,8 @@ def test_the_item_itself_is_kept_for_as_long_as_there_is_work_on_it(ledger: Ledg
     ledger.settle(run.id, run.keys[1], Outcome(state=ItemState.FAILED))
 
     with pytest.raises(Rejected, match="unknown-item"):
-        ledger.stac_item(run.id, run.keys[0])
-    assert ledger.stac_item(run.id, run.keys[1]).id == "Y"
+        ledger.item(run.id, run.keys[0]).stac_item()
+    assert ledger.item(run.id, run.keys[1]).stac_item().id == "Y"
 
 
 # Leases

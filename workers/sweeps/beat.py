@@ -47,7 +47,11 @@ def beat_schedule(settings: Settings) -> dict[str, object]:
         SettingsError: the file is missing or wrong.
     """
     sweeps = {f"sweep {name}": _entry(sweep) for name, sweep in load_sweeps(settings).items()}
-    return {"clean uploads": _upkeep("auxip.clean_uploads", timedelta(days=1)), **sweeps}
+    upkeep = {
+        "reconcile": _upkeep("auxip.reconcile", timedelta(seconds=settings.reconcile_every)),
+        "clean uploads": _upkeep("auxip.clean_uploads", timedelta(days=1)),
+    }
+    return {**upkeep, **sweeps}
 
 
 def _upkeep(task: str, every: timedelta) -> dict[str, object]:

@@ -4,6 +4,7 @@ from functools import partial
 
 from shared.archives import expanded_name
 from shared.ledger import lease
+from shared.steps.due import Step, StepName
 from shared.steps.expand import expand_asset, process_asset
 from workers.app import app, context
 from workers.base import BoundTask, perform, retried
@@ -22,4 +23,4 @@ def process(self: BoundTask, asset_href: str, asset_name: str) -> str:
 @app.task(name="auxip.step.expand_asset", bind=True)
 def expand(self: BoundTask, run_id: str, key: str, name: str) -> None:
     """Expand one archive of one item; the archive stays until the expanded item is published."""
-    perform(self, run_id, key, partial(expand_asset, name=name), part=name)
+    perform(self, Step(StepName.EXPAND, run_id, key, name), partial(expand_asset, name=name))

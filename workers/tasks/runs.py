@@ -1,21 +1,22 @@
-"""Queue `runs`: opening, fanning out and closing runs, and settling their items."""
+"""Queue `runs`: opening and closing runs, and the upkeep."""
 
 import time
 from datetime import UTC, datetime, timedelta
 
+from celery import states
 from celery.exceptions import Ignore
 
 from shared.ledger import lease
-from shared.models import RunKind, RunRequest
+from shared.models import RunRequest
 from shared.stac.item import Json
-from shared.steps.close import close
-from shared.steps.settle import settle_item
-from shared.steps.standing import archives_of
+from shared.steps.close import close, close_work
+from shared.steps.due import Step, StepName
+from shared.steps.reconcile import reconcile
 from shared.steps.sweep import begin_tick
 from shared.storage.uploads import abort_uploads
 from workers import flows
-from workers.app import app, context
-from workers.base import BoundTask, retried
+from workers.app import UnboundedTask, app, context
+from workers.base import BoundTask, publish, retried
 from workers.contract import OnDemandMessage, RunId, StagingMessage, SweepMessage, UnzipMessage, decode
 from workers.sweeps import find_sweep
 
@@ -104,7 +105,7 @@ def sweep(self: BoundTask, name: str, at: float = 0) -> None:
     with retried(self), lease(context().ledger.redis, f"sweep:{name}", context().settings.lease):
         run_id = begin_tick(context(), tick, now)
         if run_id is not None:
-            flows.find(run_id).apply_async()
+            publish([Step(StepName.FIND, run_id)])
             context().sweeps.mark_sent(name, run_id)
 
 
@@ -128,37 +129,28 @@ def clean_uploads(self: BoundTask) -> list[str]:
         return [upload.key for place in places for upload in abort_uploads(settings, place, older_than)]
 
 
-@app.task(name="auxip.step.open_page", bind=True)
-def open_page(self: BoundTask, run_id: str, number: int) -> None:
-    """Fan out one page of a run's items."""
-    with retried(self):
-        size = context().settings.page_items
-        run = context().ledger.run(run_id)
-        keys = context().ledger.keys(run_id, number * size, (number + 1) * size)
-        items = [(key, _archives(run.id, key, run.request)) for key in keys]
-    link = flows.decompression if run.request.kind is RunKind.DECOMPRESS else flows.staging
-    flows.page_of_items(run_id, number, [link(run_id, key, archives) for key, archives in items]).apply_async()
+@app.task(name="auxip.reconcile", bind=True)
+def reconcile_runs(self: BoundTask) -> None:
+    """Publish again what was lost, whatever the reason; one worker at a time."""
+    with retried(self), lease(context().ledger.redis, "reconcile", context().settings.lease):
+        publish(reconcile(context()))
 
 
-@app.task(name="auxip.step.settle_item", bind=True)
-def settle(self: BoundTask, run_id: str, key: str) -> None:
-    """Say how an item ended."""
-    with retried(self):
-        settle_item(context(), context().ledger.run(run_id), context().ledger.item(run_id, key))
+class _Closing(UnboundedTask):
+    """The last step of a run, which is open until its result is there for the caller."""
+
+    def after_return(self, status: str, _retval: object, task_id: str, *_: object) -> None:
+        """Forget the run once the result is stored and what the caller linked to it is sent."""
+        if status in (states.SUCCESS, states.FAILURE):
+            context().ledger.agenda.forget_run(task_id)
 
 
-@app.task(name="auxip.step.close_page", bind=True)
-def close_page(self: BoundTask, run_id: str, number: int) -> None:
-    """Record that a page is done; the last one closes the run."""
-    with retried(self):
-        if context().ledger.close_page(run_id, number):
-            flows.close(run_id, context().ledger.continuation(run_id)).apply_async()
-
-
-@app.task(name="auxip.step.close_run", bind=True, ignore_result=False)
+@app.task(name="auxip.step.close_run", bind=True, base=_Closing, ignore_result=False)
 def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
     """Close a run. This task has the id that the caller waits on: what it returns is the run's result."""
-    with retried(self):
+    with retried(self), lease(context().ledger.redis, close_work(run_id), context().settings.lease):
+        if not context().ledger.agenda.is_open(run_id):
+            raise Ignore  # a copy: the caller has its result
         return close(context(), context().ledger.run(run_id))
 
 
@@ -172,11 +164,5 @@ def _open(task: BoundTask, request: RunRequest) -> None:
     run_id = decode(RunId, run_id=task.request.id).run_id
     with retried(task):
         context().ledger.open_run(run_id, request, flows.continuation_of(task.request))
-        flows.find(run_id).apply_async()
+        publish([Step(StepName.FIND, run_id)])
     raise Ignore
-
-
-def _archives(run_id: str, key: str, request: RunRequest) -> list[str]:
-    if not request.decompress or context().ledger.item(run_id, key).over:
-        return []
-    return archives_of(context().ledger.stac_item(run_id, key))

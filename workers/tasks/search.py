@@ -2,8 +2,7 @@
 
 from shared.stac.item import Json
 from shared.steps.close import item_collection
-from shared.steps.find import find_items, search_items
-from workers import flows
+from shared.steps.find import search_items, search_run
 from workers.app import app, context
 from workers.base import BoundTask, perform_search, retried
 from workers.contract import SearchMessage, decode
@@ -28,17 +27,5 @@ def search(
 
 @app.task(name="auxip.step.find_items", bind=True)
 def find(self: BoundTask, run_id: str) -> None:
-    """Drain a station's pages into the ledger, then fan the run out."""
-    perform_search(self, run_id, lambda: _find(run_id))
-
-
-def _find(run_id: str) -> None:
-    run = context().ledger.run(run_id)
-    count = 0 if run.state.final else find_items(context(), run)
-    if count == 0:  # or a worker was killed between closing the run and telling so
-        flows.close(run_id, context().ledger.continuation(run_id)).apply_async()
-        return
-    pages = -(-count // context().settings.page_items)
-    context().ledger.begin_work(run_id, pages)
-    for number in range(pages):
-        flows.page(run_id, number).apply_async()
+    """Drain a station's pages into the ledger, then let the first items have their turn."""
+    perform_search(self, run_id, lambda: search_run(context(), run_id))

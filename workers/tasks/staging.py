@@ -1,5 +1,6 @@
 """Queue `staging`: bytes from the station into S3."""
 
+from shared.steps.due import Step, StepName
 from shared.steps.stage import stage_item
 from workers.app import app
 from workers.base import BoundTask, perform
@@ -8,4 +9,4 @@ from workers.base import BoundTask, perform
 @app.task(name="auxip.step.stage_item", bind=True)
 def stage(self: BoundTask, run_id: str, key: str) -> None:
     """Stage the assets of one item."""
-    perform(self, run_id, key, stage_item)
+    perform(self, Step(StepName.STAGE, run_id, key), stage_item)

@@ -1,0 +1,77 @@
+"""Find what has come to a halt, whatever the reason, and have it go on: no run hangs, and none is closed twice.
+
+The ledger is the to-do list and messages are hints to it: a message that was lost, a claim that has lapsed and a kill
+between two records leave an item or a run on the agenda, where it comes due.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+
+from shared.context import Context
+from shared.errors import Rejected
+from shared.models import Run, RunState
+from shared.steps.close import close_failed, close_work
+from shared.steps.due import Step, StepName, due_steps
+from shared.steps.find import find_work
+from shared.steps.settle import feed, settle_item
+
+_MOST_RUNS = 1_000
+_MOST_ITEMS = 1_000
+
+_log = logging.getLogger(__name__)
+
+
+def reconcile(context: Context) -> Iterator[Step]:
+    """Yield the steps that are to be published again, of every run in turn."""
+    for run_id in context.ledger.agenda.due_runs(_MOST_RUNS):
+        yield from reconcile_run(context, run_id)
+
+
+def reconcile_run(context: Context, run_id: str) -> Iterator[Step]:
+    """Yield the steps of one run that are to be published again."""
+    agenda = context.ledger.agenda
+    try:
+        run = context.ledger.run(run_id)
+    except Rejected:
+        agenda.forget_run(run_id)  # its record has expired
+        return
+    if not run.state.final and time.time() - run.created > context.ledger.keep_seconds:
+        days = context.settings.keep_runs_days
+        close_failed(context, run_id, "run-expired", f"not done within {days} days (AUXIP_KEEP_RUNS_DAYS)")
+        yield Step(StepName.CLOSE, run_id)
+    elif run.state is RunState.WORKING and run.counts.finished < run.counts.items:
+        agenda.postpone_run(run_id, 0)  # the last in the round
+        yield from feed(context, run)
+        for key in agenda.due_items(run_id, _MOST_ITEMS):
+            yield from _of_item(context, run, key)
+    else:
+        yield from _of_whole(context, run)
+
+
+def _of_whole(context: Context, run: Run) -> Iterator[Step]:
+    """Find a run that is neither searched nor closed, unless a worker is at it."""
+    agenda, searched = context.ledger.agenda, run.state is not RunState.ACCEPTED
+    name, work = (StepName.CLOSE, close_work(run.id)) if searched else (StepName.FIND, find_work(run.id))
+    left = agenda.claim_left(work)
+    if left:
+        agenda.postpone_run(run.id, left)
+        return
+    _log.warning("%s of run %s is published again", name, run.id)
+    agenda.publish_run_again(run.id)
+    yield Step(name, run.id)
+
+
+def _of_item(context: Context, run: Run, key: str) -> Iterator[Step]:
+    agenda, record = context.ledger.agenda, context.ledger.item(run.id, key)
+    steps = due_steps(run, record)
+    if not steps:
+        yield from settle_item(context, run, record)
+        return
+    left = {step: agenda.claim_left(step.work) for step in steps}
+    if all(left.values()):
+        agenda.postpone_item(run.id, key, max(left.values()))
+        return
+    _log.warning("%s of item %s of run %s is published again", steps[0].name, key, run.id)
+    agenda.publish_item_again(run.id, key)
+    yield from (step for step in steps if not left[step])
