@@ -5,6 +5,7 @@ import sys
 import click
 
 from shared.errors import AuxipError
+from workers.cli.control import cancel, reconcile
 from workers.cli.dead import dead
 from workers.cli.demo import demo
 from workers.cli.expand import expand
@@ -22,7 +23,7 @@ def auxip() -> None:
     """Stage Copernicus auxiliary data into S3 and a STAC catalog, with Celery workers."""
 
 
-for _command in (demo, up, stage, expand, sweep, sweeps, runs, show, dead, contract):
+for _command in (demo, up, stage, expand, sweep, sweeps, runs, show, cancel, reconcile, dead, contract):
     auxip.add_command(_command)
 
 

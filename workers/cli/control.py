@@ -1,0 +1,46 @@
+"""`auxip cancel`, `auxip reconcile`: an operator's hand on runs that go on."""
+
+import click
+
+from shared.errors import Rejected
+from shared.ledger import lease
+from shared.stac.item import Json
+from shared.steps.reconcile import reconcile as steps_to_repeat
+from workers.cli.output import print_json
+
+
+@click.command()
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def cancel(run: str, as_json: bool) -> None:
+    """Begin nothing new of a run. RUN is its id, or the beginning of it; what was done stays."""
+    from workers.app import context
+
+    ledger = context().ledger
+    found = ledger.find_run(run)
+    if not ledger.cancel_run(found.id):
+        state = "closed" if found.closed else "cancelled"
+        raise Rejected("not-cancelled", f"the run {found.id} was {state} already (auxip show {found.id})")
+    if as_json:
+        print_json({"run": found.id, "cancelled": True})
+    else:
+        click.echo(f"run {found.id} is cancelled: what is being done ends, nothing else begins")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def reconcile(as_json: bool) -> None:
+    """Put steps on their queues again that were lost or that no worker works on, as beat does all the time."""
+    from workers.app import context
+    from workers.base import publish
+
+    with lease(context().ledger.redis, "reconcile", context().settings.lease):
+        steps = list(steps_to_repeat(context()))
+        publish(steps)
+    if as_json:
+        published: list[Json] = [{"step": step.name, "message": [*step.args]} for step in steps]
+        print_json({"published": [*published]})
+        return
+    for step in steps:
+        click.echo(f"{step.name} {' '.join(step.args)}")
+    click.echo(f"{len(steps)} steps were published again")
