@@ -66,7 +66,7 @@ def _tell(outcome: Outcome) -> None:
 
 def _keep(system: System, outcome: Outcome) -> None:
     folder = Path(mkdtemp(prefix=f"faults-{outcome.plan.seed}-"))
-    for log in system.stack.folder.glob("*.log"):
+    for log in [*system.stack.folder.glob("*.log"), *system.stack.folder.rglob("weed*.INFO")]:
         shutil.copy(log, folder)
     _say(f"    logs: {folder}")
 

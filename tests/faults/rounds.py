@@ -35,6 +35,7 @@ _QUIET_SECONDS = 25.0
 _NEXT_FAULT_SECONDS = 4.0
 _SUCCEEDED = re.compile(r"Task (auxip\.step\.\w+\[[0-9a-f-]+\]) succeeded")
 _LARGEST = 64 * 2**20
+_UPKEEP = b'"task": "auxip.reconcile"'
 
 
 @dataclass
@@ -150,10 +151,14 @@ class _Game:
 
 
 def messages_of(system: System) -> dict[str, int]:
-    """Return how many messages there are, by the list or hash that holds them; dead letters are in neither."""
+    """Return how many messages there are, by the list or hash that holds them; dead letters are in neither.
+
+    Those of the upkeep are left out: beat goes on sending them.
+    """
     names = [key.decode() for key in system.redis.scan_iter(count=10_000, _type="list")]
-    counts = {name: system.redis.llen(name) for name in names if _holds_messages(name)}
-    return counts | {"unacked": system.redis.hlen("unacked")}
+    held = {name: cast("list[bytes]", system.redis.lrange(name, 0, -1)) for name in names if _holds_messages(name)}
+    held["unacked"] = cast("list[bytes]", system.redis.hvals("unacked"))
+    return {name: sum(_UPKEEP not in text for text in texts) for name, texts in held.items()}
 
 
 def _holds_messages(name: str) -> bool:
