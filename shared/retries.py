@@ -10,6 +10,7 @@ from shared.errors import Retryable
 from shared.settings import Settings
 
 _LONGEST_POLL = 60.0
+_SPREAD = 0.2
 _POLLS = 0.1
 RESUMES: Final = 3
 """Connections in a row that bring nothing before a download is left to the next try of its step."""
@@ -58,4 +59,10 @@ def delay_before_look(waited: float, settings: Settings) -> float:
         settings: `staging_poll`.
     """
     pause = min(max(settings.staging_poll, _POLLS * waited), _LONGEST_POLL)
-    return pause * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
+    return pause * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - spreads load, guards nothing
+
+
+def longest_wait(settings: Settings) -> float:
+    """Return the seconds that no step has to wait longer for before it is tried or looked at again."""
+    look = _LONGEST_POLL * (1 + _SPREAD) if settings.staging_backend == "ogc" else 0
+    return max(settings.backoff_max, settings.lease, look)

@@ -13,6 +13,9 @@ from workers.sweeps.sweep import Sweep
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
+# Longer than any clock is wrong: a worker drops what has expired by its own.
+_KEPT = timedelta(days=1)
+
 # A broker that is away is waited for: a message that is given up would be a tick that is missed.
 _PATIENT = {"max_retries": None, "interval_start": 0, "interval_step": 0.5, "interval_max": 5}
 
@@ -55,7 +58,7 @@ def beat_schedule(settings: Settings) -> dict[str, object]:
 
 
 def _upkeep(task: str, every: timedelta) -> dict[str, object]:
-    options = {"expires": every.total_seconds(), "retry_policy": _PATIENT}
+    options = {"expires": _KEPT.total_seconds(), "retry_policy": _PATIENT}
     return {"task": task, "schedule": every, "last_run_at": _NEVER, "options": options}
 
 

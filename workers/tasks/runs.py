@@ -1,11 +1,13 @@
 """Queue `runs`: opening and closing runs, and the upkeep."""
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from celery import states
 from celery.exceptions import Ignore
 
+from shared.errors import Busy
 from shared.ledger import lease
 from shared.models import RunRequest
 from shared.stac.item import Json
@@ -129,10 +131,10 @@ def clean_uploads(self: BoundTask) -> list[str]:
         return [upload.key for place in places for upload in abort_uploads(settings, place, older_than)]
 
 
-@app.task(name="auxip.reconcile", bind=True)
-def reconcile_runs(self: BoundTask) -> None:
-    """Publish again what was lost, whatever the reason; one worker at a time."""
-    with retried(self), lease(context().ledger.redis, "reconcile", context().settings.lease):
+@app.task(name="auxip.reconcile")
+def reconcile_runs() -> None:
+    """Publish again what was lost, whatever the reason, unless another worker is at it."""
+    with suppress(Busy), lease(context().ledger.redis, "reconcile", context().settings.lease):
         publish(reconcile(context()))
 
 
