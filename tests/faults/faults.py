@@ -44,20 +44,20 @@ class Kind:
         name: on the command line and in the counts.
         inject: begins it when it is entered, and undoes it when it is left.
         lasting: seconds between the two, at least and at most.
-        kills: a step may lose its process by it: three times would be a reason to give its item up.
+        kills: how often one step may lose its process by it: three times are a reason to give its item up.
     """
 
     name: str
     inject: Callable[[Scene], AbstractContextManager[None]]
     lasting: tuple[float, float]
-    kills: bool
+    kills: int
 
 
 KINDS: dict[str, Kind] = {}
 
 
 def _kind(
-    name: str, lasting: tuple[float, float] = (0, 0), kills: bool = False
+    name: str, lasting: tuple[float, float] = (0, 0), kills: int = 0
 ) -> Callable[[Callable[[Scene], Iterator[None]]], Callable[[Scene], Iterator[None]]]:
     def register(function: Callable[[Scene], Iterator[None]]) -> Callable[[Scene], Iterator[None]]:
         KINDS[name] = Kind(name, contextmanager(function), lasting, kills)
@@ -66,21 +66,21 @@ def _kind(
     return register
 
 
-@_kind("kill-child", kills=True)
+@_kind("kill-child", kills=1)
 def kill_child(scene: Scene) -> Iterator[None]:
     """A pool process is killed, by memory or by a segfault."""
     scene.system.kill_child(scene.worker(), scene.chance)
     yield
 
 
-@_kind("kill-worker", kills=True)
+@_kind("kill-worker", kills=1)
 def kill_worker(scene: Scene) -> Iterator[None]:
     """A worker is lost with all its processes, and an orchestrator starts it again."""
     scene.system.kill(scene.worker())
     yield
 
 
-@_kind("kill-all-workers", kills=True)
+@_kind("kill-all-workers", kills=1)
 def kill_all_workers(scene: Scene) -> Iterator[None]:
     """Every worker is lost at once."""
     for name in scene.system.workers:
@@ -119,7 +119,7 @@ def kill_catalog(scene: Scene) -> Iterator[None]:
     start()
 
 
-@_kind("freeze-child", lasting=(LEASE_SECONDS + 0.5, LEASE_SECONDS + 1.5))
+@_kind("freeze-child", lasting=(LEASE_SECONDS + 0.5, LEASE_SECONDS + 1.5), kills=1)
 def freeze_child(scene: Scene) -> Iterator[None]:
     """A pool process stands still until its lease has lapsed and another has had its message, and then goes on."""
     worker = scene.worker()
@@ -131,7 +131,7 @@ def freeze_child(scene: Scene) -> Iterator[None]:
         wake()
 
 
-@_kind("freeze-worker", lasting=(LEASE_SECONDS + 2, LEASE_SECONDS + 4))
+@_kind("freeze-worker", lasting=(LEASE_SECONDS + 2, LEASE_SECONDS + 4), kills=1)
 def freeze_worker(scene: Scene) -> Iterator[None]:
     """A whole worker stands still, is replaced, and goes on beside its successor, which has had its messages."""
     worker = scene.worker()
@@ -185,7 +185,7 @@ def disk_full(scene: Scene) -> Iterator[None]:
     scene.system.stack.set_store_full(False)
 
 
-@_kind("clock", lasting=(6, 9), kills=True)
+@_kind("clock", lasting=(6, 9), kills=2)
 def clock(scene: Scene) -> Iterator[None]:
     """One worker is replaced by one whose clock is an hour off, and that by one whose clock is right."""
     worker = scene.worker()

@@ -54,6 +54,6 @@ def plan_of(seed: int, kinds: Sequence[str]) -> Plan:
 
 
 def _fits(name: str, others: Sequence[str]) -> bool:
-    if KINDS[name].kills and sum(KINDS[other].kills for other in others) >= _MOST_KILLS:
+    if KINDS[name].kills and sum(KINDS[other].kills for other in (*others, name)) > _MOST_KILLS:
         return False
     return name not in _STORE or not (_STORE - {name}) & set(others)

@@ -40,9 +40,9 @@ SETTINGS = {
     "AUXIP_RUN_WINDOW": "5",
     "AUXIP_PATIENCE": "3",
     "AUXIP_RECONCILE_EVERY": "1",
-    "AUXIP_STEP_TIMEOUT": "10",
+    "AUXIP_STEP_TIMEOUT": "30",
     "AUXIP_CATALOG_TIMEOUT": "5",
-    "AUXIP_S3_TIMEOUT": "5",
+    "AUXIP_S3_TIMEOUT": "15",
 }
 """A step's tries last some ten seconds in all, longer than any fault; a dead worker's claim lapses within one fault."""
 
