@@ -115,12 +115,13 @@ def print_runs(runs: Iterable[Run]) -> None:
 
 def print_letters(letters: Iterable[Letter]) -> None:
     """Print a table of dead letters."""
-    table = Table("letter", "parked", "kind", "where", "size", "why", box=None, header_style="bold")
+    table = Table("letter", "parked", "kind", "where", "size", "again at", "why", box=None, header_style="bold")
     table.columns[-1].overflow = "fold"
     for letter in letters:
-        parked = format_instant(datetime.fromtimestamp(letter.parked, UTC).replace(microsecond=0))
+        due = "" if letter.due is None else _instant(letter.due)
         why = Text(f"{letter.code}: {letter.reason}")
-        table.add_row(letter.id, parked, letter.kind, Text(letter.where), decimal(letter.size), why)
+        where = Text(letter.where)
+        table.add_row(letter.id, _instant(letter.parked), letter.kind, where, decimal(letter.size), due, why)
     _console().print(table)
 
 
