@@ -70,8 +70,10 @@ return park(KEYS[1], KEYS[2], KEYS[3], unpack(ARGV))
 _PARK_ITEM = f"""{PARK_FUNCTION}
 -- KEYS dead, payloads, bytes, due, keys of the run
 -- ARGV key, share, seconds to remember, seconds until it is due or '', and as park takes
--- Returns 1 if the key has, or had, a letter; 0, and changes nothing, where the run has its share.
-if redis.call('SISMEMBER', KEYS[5], ARGV[1]) == 1 then return 1 end
+-- Returns 1 if the key, or the whole run, has, or had, a letter; 0, and changes nothing, where the run has its share.
+if redis.call('SISMEMBER', KEYS[5], ARGV[1]) == 1 or redis.call('SISMEMBER', KEYS[5], '{WHOLE_RUN}') == 1 then
+  return 1
+end
 if redis.call('SCARD', KEYS[5]) >= tonumber(ARGV[2]) then return 0 end
 redis.call('SADD', KEYS[5], ARGV[1])
 redis.call('EXPIRE', KEYS[5], ARGV[3])
@@ -153,7 +155,7 @@ class DeadLetters:
             again_in: seconds until it is to be replayed, or None.
 
         Returns:
-            Whether it has, or had, a letter; else the run has its share of letters.
+            Whether it, or the whole run, has or had a letter; else the run has its share of letters.
         """
         share = self.run_share + (key == WHOLE_RUN)
         args: list[str | int | float | bytes] = [key, share, _REMEMBERED, "" if again_in is None else again_in]

@@ -129,5 +129,5 @@ def _request_for(run: Run, record: ItemRecord) -> RunRequest:
         by_id: Json = {"op": "=", "args": [{"property": "id"}, record.item_id]}
         # Not validated: what we make ourselves is CQL2, and to check it takes 30 ms.
         selection = Cql2.model_construct(filter=by_id, limit=None, sortby=())
-    label = f"replay of {record.item_id[:_SHOWN_ID]}"
+    label = trimmed(f"replay of {record.item_id[:_SHOWN_ID]}")
     return run.request.model_copy(update={"selection": selection, "label": label, "replays": run.request.replays + 1})

@@ -79,8 +79,8 @@ def print_items(records: Sequence[ItemRecord]) -> None:
     for column in table.columns:
         column.overflow = "fold"
     for record in records:
-        cells = [record.item_id, record.state, decimal(record.size), decimal(record.downloaded)]
-        why = ": ".join(part for part in (record.code, record.reason) if part)
+        cells: list[str | Text] = [Text(record.item_id), record.state, decimal(record.size), decimal(record.downloaded)]
+        why = Text(": ".join(part for part in (record.code, record.reason) if part))
         table.add_row(*cells, *([why] if explained else []), style=_STYLES.get(record.state, ""))
     _console().print(table)
 
@@ -107,9 +107,8 @@ def print_runs(runs: Iterable[Run]) -> None:
             run.state,
             *map(str, numbers),
             decimal(counts.bytes_downloaded),
-            run.request.label,
         )
-        table.add_row(*cells, style=_STYLES.get(run.state, ""))
+        table.add_row(*cells, Text(run.request.label), style=_STYLES.get(run.state, ""))
     _console().print(table)
 
 
