@@ -36,7 +36,8 @@ class RunKind(StrEnum):
 class RunRequest(BaseModel):
     """What a run is to do. Small: it is kept in the ledger, and the messages carry only the run's id.
 
-    Its stations are tried in their order; none means the default one.
+    Its stations are tried in their order; none means the default one. `replays` tells how many replays of dead letters
+    have led to it, this one included: a run that somebody has asked for has 0.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +52,7 @@ class RunRequest(BaseModel):
     decompress: bool = True
     asset_names: AssetNames | None = None
     layout: Layout | None = Field(None, description="of expanded archives; None: that of the settings")
+    replays: int = 0
 
 
 class RunState(StrEnum):

@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import Rejected
+from shared.letter_rules import LetterRules
 
 PREFIX = "AUXIP_"
 SECRETS_DIR = "AUXIP_SECRETS_DIR"
@@ -160,6 +161,9 @@ class Settings(ArchiveSettings):
     keep_runs_days: int = Field(30, ge=1, description="days that the ledger remembers a closed run")
     dead_letters_max: int = Field(
         10_000, ge=1, le=1_000_000, description="dead letters that are kept; the oldest give way"
+    )
+    dead_letter_rules: LetterRules = Field(
+        [], description="JSON object: which failed items are tried again later, or dropped; see below"
     )
     uploads_max_age: float = Field(
         86_400, ge=3600, description="seconds after which a daily sweep aborts an unfinished upload"

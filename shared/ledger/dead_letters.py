@@ -3,13 +3,16 @@
     auxip:dead                     stream: kind, code, reason, where, size; the entry's id is the letter's
     auxip:dead:payloads            hash: letter -> the bytes themselves
     auxip:dead:bytes               string: their sum
+    auxip:dead:due                 sorted set: letter -> when it is to be replayed, where a rule wants that
+    auxip:dead:run:RUN             set: keys of the run's items that have, or had, a letter
 
 A payload is never cut: what stands in a letter is what was found. Letters are bounded together instead, by their number
-(`AUXIP_DEAD_LETTERS_MAX`) and by their bytes (`MAX_BYTES`); the oldest give way, the newest is always kept.
+(`AUXIP_DEAD_LETTERS_MAX`) and by their bytes (`MAX_BYTES`); the oldest give way, the newest is always kept. So that a
+run in which everything fails does not drive out all others, one run has at most `run_share` letters, and one more.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict
@@ -25,15 +28,22 @@ DEAD = "auxip:dead"
 KEYS = (DEAD, f"{DEAD}:payloads", f"{DEAD}:bytes")
 """The keys that the Lua function `park` takes, in its order."""
 
+DUE = f"{DEAD}:due"
 MAX_BYTES = 64 * 2**20
+RUN_SHARE = 100
+WHOLE_RUN = "*"
+"""In the place of an item's key: the letter is about the run, and not about one item of it."""
+
 _MAX_REASON = 500
 _PAGE = 100
+_REMEMBERED = 7 * 86_400  # longer than any step of a run is delivered again
 _ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 PARK_FUNCTION = """
 local function forget(dead, payloads, bytes, id)
   redis.call('DECRBY', bytes, redis.call('HSTRLEN', payloads, id))
   redis.call('HDEL', payloads, id)
+  redis.call('ZREM', dead .. ':due', id)
   return redis.call('XDEL', dead, id)
 end
 local function park(dead, payloads, bytes, max_letters, max_bytes, payload, kind, code, reason, where)
@@ -57,6 +67,21 @@ _PARK = f"""{PARK_FUNCTION}
 return park(KEYS[1], KEYS[2], KEYS[3], unpack(ARGV))
 """
 
+_PARK_ITEM = f"""{PARK_FUNCTION}
+-- KEYS dead, payloads, bytes, due, keys of the run
+-- ARGV key, share, seconds to remember, seconds until it is due or '', and as park takes
+-- Returns 1 if the key, or the whole run, has, or had, a letter; 0, and changes nothing, where the run has its share.
+if redis.call('SISMEMBER', KEYS[5], ARGV[1]) == 1 or redis.call('SISMEMBER', KEYS[5], '{WHOLE_RUN}') == 1 then
+  return 1
+end
+if redis.call('SCARD', KEYS[5]) >= tonumber(ARGV[2]) then return 0 end
+redis.call('SADD', KEYS[5], ARGV[1])
+redis.call('EXPIRE', KEYS[5], ARGV[3])
+local id = park(KEYS[1], KEYS[2], KEYS[3], unpack(ARGV, 5))
+if ARGV[4] ~= '' then redis.call('ZADD', KEYS[4], redis.call('TIME')[1] + ARGV[4], id) end
+return 1
+"""
+
 _DROP = f"""{PARK_FUNCTION}
 -- KEYS dead, payloads, bytes; ARGV id. Returns 1 if there was such a letter.
 return forget(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
@@ -78,8 +103,10 @@ class Letter(BaseModel):
         id: begins with the time of its parking in milliseconds since the epoch, on the server's clock.
         kind: what it is.
         code: stable, as an error's; `reason` says the same in a sentence, free of secrets.
-        where: the list that it was taken from, and goes back to; for an item its run and key.
+        where: the list that it was taken from, and goes back to; for an item its run.
         size: bytes of the payload.
+        due: when it is replayed without anybody's doing, in seconds since the epoch on the server's clock; None: it
+            waits for a person.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -90,6 +117,7 @@ class Letter(BaseModel):
     reason: str
     where: str
     size: int
+    due: float | None = None
 
     @property
     def parked(self) -> float:
@@ -104,6 +132,7 @@ class DeadLetters:
         self._redis = redis
         self._maximum = maximum
         self._park = redis.register_script(_PARK)
+        self._park_item = redis.register_script(_PARK_ITEM)
         self._drop = redis.register_script(_DROP)
         self._replay = redis.register_script(_REPLAY)
 
@@ -111,6 +140,42 @@ class DeadLetters:
         """Keep something that could not be done; returns the letter's id."""
         args = [*limits(self._maximum), payload, kind, code, trimmed(reason), where]
         return str(self._park(keys=KEYS, args=args))
+
+    def park_item(
+        self, run_id: str, key: str, payload: bytes, code: str, reason: str, again_in: float | None = None
+    ) -> bool:
+        """Keep an item of a run, once, however often this is called for it; `park` keeps all else.
+
+        Args:
+            run_id: the run.
+            key: of the item in the run, or `WHOLE_RUN`.
+            payload: what its replay needs.
+            code: of its failure.
+            reason: of its failure.
+            again_in: seconds until it is to be replayed, or None.
+
+        Returns:
+            Whether it, or the whole run, has or had a letter; else the run has its share of letters.
+        """
+        share = self.run_share + (key == WHOLE_RUN)
+        args: list[str | int | float | bytes] = [key, share, _REMEMBERED, "" if again_in is None else again_in]
+        args += [*limits(self._maximum), payload, "item", code, trimmed(reason), run_id]
+        return bool(self._park_item(keys=[*KEYS, DUE, f"{DEAD}:run:{run_id}"], args=args))
+
+    @property
+    def run_share(self) -> int:
+        """How many items of one run are kept one by one; a letter for all the others is one more."""
+        return min(RUN_SHARE, self._maximum // 10)
+
+    def due(self, most: int = _PAGE) -> list[Letter]:
+        """Return up to `most` letters whose time has come by the server's clock, the one that was due first before."""
+        now, _ = self._redis.time()
+        ids = cast("list[str]", self._redis.zrange(DUE, "-inf", now, byscore=True, offset=0, num=most))
+        return [found for letter_id in ids if (found := self._find(letter_id)) is not None]
+
+    def leave_to_a_person(self, letter_id: str) -> None:
+        """Record that a letter is replayed by nobody but a person, whatever was due."""
+        self._redis.zrem(DUE, letter_id)
 
     def count(self) -> int:
         """Return how many there are."""
@@ -124,7 +189,7 @@ class DeadLetters:
         """
         end = f"({_checked(before)}" if before else "+"
         entries = cast("list[tuple[str, dict[str, str]]]", self._redis.xrevrange(DEAD, max=end, count=size))
-        return [_letter(*entry) for entry in entries]
+        return self._letters(entries)
 
     def letters(self, kind: str = "", code: str = "", where: str = "") -> Iterator[Letter]:
         """Yield the letters of which all that is given is true, newest first."""
@@ -141,10 +206,10 @@ class DeadLetters:
         Raises:
             Rejected: `unknown-letter`.
         """
-        found = self._redis.xrange(DEAD, _checked(letter_id), letter_id, count=1)
-        if not found:
+        found = self._find(_checked(letter_id))
+        if found is None:
             raise _unknown(letter_id)
-        return _letter(*cast("tuple[str, dict[str, str]]", found[0]))
+        return found
 
     def payload(self, letter_id: str) -> bytes:
         """Return the bytes of one letter, as they were found.
@@ -171,15 +236,28 @@ class DeadLetters:
     def replay(self, letter_id: str) -> str:
         """Give a message or a request back to the list that it came from, as the newest there; returns the list's name.
 
+        An item is of no list: `shared.steps.bury.open_replay` has a run of its own for it.
+
         Raises:
             Rejected: `unknown-letter`, or `not-replayable`, it is of another kind.
         """
         letter = self.letter(letter_id)
         if letter.kind == "item":
-            raise Rejected("not-replayable", f"{letter_id} is an item of the run {letter.where}: run it again instead")
+            raise Rejected("not-replayable", f"{letter_id} is an item of the run {letter.where}, of no queue")
         if not self._replay(keys=[*KEYS, letter.where], args=[letter_id]):
             raise _unknown(letter_id)
         return letter.where
+
+    def _find(self, letter_id: str) -> Letter | None:
+        found = cast("list[tuple[str, dict[str, str]]]", self._redis.xrange(DEAD, letter_id, letter_id, count=1))
+        return self._letters(found)[0] if found else None
+
+    def _letters(self, entries: Sequence[tuple[str, dict[str, str]]]) -> list[Letter]:
+        if not entries:
+            return []
+        dues = self._redis.zmscore(DUE, [letter_id for letter_id, _ in entries])
+        pairs = zip(entries, dues, strict=True)
+        return [Letter.model_validate({"id": letter_id, **fields, "due": due}) for (letter_id, fields), due in pairs]
 
 
 def limits(maximum: int) -> tuple[int, int]:
@@ -201,7 +279,3 @@ def _checked(letter_id: str) -> str:
 
 def _unknown(letter_id: str) -> Rejected:
     return Rejected("unknown-letter", f"there is no dead letter {letter_id[:50]!r}; `auxip dead` lists them")
-
-
-def _letter(letter_id: str, fields: dict[str, str]) -> Letter:
-    return Letter.model_validate({"id": letter_id, **fields})

@@ -5,6 +5,7 @@ from shared.errors import Rejected
 from shared.models import ItemState, Run, RunKind, RunState
 from shared.report import artifact_of, page_of, report_of
 from shared.stac.item import Item, Json
+from shared.steps.bury import bury_replay
 from shared.storage.keys import run_location
 
 _JSON = "application/json"
@@ -35,6 +36,7 @@ def close_work(run_id: str) -> str:
 
 def close_failed(context: Context, run_id: str, code: str, reason: str) -> None:
     """Close a run that failed as a whole: its search found no answer, or its request is wrong."""
+    bury_replay(context, run_id, code, reason)
     context.ledger.close_run(run_id, RunState.FAILED, code=code, reason=reason)
 
 

@@ -54,8 +54,8 @@ def find_items(context: Context, run: Run) -> int:
     search may take in all (`timeout_seconds`) counts from its first beginning.
 
     Raises:
-        Rejected: `unknown-collection`, `unknown-station`, `search-timeout`, `too-many-items`, and what the station's
-            answers mean.
+        Rejected: `unknown-collection`, `unknown-station`, `search-timeout`, `too-many-items`, `nothing-found` where a
+            replay finds nothing, and what the station's answers mean.
         Retryable: the station or the catalog could not answer.
     """
     context.catalog_of(run.request.owner).require_collection(run.request.collection)
@@ -69,7 +69,10 @@ def find_items(context: Context, run: Run) -> int:
             run.request.stations,
             lambda station, tries: _drain(context, run, _select(station, selection, deadline, tries)),
         )
-    return context.ledger.run(run.id).counts.items
+    count = context.ledger.run(run.id).counts.items
+    if run.request.replays and not count:
+        raise Rejected("nothing-found", "no station offers any more what is to be tried again")
+    return count
 
 
 def search_items(context: Context, search: Cql2, error_if_empty: bool, stations: Sequence[str] = ()) -> list[Item]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from shared.context import Context
 from shared.models import ItemRecord, ItemState, Outcome, Run, Settled
+from shared.steps.bury import bury_item
 from shared.steps.due import Step, StepName, due_steps, expanding
 from shared.steps.standing import archives_of
 
@@ -41,7 +42,7 @@ def settle_item(context: Context, run: Run, record: ItemRecord) -> list[Step]:
     Raises:
         Busy: `claim-lost`.
     """
-    return list(_after(context, run, context.ledger.settle(record, outcome(run, record))))
+    return list(_after(context, run, _settle(context, run, record)))
 
 
 def feed(context: Context, run: Run) -> list[Step]:
@@ -66,10 +67,18 @@ def _begin(context: Context, run: Run, keys: Iterable[str]) -> Iterator[Step]:
         steps = due_steps(run, record)
         yield from steps
         if not steps and record.finished is None:
-            settled = context.ledger.settle(record, outcome(run, record))
+            settled = _settle(context, run, record)
             turn.extend(settled.fed)
             if settled.last:
                 yield Step(StepName.CLOSE, run.id)
+
+
+def _settle(context: Context, run: Run, record: ItemRecord) -> Settled:
+    ended = outcome(run, record)
+    if ended.state is ItemState.FAILED:
+        # First, so that no kill comes between; its second call does nothing.
+        bury_item(context, run, record.model_copy(update={"code": ended.code, "reason": ended.reason}))
+    return context.ledger.settle(record, ended)
 
 
 def outcome(run: Run, record: ItemRecord) -> Outcome:

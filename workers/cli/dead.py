@@ -60,7 +60,7 @@ def _of_letters(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take letters by their ids, or by what they have in common."""
     for add in (
         click.option("--json", "as_json", is_flag=True, help="print one JSON object"),
-        click.option("--where", default="", help="all that were found on this queue or list"),
+        click.option("--where", default="", help="all that were found on this queue or list, or are of this run"),
         click.option("--code", default="", help="all that have this code"),
         click.option("--kind", default="", help="all that are of this kind: message, request or item"),
         click.argument("letters", nargs=-1),
@@ -72,14 +72,21 @@ def _of_letters(command: Callable[..., None]) -> Callable[..., None]:
 @dead.command()
 @_of_letters
 def replay(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: bool) -> None:
-    """Give dead letters back to the queues that they came from: those named, or all that the options describe."""
-    dead_letters = _letters()
-    chosen = list(_chosen(dead_letters, letters, kind, code, where))
-    replayed: list[Json] = [{"id": letter, "where": dead_letters.replay(letter)} for letter in chosen]
+    """Do dead letters again: those named, or all that the options describe.
+
+    A message or a request goes back to the queue that it came from; for an item a new run is begun.
+    """
+    context = Context(load_settings())
+    chosen = list(_chosen(context.dead_letters, letters, kind, code, where))
+    replayed: list[Json] = []
+    for letter in chosen:
+        replayed.append(_replayed(context, letter))
+        if not as_json:
+            click.echo("  ".join(map(str, replayed[-1].values())))
     if as_json:
         print_json({"replayed": [*replayed]})
     else:
-        click.echo(f"{len(replayed)} dead letters are on their queues again")
+        click.echo(f"{len(replayed)} dead letters are on their way again")
 
 
 @dead.command()
@@ -107,12 +114,22 @@ def _chosen(dead_letters: DeadLetters, named: tuple[str, ...], kind: str, code: 
         yield letter.id
 
 
+def _replayed(context: Context, letter: str) -> Json:
+    if context.dead_letters.letter(letter).kind != "item":
+        return {"id": letter, "where": context.dead_letters.replay(letter)}
+    from workers.replays import replay_item  # Celery takes half a second to import: not for `--help`
+
+    return {"id": letter, "run": replay_item(context, letter)}
+
+
 def _letters() -> DeadLetters:
     return Context(load_settings()).dead_letters
 
 
 def _json(letter: Letter) -> Json:
-    return {**letter.model_dump(mode="json"), "parked": format_instant(datetime.fromtimestamp(letter.parked, UTC))}
+    due = None if letter.due is None else format_instant(datetime.fromtimestamp(letter.due, UTC))
+    parked = format_instant(datetime.fromtimestamp(letter.parked, UTC))
+    return {**letter.model_dump(mode="json"), "parked": parked, "due": due}
 
 
 def _printable(payload: bytes) -> str:

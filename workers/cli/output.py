@@ -79,8 +79,8 @@ def print_items(records: Sequence[ItemRecord]) -> None:
     for column in table.columns:
         column.overflow = "fold"
     for record in records:
-        cells = [record.item_id, record.state, decimal(record.size), decimal(record.downloaded)]
-        why = ": ".join(part for part in (record.code, record.reason) if part)
+        cells: list[str | Text] = [Text(record.item_id), record.state, decimal(record.size), decimal(record.downloaded)]
+        why = Text(": ".join(part for part in (record.code, record.reason) if part))
         table.add_row(*cells, *([why] if explained else []), style=_STYLES.get(record.state, ""))
     _console().print(table)
 
@@ -107,20 +107,20 @@ def print_runs(runs: Iterable[Run]) -> None:
             run.state,
             *map(str, numbers),
             decimal(counts.bytes_downloaded),
-            run.request.label,
         )
-        table.add_row(*cells, style=_STYLES.get(run.state, ""))
+        table.add_row(*cells, Text(run.request.label), style=_STYLES.get(run.state, ""))
     _console().print(table)
 
 
 def print_letters(letters: Iterable[Letter]) -> None:
     """Print a table of dead letters."""
-    table = Table("letter", "parked", "kind", "where", "size", "why", box=None, header_style="bold")
+    table = Table("letter", "parked", "kind", "where", "size", "again at", "why", box=None, header_style="bold")
     table.columns[-1].overflow = "fold"
     for letter in letters:
-        parked = format_instant(datetime.fromtimestamp(letter.parked, UTC).replace(microsecond=0))
+        due = "" if letter.due is None else _instant(letter.due)
         why = Text(f"{letter.code}: {letter.reason}")
-        table.add_row(letter.id, parked, letter.kind, Text(letter.where), decimal(letter.size), why)
+        where = Text(letter.where)
+        table.add_row(letter.id, _instant(letter.parked), letter.kind, where, decimal(letter.size), due, why)
     _console().print(table)
 
 

@@ -20,6 +20,7 @@ from workers import flows
 from workers.app import UnboundedTask, app, context
 from workers.base import BoundTask, publish, retried
 from workers.contract import OnDemandMessage, RunId, StagingMessage, SweepMessage, UnzipMessage, decode
+from workers.replays import replay_due
 from workers.sweeps import find_sweep
 
 _CLOCKS_DIFFER = 60.0  # seconds that beat's clock may be ahead; no message moves a sweep further into the future
@@ -133,9 +134,10 @@ def clean_uploads(self: BoundTask) -> list[str]:
 
 @app.task(name="auxip.reconcile")
 def reconcile_runs() -> None:
-    """Publish again what was lost, whatever the reason, unless another worker is at it."""
+    """Publish again what was lost, whatever the reason, and replay what is due; unless another worker is at it."""
     with suppress(Busy), lease(context().ledger.redis, "reconcile", context().settings.lease):
         publish(reconcile(context()))
+        replay_due(context())
 
 
 class _Closing(UnboundedTask):
