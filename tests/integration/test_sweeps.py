@@ -21,13 +21,12 @@ from shared.archives import load_manifest
 from shared.context import Context
 from shared.models import Run, RunRequest, RunState, Tick
 from shared.selection import Given, PolicySelection
-from shared.stac.item import Found
 from shared.steps.due import Step, StepName
 from shared.steps.sweep import begin_tick
 from shared.storage.objects import Location
 from tests.integration.conftest import wait_for
+from tests.integration.opened import at_once
 from tests.integration.test_commands import AUXIP, auxip, last_object
-from tests.integration.test_ledger import at_once
 from workers import flows
 from workers.sweeps import find_sweep
 
