@@ -48,6 +48,11 @@ class Opened:
         self.keys = ledger.keys(self.id)
 
     @property
+    def key(self) -> str:
+        """Of its first item."""
+        return self.keys[0]
+
+    @property
     def run(self) -> Run:
         return self.ledger.run(self.id)
 

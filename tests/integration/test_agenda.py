@@ -1,7 +1,6 @@
 """The agenda on a real server: what is looked at again, and when, by the server's clock."""
 
 import uuid
-from typing import cast
 
 import pytest
 
@@ -32,7 +31,7 @@ def run(ledger: Ledger) -> Opened:
 
 def waits(ledger: Ledger, name: str, what: str) -> float:
     """The seconds until something is looked at."""
-    seconds, microseconds = cast("tuple[int, int]", ledger.redis.time())
+    seconds, microseconds = ledger.redis.time()
     score = ledger.redis.zscore(name, what)
     assert score is not None
     return float(score) - (seconds + microseconds / 1e6)

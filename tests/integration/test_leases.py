@@ -105,8 +105,8 @@ def test_parts_of_an_item_are_claimed_apart(ledger: Ledger, run: Opened) -> None
 
 def test_an_item_that_two_runs_want_is_claimed_by_one_of_them(ledger: Ledger, run: Opened) -> None:
     other = Opened(ledger, found())
-    with ledger.claim(run.id, *run.keys, seconds=30):
-        with pytest.raises(Busy, match="claimed-elsewhere"), ledger.claim(other.id, *other.keys, seconds=30):
+    with ledger.claim(run.id, run.key, seconds=30):
+        with pytest.raises(Busy, match="claimed-elsewhere"), ledger.claim(other.id, other.key, seconds=30):
             pass
         assert other.item().state is ItemState.FOUND
 
@@ -236,7 +236,7 @@ def test_who_has_lost_its_claim_to_one_that_is_over_records_nothing_either(
     run.begin()
     late = run.die_at()
     lapse(redis, claim_of(late))
-    with ledger.claim(run.id, *run.keys, seconds=30):
+    with ledger.claim(run.id, run.key, seconds=30):
         pass
     with refused(ledger, run):
         WRITES[name](ledger, late)
@@ -293,7 +293,7 @@ def die_often(ledger: Ledger, run: Opened, times: int) -> None:
 def test_work_that_has_ended_its_worker_three_times_is_not_begun_again(ledger: Ledger, run: Opened) -> None:
     die_often(ledger, run, 3)
     with (
-        ledger.claim(run.id, *run.keys, seconds=30) as (_, record),
+        ledger.claim(run.id, run.key, seconds=30) as (_, record),
         pytest.raises(ItemFailed, match="worker-killed") as raised,
     ):
         require_unworn(record.claim)
@@ -303,21 +303,21 @@ def test_work_that_has_ended_its_worker_three_times_is_not_begun_again(ledger: L
 
 def test_a_claim_on_worn_work_may_record_how_it_ended(ledger: Ledger, run: Opened) -> None:
     die_often(ledger, run, 3)
-    with ledger.claim(run.id, *run.keys, seconds=30) as (_, record):
+    with ledger.claim(run.id, run.key, seconds=30) as (_, record):
         ledger.fail(record, "worker-killed", "of a test")
     assert run.item().code == "worker-killed"
 
 
 def test_the_count_begins_anew_after_an_orderly_end(ledger: Ledger, run: Opened) -> None:
     die_often(ledger, run, 2)
-    with ledger.claim(run.id, *run.keys, seconds=30) as (_, record):
+    with ledger.claim(run.id, run.key, seconds=30) as (_, record):
         assert claim_of(record).worn is False
     die_often(ledger, run, 3)
 
 
 def test_an_error_is_an_orderly_end(ledger: Ledger, run: Opened) -> None:
     def fail() -> None:
-        with ledger.claim(run.id, *run.keys, seconds=30) as (_, record):
+        with ledger.claim(run.id, run.key, seconds=30) as (_, record):
             assert claim_of(record).worn is False
             raise RuntimeError
 
@@ -329,7 +329,7 @@ def test_an_error_is_an_orderly_end(ledger: Ledger, run: Opened) -> None:
 def test_a_claim_that_is_refused_is_no_start(ledger: Ledger, run: Opened) -> None:
     record = run.die_at()
     for _ in range(5):
-        with pytest.raises(Busy), ledger.claim(run.id, *run.keys, seconds=30):
+        with pytest.raises(Busy), ledger.claim(run.id, run.key, seconds=30):
             pass
     lapse(ledger.redis, claim_of(record))
     die_often(ledger, run, 2)

@@ -64,7 +64,7 @@ def test_an_item_whose_first_product_was_not_wanted_has_the_second_one(ledger: L
 
 def test_an_item_that_is_worked_on_gets_no_further_assets(ledger: Ledger) -> None:
     run = Opened(ledger, product("X.EOF"))
-    with ledger.claim(run.id, *run.keys, seconds=30):
+    with ledger.claim(run.id, run.key, seconds=30):
         ledger.add_items(run.id, [product("X.zip")])
     assert [*ledger.item(run.id, *run.keys).stac_item().assets] == ["X.EOF"]
 
