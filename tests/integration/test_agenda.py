@@ -9,7 +9,7 @@ from shared.errors import Busy
 from shared.ledger import Ledger
 from shared.ledger.agenda import OPEN, Agenda, pending_of
 from shared.models import RunState
-from tests.integration.opened import DONE, REQUEST, Opened, found
+from tests.integration.opened import DONE, REQUEST, Opened, at_once, found
 
 PATIENCE = 100.0
 
@@ -104,9 +104,24 @@ def test_each_time_a_run_is_published_again_twice_as_long_is_waited_up_to_a_limi
 ) -> None:
     waited = []
     for _ in range(8):
-        agenda.publish_run_again(run.id)
+        run.fall_due()
+        assert agenda.publish_run_again(run.id)
         waited.append(waits(ledger, OPEN, run.id))
     assert waited == [about(PATIENCE * 2**doublings) for doublings in (1, 2, 3, 4, 5, 6, 6, 6)]
+
+
+def test_what_is_not_due_is_not_published_again(ledger: Ledger, agenda: Agenda, run: Opened) -> None:
+    run.begin()
+    assert not agenda.publish_run_again(run.id)
+    assert not agenda.publish_item_again(run.id, run.key)
+    assert waits(ledger, OPEN, run.id) == about(PATIENCE)
+
+
+def test_of_many_that_would_publish_what_is_due_one_does(agenda: Agenda, run: Opened) -> None:
+    run.begin()
+    run.fall_due()
+    assert at_once(lambda: agenda.publish_run_again(run.id)).count(True) == 1
+    assert at_once(lambda: agenda.publish_item_again(run.id, run.key)).count(True) == 1
 
 
 # Items
@@ -146,10 +161,12 @@ def test_each_time_in_a_row_that_an_item_is_published_again_twice_as_long_is_wai
     key = run.keys[0]
     waited = []
     for _ in range(3):
-        agenda.publish_item_again(run.id, key)
+        run.fall_due()
+        assert agenda.publish_item_again(run.id, key)
         waited.append(waits(ledger, pending_of(run.id), key))
     with ledger.claim(run.id, key, 30):
         pass
+    run.fall_due()
     agenda.publish_item_again(run.id, key)
 
     assert waited == [about(PATIENCE * factor) for factor in (2, 4, 8)]
@@ -159,8 +176,10 @@ def test_each_time_in_a_row_that_an_item_is_published_again_twice_as_long_is_wai
 def test_a_claim_that_is_refused_does_not_begin_the_count_anew(ledger: Ledger, agenda: Agenda, run: Opened) -> None:
     run.begin()
     run.die_at()
+    run.fall_due()
     agenda.publish_item_again(run.id, run.keys[0])
     with pytest.raises(Busy), ledger.claim(run.id, run.keys[0], 30):
         pass
+    run.fall_due()
     agenda.publish_item_again(run.id, run.keys[0])
     assert waits(ledger, pending_of(run.id), run.keys[0]) == about(PATIENCE * 4)
