@@ -22,6 +22,18 @@ local t = redis.call('TIME')
 return redis.call('ZADD', KEYS[1], 'XX', 'CH', t[1] + t[2] / 1000000 + ARGV[2], ARGV[1])
 """
 
+_AGAIN = """
+-- KEYS agenda, record; ARGV what, seconds waited at first, most doublings
+-- Returns 1 for the one caller that is to publish it: it was due until now.
+local t = redis.call('TIME')
+local now = t[1] + t[2] / 1000000
+local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not due or tonumber(due) > now then return 0 end
+local again = redis.call('HINCRBY', KEYS[2], 'again', 1)
+redis.call('ZADD', KEYS[1], now + ARGV[2] * 2 ^ math.min(again, tonumber(ARGV[3])), ARGV[1])
+return 1
+"""
+
 
 class Agenda:
     """The agenda in one Redis or Valkey database.
@@ -35,6 +47,7 @@ class Agenda:
         self._redis = redis
         self._patience = patience
         self._postpone = redis.register_script(_POSTPONE)
+        self._again = redis.register_script(_AGAIN)
 
     def due_runs(self, most: int) -> list[str]:
         """Return open runs that are to be looked at, those first that have waited longest."""
@@ -52,15 +65,17 @@ class Agenda:
         """Have an item looked at again after so many seconds, and those that a step may be waited for."""
         self._postpone(keys=[pending_of(run_id)], args=[key, seconds + self._patience])
 
-    def publish_run_again(self, run_id: str) -> None:
-        """Record that a step of a run is published again."""
-        again = self._redis.hincrby(f"auxip:run:{run_id}", "again", 1)
-        self.postpone_run(run_id, self._longer(int(again)))
+    def publish_run_again(self, run_id: str) -> bool:
+        """Record that a step of a run is published again; returns False where it is not due, or not any more."""
+        return self._publish_again(OPEN, f"auxip:run:{run_id}", run_id)
 
-    def publish_item_again(self, run_id: str, key: str) -> None:
-        """Record that a step of an item is published again; its next claim begins the count anew."""
-        again = self._redis.hincrby(f"auxip:run:{run_id}:item:{key}", "again", 1)
-        self._postpone(keys=[pending_of(run_id)], args=[key, self._longer(int(again))])
+    def publish_item_again(self, run_id: str, key: str) -> bool:
+        """Record that a step of an item is published again; its next claim begins the count anew.
+
+        Returns:
+            False where it is not due, or not any more.
+        """
+        return self._publish_again(pending_of(run_id), f"auxip:run:{run_id}:item:{key}", key)
 
     def is_open(self, run_id: str) -> bool:
         """Whether a run goes on, or is closed and its caller does not have the result yet."""
@@ -75,8 +90,8 @@ class Agenda:
         until = self._redis.hget(Claim(work).key, "until")
         return 0.0 if until is None else max(0.0, int(str(until)) / 1000 - self._now())
 
-    def _longer(self, again: int) -> float:
-        return float(self._patience * 2 ** min(again, _MOST_DOUBLINGS))
+    def _publish_again(self, agenda: str, record: str, what: str) -> bool:
+        return bool(self._again(keys=[agenda, record], args=[what, self._patience, _MOST_DOUBLINGS]))
 
     def _due(self, name: str, most: int) -> list[str]:
         return cast("list[str]", self._redis.zrangebyscore(name, 0, self._now(), start=0, num=most))

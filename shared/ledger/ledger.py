@@ -365,6 +365,8 @@ class Ledger:
         claim.ended = True
         if first < 0:
             raise _lost(record)
+        if last:
+            self.agenda.postpone_run(record.run_id, self.patience)
         return Settled(first=bool(first), last=bool(last), fed=tuple(keys))
 
     def _advance(self, record: ItemRecord, fields: _Fields) -> None:

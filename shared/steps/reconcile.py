@@ -39,8 +39,8 @@ def reconcile_run(context: Context, run_id: str) -> Iterator[Step]:
     if not run.state.final and time.time() - run.created > context.ledger.keep_seconds:
         days = context.settings.keep_runs_days
         close_failed(context, run_id, "run-expired", f"not done within {days} days (AUXIP_KEEP_RUNS_DAYS)")
-        yield Step(StepName.CLOSE, run_id)
-    elif run.state is RunState.WORKING and run.counts.finished < run.counts.items:
+        run = context.ledger.run(run_id)
+    if run.state is RunState.WORKING and run.counts.finished < run.counts.items:
         agenda.postpone_run(run_id, 0)  # the last in the round
         yield from feed(context, run)
         for key in agenda.due_items(run_id, _MOST_ITEMS):
@@ -57,21 +57,24 @@ def _of_whole(context: Context, run: Run) -> Iterator[Step]:
     if left:
         agenda.postpone_run(run.id, left)
         return
-    _log.warning("%s of run %s is published again", name, run.id)
-    agenda.publish_run_again(run.id)
-    yield Step(name, run.id)
+    if agenda.publish_run_again(run.id):
+        _log.warning("%s of run %s is published again", name, run.id)
+        yield Step(name, run.id)
 
 
 def _of_item(context: Context, run: Run, key: str) -> Iterator[Step]:
+    """Find an item whose step nobody is at, or that has only to be settled."""
     agenda, record = context.ledger.agenda, context.ledger.item(run.id, key)
+    if record.finished is not None:
+        return  # settled since the agenda was read
     steps = due_steps(run, record)
-    if not steps:
-        yield from settle_item(context, run, record)
-        return
-    left = {step: agenda.claim_left(step.work) for step in steps}
-    if all(left.values()):
+    # Whoever claims an item that this run has never begun, works for another run.
+    works = [step.work for step in steps] or ([key] if record.claimed is not None else [])
+    left = {work: agenda.claim_left(work) for work in works}
+    if left and all(left.values()):
         agenda.postpone_item(run.id, key, max(left.values()))
-        return
-    _log.warning("%s of item %s of run %s is published again", steps[0].name, key, run.id)
-    agenda.publish_item_again(run.id, key)
-    yield from (step for step in steps if not left[step])
+    elif not steps:
+        yield from settle_item(context, run, record)
+    elif agenda.publish_item_again(run.id, key):
+        _log.warning("%s of item %s of run %s is published again", steps[0].name, key, run.id)
+        yield from (step for step in steps if not left[step.work])

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from celery.backends.redis import RedisBackend
 from celery.result import AsyncResult
+from pydantic import SecretStr
 
 from local.processes import Child
 from local.stack import Stack
@@ -60,6 +61,15 @@ def _close_celery() -> None:
 @pytest.fixture(scope="session")
 def context(stack: Stack) -> Iterator[Context]:
     with closing(Context(load_settings())) as opened:
+        yield opened
+
+
+@pytest.fixture
+def apart(context: Context) -> Iterator[Context]:
+    """A context whose ledger is a database of its own, empty, that no worker looks into."""
+    url = SecretStr(context.settings.redis_url.get_secret_value().removesuffix("/0") + "/1")
+    with closing(Context(context.settings.model_copy(update={"redis_url": url}))) as opened:
+        opened.ledger.redis.flushdb()
         yield opened
 
 

@@ -12,7 +12,7 @@ from redis import Redis
 from shared.context import Context
 from shared.errors import Rejected
 from shared.ledger import DeadLetters, dead_letters
-from tests.integration.test_ledger import THREADS, at_once
+from tests.integration.opened import THREADS, at_once
 from workers.cli.main import auxip
 
 BINARY = bytes(range(256))

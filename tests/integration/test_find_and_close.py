@@ -229,7 +229,7 @@ def test_a_run_that_expanded_an_item_answers_with_the_item(context: Context, col
 def test_a_run_that_could_not_expand_an_item_says_why(context: Context, collection: str) -> None:
     run = decompression(context, collection)
     (record,) = records(context, run)
-    context.ledger.fail(run.id, record.key, "archive-damaged", "a checksum is wrong")
+    context.ledger.fail(record, "archive-damaged", "a checksum is wrong")
     settle_item(context, run, records(context, run)[0])
 
     with pytest.raises(Rejected, match="archive-damaged"):

@@ -1,68 +1,26 @@
 """The ledger on a real server: what is recorded once stays so, whoever else records it at the same time."""
 
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.lock import Lock
 
 from shared.archives import Expansion
 from shared.context import Context
-from shared.errors import Busy, Rejected
-from shared.ledger import Ledger, lease
-from shared.models import Counts, ItemState, Outcome, RunRequest, RunState, StagedAsset, work_key
-from shared.selection import Given
+from shared.errors import Rejected
+from shared.ledger import Ledger
+from shared.models import Counts, ItemRecord, ItemState, Outcome, RunState, StagedAsset, work_key
 from shared.stac.item import Found, Item
-from tests.integration.conftest import wait_for
+from tests.integration.opened import DONE, REQUEST, Opened, at_once, found
 
-REQUEST = RunRequest(owner="owner", collection="aux", selection=Given(item_id="X"))
 DAY = 86_400
-THREADS = 16
-DONE = Outcome(state=ItemState.CATALOGUED)
-Answer = TypeVar("Answer")
-
-
-def at_once(call: Callable[[], Answer]) -> list[Answer]:
-    """Call something from many threads, all at the same moment."""
-    barrier = threading.Barrier(THREADS)
-
-    def one(_: int) -> Answer:
-        barrier.wait()
-        return call()
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(one, range(THREADS)))
-
-
-def found(item_id: str = "X", size: int = 3) -> Found:
-    asset = {"href": "http://h/x", "file:size": size}
-    return Found(item_id=item_id, item=Item.model_validate({"id": item_id, "properties": {}, "assets": {"a": asset}}))
-
-
-class Opened:
-    """A run of its own in the ledger."""
-
-    def __init__(self, ledger: Ledger, *items: Found) -> None:
-        self.ledger = ledger
-        self.id = f"run-{uuid.uuid4()}"
-        ledger.open_run(self.id, REQUEST)
-        ledger.add_items(self.id, items)
-        self.keys = ledger.keys(self.id)
-
-    @property
-    def counts(self) -> Counts:
-        return self.ledger.run(self.id).counts
 
 
 @pytest.fixture
-def ledger(context: Context) -> Ledger:
-    return context.ledger
+def ledger(apart: Context) -> Ledger:
+    return apart.ledger
 
 
 @pytest.fixture
@@ -106,8 +64,8 @@ def test_an_item_whose_first_product_was_not_wanted_has_the_second_one(ledger: L
 
 def test_an_item_that_is_worked_on_gets_no_further_assets(ledger: Ledger) -> None:
     run = Opened(ledger, product("X.EOF"))
-    ledger.claim(run.id, *run.keys)
-    ledger.add_items(run.id, [product("X.zip")])
+    with ledger.claim(run.id, run.key, seconds=30):
+        ledger.add_items(run.id, [product("X.zip")])
     assert [*ledger.item(run.id, *run.keys).stac_item().assets] == ["X.EOF"]
 
 
@@ -191,27 +149,26 @@ def test_a_run_that_the_ledger_has_forgotten_is_not_listed(ledger: Ledger, run: 
         ledger.find_run(forgotten)
 
 
-def test_pages_are_closed_when_the_last_one_is_and_in_any_order(ledger: Ledger, run: Opened) -> None:
-    ledger.begin_work(run.id, 3)
-    assert ledger.run(run.id).state is RunState.WORKING
-    assert [ledger.close_page(run.id, page) for page in (2, 0, 0, 2, 1)] == [False, False, False, False, True]
+def test_the_search_of_a_run_ends_once(ledger: Ledger, run: Opened) -> None:
+    assert at_once(lambda: ledger.begin_work(run.id)).count(True) == 1
+    assert run.run.state is RunState.WORKING
 
 
-def test_a_page_that_is_closed_again_after_the_last_one_says_so_again(ledger: Ledger, run: Opened) -> None:
-    ledger.begin_work(run.id, 1)
-    assert [ledger.close_page(run.id, 0), ledger.close_page(run.id, 0)] == [True, True]
+def test_a_run_that_is_closed_does_not_begin_to_work(ledger: Ledger, run: Opened) -> None:
+    ledger.close_run(run.id, RunState.FAILED, code="station-unavailable", reason="answered 500")
+    assert ledger.begin_work(run.id) is False
+    assert run.run.state is RunState.FAILED
 
 
-def test_a_page_that_is_closed_before_all_are_known_closes_no_run(ledger: Ledger, run: Opened) -> None:
-    assert ledger.close_page(run.id, 0) is False
-    ledger.begin_work(run.id, 1)
-    assert ledger.close_page(run.id, 0) is True
+def test_a_run_is_cancelled_once_and_only_while_it_is_open(ledger: Ledger, run: Opened) -> None:
+    assert ledger.is_cancelled(run.id) is False
+    assert at_once(lambda: ledger.cancel_run(run.id)).count(True) == 1
+    assert ledger.is_cancelled(run.id) is True
+    assert run.run.cancelled is not None
 
-
-def test_of_pages_that_are_closed_at_once_at_least_the_last_one_says_so(ledger: Ledger, run: Opened) -> None:
-    ledger.begin_work(run.id, THREADS)
-    pages = iter(range(THREADS))
-    assert at_once(lambda: ledger.close_page(run.id, next(pages))).count(True) == 1
+    other = Opened(ledger)
+    ledger.close_run(other.id, RunState.SUCCESSFUL)
+    assert [ledger.cancel_run(other.id), ledger.cancel_run("no-such-run")] == [False, False]
 
 
 def test_a_run_is_closed_once(ledger: Ledger, run: Opened) -> None:
@@ -236,9 +193,8 @@ def test_a_run_that_failed_says_why(ledger: Ledger, run: Opened) -> None:
 
 
 def test_everything_of_a_run_expires_once_it_is_closed(ledger: Ledger, run: Opened, key: str, redis: Redis) -> None:
-    ledger.begin_work(run.id, 1)
+    assert run.begin() == [key]
     ledger.progress(ledger.item(run.id, key), 1, 1)
-    ledger.close_page(run.id, 0)
     names = sorted(str(name) for name in redis.scan_iter(f"auxip:run:{run.id}*"))
     assert len(names) == 5
     assert {redis.ttl(name) for name in names} == {-1}
@@ -321,12 +277,10 @@ def test_keys_are_asked_for_a_page_at_a_time(ledger: Ledger) -> None:
 
 
 def test_a_claim_is_recorded_once_and_does_not_take_an_item_back(ledger: Ledger, run: Opened, key: str) -> None:
-    ledger.claim(run.id, key)
-    first = ledger.item(run.id, key)
-    ledger.reach(ledger.item(run.id, key), ItemState.STAGED)
-    ledger.claim(run.id, key)
-
-    again = ledger.item(run.id, key)
+    with ledger.claim(run.id, key, seconds=30) as (_, first):
+        ledger.reach(first.model_copy(), ItemState.STAGED)
+    with ledger.claim(run.id, key, seconds=30) as (_, again):
+        pass
     assert first.state is ItemState.CLAIMED
     assert (again.state, again.claimed) == (ItemState.STAGED, first.claimed)
 
@@ -368,7 +322,7 @@ def test_bytes_of_an_item_are_in_flight_until_it_is_finished(ledger: Ledger) -> 
     for key in run.keys:
         ledger.progress(ledger.item(run.id, key), 2, 2)
     assert ledger.bytes_in_flight(run.id) == 4
-    ledger.settle(run.id, run.keys[0], DONE)
+    ledger.settle(run.item(0), DONE)
 
     assert (run.counts.bytes_finished, ledger.bytes_in_flight(run.id)) == (3, 2)
 
@@ -414,7 +368,7 @@ def test_an_item_that_was_as_it_should_be_is_over(ledger: Ledger, run: Opened, k
 def test_an_outcome_is_counted_under_its_name(
     ledger: Ledger, run: Opened, key: str, state: ItemState, counts: dict[str, int]
 ) -> None:
-    assert ledger.settle(ledger.item(run.id, key), Outcome(state=state, code="c", reason="r")) is True
+    assert ledger.settle(ledger.item(run.id, key), Outcome(state=state, code="c", reason="r")).first
 
     assert run.counts == Counts(items=1, bytes_found=3, bytes_finished=3, **counts)
     assert run.counts.finished == 1
@@ -425,27 +379,25 @@ def test_an_outcome_is_counted_under_its_name(
 def test_an_item_that_is_settled_by_many_is_counted_once(ledger: Ledger, run: Opened, key: str) -> None:
     answers = at_once(lambda: ledger.settle(ledger.item(run.id, key), DONE))
 
-    assert answers.count(True) == 1
+    assert [answer.first for answer in answers].count(True) == 1
     assert (run.counts.staged, run.counts.bytes_finished) == (1, 3)
 
 
 def test_the_first_outcome_stands(ledger: Ledger, run: Opened, key: str) -> None:
     ledger.settle(ledger.item(run.id, key), DONE)
     before = ledger.item(run.id, key)
-    assert ledger.settle(ledger.item(run.id, key), Outcome(state=ItemState.FAILED, code="late")) is False
+    assert ledger.settle(ledger.item(run.id, key), Outcome(state=ItemState.FAILED, code="late")).first is False
 
     assert ledger.item(run.id, key) == before
     assert run.counts.failed == 0
 
 
-RECORDS: dict[str, Callable[[Ledger, str, str], None]] = {
-    "claim": lambda ledger, run, key: ledger.claim(run, key),
-    "reach": lambda ledger, run, key: ledger.reach(run, key, ItemState.STAGED),
-    "fail": lambda ledger, run, key: ledger.fail(run, key, "late", "too late"),
-    "intact": lambda ledger, run, key: ledger.record_intact(run, key),
-    "asset": lambda ledger, run, key: ledger.record_asset(
-        run, key, "a", StagedAsset(href="h", size=1, checksum="c", etag="e")
-    ),
+ASSET = StagedAsset(href="h", size=1, checksum="c", etag="e")
+RECORDS: dict[str, Callable[[Ledger, ItemRecord], object]] = {
+    "reach": lambda ledger, record: ledger.reach(record, ItemState.STAGED),
+    "fail": lambda ledger, record: ledger.fail(record, "late", "too late"),
+    "intact": lambda ledger, record: ledger.record_intact(record),
+    "asset": lambda ledger, record: ledger.record_asset(record, "a", ASSET),
 }
 
 
@@ -453,119 +405,27 @@ RECORDS: dict[str, Callable[[Ledger, str, str], None]] = {
 def test_what_is_recorded_after_an_item_is_finished_changes_nothing(
     ledger: Ledger, run: Opened, key: str, name: str
 ) -> None:
-    ledger.claim(run.id, key)
+    late = ledger.item(run.id, key)
     ledger.settle(ledger.item(run.id, key), DONE)
-    before = ledger.item(run.id, key), ledger.item(run.id, key).staged_assets
-    RECORDS[name](ledger, run.id, key)
+    before = ledger.item(run.id, key)
+    RECORDS[name](ledger, late)
 
-    assert (ledger.item(run.id, key), ledger.item(run.id, key).staged_assets) == before
+    assert ledger.item(run.id, key) == before
+
+
+def test_a_claim_on_a_finished_item_does_not_take_it_back(ledger: Ledger, run: Opened, key: str) -> None:
+    ledger.settle(ledger.item(run.id, key), DONE)
+    before = ledger.item(run.id, key)
+    with ledger.claim(run.id, key, seconds=30):
+        assert ledger.item(run.id, key) == before
 
 
 def test_the_item_itself_is_kept_for_as_long_as_there_is_work_on_it(ledger: Ledger) -> None:
-    run = Opened(ledger, found("X"), found("Y"))
-    ledger.settle(run.id, run.keys[0], DONE)
-    ledger.settle(run.id, run.keys[1], Outcome(state=ItemState.FAILED))
+    run = Opened(ledger, found("X"), found("Y"), found("Z"))
+    ledger.settle(run.item(0), DONE)
+    ledger.settle(run.item(1), Outcome(state=ItemState.FAILED))
 
-    with pytest.raises(Rejected, match="unknown-item"):
-        ledger.item(run.id, run.keys[0]).stac_item()
-    assert ledger.item(run.id, run.keys[1]).stac_item().id == "Y"
-
-
-# Leases
-
-
-@pytest.fixture
-def work(redis: Redis) -> Iterator[str]:
-    name = f"work-{uuid.uuid4()}"
-    yield name
-    redis.delete(f"auxip:lease:{name}")
-
-
-def test_a_lease_is_held_by_one(redis: Redis, work: str) -> None:
-    with lease(redis, work, 30), pytest.raises(Busy, match="claimed-elsewhere") as raised, lease(redis, work, 30):
-        pass
-    assert raised.value.delay is not None
-
-
-def test_a_lease_that_many_want_is_given_to_one(redis: Redis, work: str) -> None:
-    answered = threading.Barrier(THREADS)
-
-    def hold() -> bool:
-        try:
-            with lease(redis, work, 30):
-                answered.wait()
-                return True
-        except Busy:
-            answered.wait()
-            return False
-
-    assert at_once(hold).count(True) == 1
-
-
-def test_a_lease_is_free_after_its_block(redis: Redis, work: str) -> None:
-    for _ in range(2):
-        with lease(redis, work, 30):
-            pass
-    assert redis.exists(f"auxip:lease:{work}") == 0
-
-
-def test_a_lease_is_free_after_an_error(redis: Redis, work: str) -> None:
-    with pytest.raises(RuntimeError), lease(redis, work, 30):
-        raise RuntimeError
-    with lease(redis, work, 30):
-        pass
-
-
-def test_leases_on_different_work_do_not_meet(redis: Redis, work: str) -> None:
-    with lease(redis, work, 30), lease(redis, f"{work}:part", 30):
-        pass
-
-
-def test_a_lease_is_renewed_while_it_is_held(redis: Redis, work: str) -> None:
-    name = f"auxip:lease:{work}"
-    with lease(redis, work, 0.6):
-        began = time.monotonic()
-        wait_for(lambda: time.monotonic() - began > 1.5, "more than twice its time has passed", 10)
-        assert redis.exists(name) == 1
-        with pytest.raises(Busy), lease(redis, work, 30):
-            pass
-
-
-def test_a_lease_outlives_a_moment_without_the_server(redis: Redis, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    renew, tries = Lock.reacquire, 0
-
-    def flaky(lock: Lock) -> bool:
-        nonlocal tries
-        tries += 1
-        if tries == 1:
-            raise RedisConnectionError("away")
-        return bool(renew(lock))
-
-    monkeypatch.setattr(Lock, "reacquire", flaky)
-    with lease(redis, work, 1.5):
-        wait_for(lambda: tries >= 3, "renewed after the fault", 10)
-        assert redis.exists(f"auxip:lease:{work}") == 1
-
-
-def test_a_lease_whose_holder_died_lapses(redis: Redis, work: str) -> None:
-    assert redis.lock(f"auxip:lease:{work}", timeout=0.2, thread_local=False).acquire(blocking=False)
-
-    def free() -> bool:
-        try:
-            with lease(redis, work, 30):
-                return True
-        except Busy:
-            return False
-
-    assert not free()
-    wait_for(free, "the lease has lapsed", 10)
-
-
-def test_a_lease_that_was_lost_meanwhile_is_not_taken_from_its_new_holder(redis: Redis, work: str) -> None:
-    name = f"auxip:lease:{work}"
-    with lease(redis, work, 0.6):
-        redis.set(name, "another")
-        wait_for(
-            lambda: not [each for each in threading.enumerate() if each.name == f"lease-{work}"], "renewing ended", 10
-        )
-    assert redis.get(name) == "another"
+    for number in (0, 1):
+        with pytest.raises(Rejected, match="unknown-item"):
+            run.item(number).stac_item()
+    assert run.item(2).stac_item().id == "Z"

@@ -28,8 +28,8 @@ def test_runs_that_overlap_download_each_asset_once_and_expand_each_archive_once
     expansions = [
         expansion
         for result in results
-        for key in context.ledger.keys(result.id)
-        for expansion in context.ledger.expansions(result.id, key).values()
+        for record in context.ledger.items(result.id)
+        for expansion in record.expansions.values()
     ]
     assert sum(not expansion.reused for expansion in expansions) == len(ARCHIVES)
     for result in results:

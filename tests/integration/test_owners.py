@@ -49,7 +49,7 @@ def test_an_owner_who_is_not_in_the_file_is_as_the_settings_say(owners: Context,
     work = Work(owners, collection, PLAIN.item_id, owner="nobody")
     work.do(stage_item)
 
-    staged = work.ledger.staged_assets(work.run_id, work.key)[PLAIN.name]
+    staged = work.record.staged_assets[PLAIN.name]
     assert staged.href == f"s3://{owners.settings.s3_bucket}/nobody/{collection}/{PLAIN.item_id}/{PLAIN.name}"
 
 

@@ -284,7 +284,7 @@ def test_an_item_is_fetched_from_the_station_that_found_it(
     (record,) = records(context, run)
     stage_item(context, run, record)
 
-    (staged,) = context.ledger.staged_assets(run.id, record.key).values()
+    (staged,) = record.staged_assets.values()
     assert staged.size == 3
     assert two.asked[-1] == ("/X", two.asked[-1][1])
     assert two.asked[-1][1]["x-api-key"] == "hush"

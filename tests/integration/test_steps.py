@@ -24,7 +24,7 @@ from shared.storage.objects import Location
 from tests.integration.conftest import of_id
 
 ARCHIVE = samples.product(samples.UPPER_CASE_ARCHIVE)
-Step = Callable[[Context, Run, ItemRecord], None]
+Step = Callable[[Context, Run, ItemRecord], object]
 
 
 class Work:

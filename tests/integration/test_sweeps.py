@@ -21,12 +21,12 @@ from shared.archives import load_manifest
 from shared.context import Context
 from shared.models import Run, RunRequest, RunState, Tick
 from shared.selection import Given, PolicySelection
-from shared.stac.item import Found
-from shared.steps.sweep import begin_tick, quiet_after
+from shared.steps.due import Step, StepName
+from shared.steps.sweep import begin_tick
 from shared.storage.objects import Location
 from tests.integration.conftest import wait_for
+from tests.integration.opened import at_once
 from tests.integration.test_commands import AUXIP, auxip, last_object
-from tests.integration.test_ledger import at_once
 from workers import flows
 from workers.sweeps import find_sweep
 
@@ -46,9 +46,9 @@ class Ticking:
         at = NOON + hours * HOUR
         return Tick(sweep=self.name, at=at, next=at + HOUR, run_id=f"{self.name}-{hours}", request=REQUEST)
 
-    def begin(self, hours: float = 0, now: float | None = None) -> str | None:
+    def begin(self, hours: float = 0) -> str | None:
         """Do what the task does, but for the sending; returns the run to be sent."""
-        return begin_tick(self.context, self.at(hours), time.time() if now is None else now)
+        return begin_tick(self.context, self.at(hours))
 
     def send(self, hours: float = 0) -> str:
         run_id = self.begin(hours)
@@ -144,26 +144,13 @@ def test_a_tick_older_than_the_last_changes_nothing(ticking: Ticking, context: C
     assert context.sweeps.record(ticking.name) == before
 
 
-def test_a_run_that_shows_no_sign_of_life_does_not_hold_its_sweep_up_for_ever(
-    ticking: Ticking, context: Context
-) -> None:
-    budget = quiet_after(context.settings)
-    ticking.send(0)
-
-    assert ticking.begin(1, now=time.time() + budget - 60) is None
-    assert ticking.begin(2, now=time.time() + budget + 60) == ticking.at(2).run_id
-
-
-def test_an_item_that_is_worked_on_is_a_sign_of_life(ticking: Ticking, context: Context) -> None:
-    budget = quiet_after(context.settings)
+def test_a_sweep_is_held_up_until_its_run_is_closed_however_long_that_takes(ticking: Ticking, context: Context) -> None:
     run_id = ticking.send(0)
     context.ledger.redis.hset(f"auxip:run:{run_id}", "created", "0")
-    context.ledger.add_items(run_id, [Found.unusable("X", "bad-item", "of a test")])
-    (key,) = context.ledger.keys(run_id)
-    context.ledger.redis.hset(f"auxip:run:{run_id}:item:{key}", "claimed", repr(time.time()))
 
-    assert ticking.begin(1, now=time.time() + budget - 60) is None
-    assert ticking.begin(2, now=time.time() + budget + 60) == ticking.at(2).run_id
+    assert ticking.begin(1) is None
+    ticking.close(run_id)
+    assert ticking.begin(2) == ticking.at(2).run_id
 
 
 def test_a_run_that_the_ledger_has_forgotten_is_over(ticking: Ticking, context: Context) -> None:
@@ -178,7 +165,7 @@ def test_the_record_of_a_sweep_that_is_no_more_expires_but_not_before_its_next_t
 ) -> None:
     now = time.time()
     far = ticking.at().model_copy(update={"next": now + 1000 * 86_400})
-    begin_tick(context, far, now)
+    begin_tick(context, far)
     left = context.ledger.redis.ttl(f"auxip:sweep:{ticking.name}")
 
     keep = context.settings.keep_runs_days * 86_400
@@ -267,7 +254,7 @@ def test_two_beats_begin_each_ticks_run_once(swept: Swept, stack: Stack, workers
     ticks = swept.ticks()
     assert len(set(ticks)) == len(ticks)
     log = next(worker for worker in workers if worker.name == "worker-search").log.read_text()
-    tasks = [flows.find(run.id).options["task_id"] for run in swept.runs()]
+    tasks = [flows.message(Step(StepName.FIND, run.id)).options["task_id"] for run in swept.runs()]
     assert [log.count(f"[{task}] received") for task in tasks] == [1] * len(ticks)
 
 

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SOURCES = [path for folder in ("shared", "workers", "local") for path in (ROOT / folder).rglob("*.py")]
 RAISED = re.compile(
-    r'\b(?:Rejected|ItemFailed|Retryable|Busy|unusable)\((?:[a-z_.]+, )?\s*f?"([a-z0-9{}._]+(?:-[a-z0-9]+)+)"'
+    r"\b(?:Rejected|ItemFailed|Retryable|Busy|unusable|close_failed|_fail|_fail_run)"
+    r'\((?:[a-z_.]+, )*\s*f?"([a-z0-9{}._]+(?:-[a-z0-9]+)+)"'
 )
 GIVEN = re.compile(r'\bcode="([a-z-]+)"')
 

@@ -106,7 +106,7 @@ def sweep(self: BoundTask, name: str, at: float = 0) -> None:
     now = time.time()
     tick = found.tick(datetime.fromtimestamp(max(now, min(message.at, now + _CLOCKS_DIFFER)), UTC))
     with retried(self), lease(context().ledger.redis, f"sweep:{name}", context().settings.lease):
-        run_id = begin_tick(context(), tick, now)
+        run_id = begin_tick(context(), tick)
         if run_id is not None:
             publish([Step(StepName.FIND, run_id)])
             context().sweeps.mark_sent(name, run_id)

@@ -33,7 +33,8 @@ class Delegated(Work):
 
     def __init__(self, context: Context, collection: str, item_id: str = PLAIN.item_id) -> None:
         super().__init__(context, collection, item_id)
-        self.ledger.claim(self.run_id, self.key)
+        with self.ledger.claim(self.run_id, self.key, seconds=30):
+            pass
 
     def stage(self) -> None:
         """Call the step until the job is over."""
@@ -407,7 +408,7 @@ def test_of_an_object_in_parts_the_catalog_s_md5_is_compared_where_it_states_one
 
 def test_what_could_never_be_verified_is_not_begun(context: Context, collection: str, service: Service) -> None:
     work = Delegated(context, collection)
-    item = work.ledger.stac_item(work.run_id, work.key)
+    item = work.record.stac_item()
     item.assets[PLAIN.name].checksum = "sha1"
     with pytest.raises(ItemFailed, match="bad-checksum"):
         delegate.delegate_item(context, work.run, work.record, item)
@@ -429,7 +430,7 @@ def test_an_asset_that_the_job_was_not_asked_for_must_stand_as_well(
     """Of two runs that want an item, the second one may want more of it."""
     service.work = service.hang
     first, second = (Delegated(context, collection, samples.ORBIT_AND_ARCHIVE) for _ in range(2))
-    item = first.ledger.stac_item(first.run_id, first.key)
+    item = first.record.stac_item()
     item.assets.popitem()
     with pytest.raises(Busy):
         delegate.delegate_item(context, first.run, first.record, item)

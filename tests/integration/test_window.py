@@ -1,0 +1,174 @@
+"""Items have their turn by a window, each exactly once, and exactly one worker is told that it was the last."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from queue import SimpleQueue
+
+import pytest
+
+from shared.context import Context
+from shared.ledger import Ledger
+from shared.ledger.agenda import pending_of
+from shared.models import ItemState, Outcome, RunState
+from tests.integration.opened import DONE, THREADS, Opened, at_once, found
+
+WINDOW = 5
+FAILED = Outcome(state=ItemState.FAILED, code="c", reason="r")
+
+
+@pytest.fixture
+def ledger(apart: Context) -> Ledger:
+    return Ledger(apart.ledger.redis, keep_days=30, window=WINDOW, patience=60)
+
+
+def opened(ledger: Ledger, number: int) -> Opened:
+    return Opened(ledger, *(found(f"item-{each}") for each in range(number)))
+
+
+def pending(run: Opened) -> list[str]:
+    return [str(key) for key in run.ledger.redis.zrange(pending_of(run.id), 0, -1)]
+
+
+def test_nothing_has_its_turn_before_the_search_is_over(ledger: Ledger) -> None:
+    run = opened(ledger, 3)
+    assert ledger.feed(run.id) == pending(run) == []
+    assert run.begin() == run.keys
+
+
+def test_items_have_their_turn_in_the_order_they_were_found_as_many_as_the_window_has_room_for(ledger: Ledger) -> None:
+    run = opened(ledger, 12)
+    assert run.begin() == run.keys[:WINDOW]
+    assert ledger.feed(run.id) == []
+    assert sorted(pending(run)) == sorted(run.keys[:WINDOW])
+
+
+def test_an_item_that_is_settled_gives_its_place_to_the_next(ledger: Ledger) -> None:
+    run = opened(ledger, 7)
+    run.begin()
+    answers = [ledger.settle(run.item(number), DONE) for number in (3, 0, 1)]
+
+    assert [answer.fed for answer in answers] == [(run.keys[5],), (run.keys[6],), ()]
+    assert sorted(pending(run)) == sorted(run.keys[number] for number in (2, 4, 5, 6))
+
+
+def test_an_item_that_is_settled_again_gives_no_place_away(ledger: Ledger) -> None:
+    run = opened(ledger, 12)
+    run.begin()
+    first, again = [ledger.settle(run.item(0), DONE) for _ in range(2)]
+    assert (first.first, again.first) == (True, False)
+    assert (first.fed, again.fed) == ((run.keys[5],), ())
+    assert run.counts.staged == 1
+
+
+def test_a_run_that_is_closed_lets_nothing_have_its_turn(ledger: Ledger) -> None:
+    run = opened(ledger, 12)
+    run.begin()
+    ledger.close_run(run.id, RunState.FAILED, code="run-expired", reason="of a test")
+    assert ledger.settle(run.item(0), DONE).fed == ()
+    assert ledger.feed(run.id) == []
+
+
+def test_the_last_item_that_is_settled_is_told_to_be_the_last_and_so_are_its_copies(ledger: Ledger) -> None:
+    run = opened(ledger, 3)
+    run.begin()
+    outcomes = (FAILED, DONE, Outcome(state=ItemState.SKIPPED))
+    assert [ledger.settle(run.item(number), outcome).last for number, outcome in enumerate(outcomes)] == [
+        False,
+        False,
+        True,
+    ]
+    assert ledger.settle(run.item(1), DONE).last
+
+
+def test_no_item_is_the_last_while_the_search_may_find_more(ledger: Ledger) -> None:
+    run = opened(ledger, 1)
+    assert ledger.settle(run.item(), DONE).last is False
+
+
+def test_of_items_that_are_settled_at_once_one_is_the_first_to_be_the_last(ledger: Ledger) -> None:
+    run = opened(ledger, THREADS)
+    run.begin()
+    numbers = count()
+    answers = at_once(lambda: ledger.settle(run.item(next(numbers)), DONE))
+    assert [answer.last for answer in answers].count(True) == 1
+
+
+def test_many_feeders_at_once_let_each_item_have_its_turn_once(ledger: Ledger) -> None:
+    run = opened(ledger, 12)
+    ledger.begin_work(run.id)
+    fed = [key for keys in at_once(lambda: ledger.feed(run.id)) for key in keys]
+    assert fed == run.keys[:WINDOW]
+
+
+def test_many_workers_never_have_more_than_the_window_and_each_item_has_its_turn_once(ledger: Ledger) -> None:
+    run = opened(ledger, 150)
+    turns: SimpleQueue[str | None] = SimpleQueue()
+    had, most, last = [], [0], []
+    guard = threading.Lock()
+
+    def take(keys: list[str]) -> None:
+        with guard:
+            had.extend(keys)
+            most[0] = max(most[0], len(pending(run)))
+        for key in keys:
+            turns.put(key)
+
+    def work() -> None:
+        while (key := turns.get()) is not None:
+            settled = ledger.settle(ledger.item(run.id, key), DONE)
+            take([*settled.fed, *ledger.feed(run.id)])
+            if settled.last:
+                last.append(key)
+                for _ in range(THREADS):
+                    turns.put(None)
+
+    take(run.begin())
+    with ThreadPoolExecutor(THREADS) as pool:
+        for each in [pool.submit(work) for _ in range(THREADS)]:
+            each.result(timeout=60)
+
+    assert sorted(had) == sorted(run.keys)
+    assert most[0] == WINDOW
+    assert (len(last), run.counts.staged, pending(run)) == (1, 150, [])
+
+
+# Parts of an item
+
+PARTS = [f"{number}.zip" for number in range(THREADS)]
+
+
+def test_of_parts_that_end_one_after_the_other_the_last_one_leaves_none(ledger: Ledger) -> None:
+    run = opened(ledger, 1)
+    run.begin()
+    left = [ledger.next(run.die_at(part=part), part, PARTS[:3]) for part in PARTS[:3]]
+
+    assert left == [2, 1, 0]
+    assert run.item().ended == set(PARTS[:3])
+
+
+def test_a_part_that_ends_twice_counts_once(ledger: Ledger) -> None:
+    run = opened(ledger, 1)
+    run.begin()
+    assert [ledger.next(run.die_at(part=PARTS[0]), PARTS[0], PARTS[:2]) for _ in range(2)] == [1, 1]
+
+
+def test_of_parts_that_end_at_once_exactly_one_worker_is_told_that_none_is_left(ledger: Ledger) -> None:
+    run = opened(ledger, 1)
+    run.begin()
+    claims = [(part, run.die_at(part=part)) for part in PARTS]
+    each = iter(claims)
+    guard = threading.Lock()
+
+    def end() -> int:
+        with guard:
+            part, record = next(each)
+        return ledger.next(record, part, PARTS)
+
+    assert sorted(at_once(end)) == list(range(THREADS))
+
+
+def test_a_record_that_was_not_claimed_cannot_end_its_claim(ledger: Ledger) -> None:
+    run = opened(ledger, 1)
+    with pytest.raises(ValueError, match="has not been claimed"):
+        ledger.next(run.item())
