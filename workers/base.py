@@ -110,7 +110,8 @@ def _fail(run_id: str, key: str, code: str, reason: str) -> None:
 def _fail_run(run_id: str, code: str, reason: str) -> None:
     _log.error("run %s failed: %s: %s", run_id, code, reason)
     close_failed(context(), run_id, code, reason)
-    flows.close(run_id, context().ledger.continuation(run_id)).apply_async()
+    lane = context().ledger.run(run_id).request.lane
+    flows.close(run_id, context().ledger.continuation(run_id), lane).apply_async()
 
 
 def _hand_back(error: RedisError) -> NoReturn:

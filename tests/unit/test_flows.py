@@ -7,8 +7,10 @@ import pytest
 from celery.app.task import Context
 from celery.canvas import Signature
 
+from shared.models import Lane
 from shared.stac.item import Json
 from workers import flows
+from workers.queues import queue_for
 
 
 def steps(message: object) -> Iterator[Json]:
@@ -166,10 +168,26 @@ def test_what_a_caller_linked_to_its_task_is_linked_to_the_last_step() -> None:
         "chord": then,
         "group_id": "group-1",
         "group_index": 2,
+        "queue": "runs",
     }
 
 
 def test_a_caller_that_linked_nothing_leaves_nothing_to_link() -> None:
     continuation = flows.continuation_of(Context(id="run"))
     assert json.loads(continuation) == {}
-    assert flows.close("run", continuation).options == {"task_id": "run"}
+    assert flows.close("run", continuation).options == {"task_id": "run", "queue": "runs"}
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_every_step_of_a_run_travels_in_its_lane(lane: Lane) -> None:
+    item = flows.staging("run", "key", ["a.zip", "b.tgz"], lane)
+    every = [
+        flows.find("run", lane),
+        flows.page("run", 3, lane),
+        flows.page_of_items("run", 3, [item, flows.decompression("run", "other", ["c.zip"], lane)], lane),
+        flows.close("run", "", lane),
+    ]
+    messages = [step for each in every for step in sent(each)]
+    queues = {step["task"]: step["options"]["queue"] for step in messages}  # type: ignore[index, call-overload, misc]
+    assert queues == {task: queue_for(str(task), lane) for task in queues}
+    assert len(queues) == 9

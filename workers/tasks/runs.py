@@ -17,6 +17,7 @@ from workers import flows
 from workers.app import app, context
 from workers.base import BoundTask, retried
 from workers.contract import OnDemandMessage, RunId, StagingMessage, SweepMessage, UnzipMessage, decode
+from workers.queues import lane_of
 from workers.sweeps import find_sweep
 
 _CLOCKS_DIFFER = 60.0  # seconds that beat's clock may be ahead; no message moves a sweep further into the future
@@ -104,7 +105,7 @@ def sweep(self: BoundTask, name: str, at: float = 0) -> None:
     with retried(self), lease(context().ledger.redis, f"sweep:{name}", context().settings.lease):
         run_id = begin_tick(context(), tick, now)
         if run_id is not None:
-            flows.find(run_id).apply_async()
+            flows.find(run_id, context().ledger.run(run_id).request.lane).apply_async()
             context().sweeps.mark_sent(name, run_id)
 
 
@@ -137,7 +138,9 @@ def open_page(self: BoundTask, run_id: str, number: int) -> None:
         keys = context().ledger.keys(run_id, number * size, (number + 1) * size)
         items = [(key, _archives(run.id, key, run.request)) for key in keys]
     link = flows.decompression if run.request.kind is RunKind.DECOMPRESS else flows.staging
-    flows.page_of_items(run_id, number, [link(run_id, key, archives) for key, archives in items]).apply_async()
+    lane = run.request.lane
+    linked = [link(run_id, key, archives, lane) for key, archives in items]
+    flows.page_of_items(run_id, number, linked, lane).apply_async()
 
 
 @app.task(name="auxip.step.settle_item", bind=True)
@@ -152,7 +155,8 @@ def close_page(self: BoundTask, run_id: str, number: int) -> None:
     """Record that a page is done; the last one closes the run."""
     with retried(self):
         if context().ledger.close_page(run_id, number):
-            flows.close(run_id, context().ledger.continuation(run_id)).apply_async()
+            lane = context().ledger.run(run_id).request.lane
+            flows.close(run_id, context().ledger.continuation(run_id), lane).apply_async()
 
 
 @app.task(name="auxip.step.close_run", bind=True, ignore_result=False)
@@ -163,16 +167,18 @@ def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
 
 
 def _open(task: BoundTask, request: RunRequest) -> None:
-    """Open a run under the id of the caller's task, and leave the task's result to `close_run`.
+    """Open a run under the id of the caller's task, in the lane of its message, and leave the result to `close_run`.
 
     Raises:
         Ignore: if all is well. Celery then neither stores a result nor goes on with what is linked to the task.
         Rejected: `bad-request`, the caller has given the task an id that cannot be a run's.
     """
     run_id = decode(RunId, run_id=task.request.id).run_id
+    lane = lane_of(task.request)
     with retried(task):
-        context().ledger.open_run(run_id, request, flows.continuation_of(task.request))
-        flows.find(run_id).apply_async()
+        in_lane = request.model_copy(update={"lane": lane})
+        context().ledger.open_run(run_id, in_lane, flows.continuation_of(task.request))
+        flows.find(run_id, lane).apply_async()
     raise Ignore
 
 

@@ -36,9 +36,9 @@ def _find(run_id: str) -> None:
     run = context().ledger.run(run_id)
     count = 0 if run.state.final else find_items(context(), run)
     if count == 0:  # or a worker was killed between closing the run and telling so
-        flows.close(run_id, context().ledger.continuation(run_id)).apply_async()
+        flows.close(run_id, context().ledger.continuation(run_id), run.request.lane).apply_async()
         return
     pages = -(-count // context().settings.page_items)
     context().ledger.begin_work(run_id, pages)
     for number in range(pages):
-        flows.page(run_id, number).apply_async()
+        flows.page(run_id, number, run.request.lane).apply_async()
