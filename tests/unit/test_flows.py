@@ -188,6 +188,6 @@ def test_every_step_of_a_run_travels_in_its_lane(lane: Lane) -> None:
         flows.close("run", "", lane),
     ]
     messages = [step for each in every for step in sent(each)]
-    queues = {step["task"]: step["options"]["queue"] for step in messages}  # type: ignore[index, call-overload, misc]
+    queues = {step["task"]: step["options"]["queue"] for step in messages}  # type: ignore[index, call-overload]
     assert queues == {task: queue_for(str(task), lane) for task in queues}
     assert len(queues) == 9
