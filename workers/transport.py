@@ -9,8 +9,8 @@ A script cannot block. A consumer that has found its queues empty therefore send
 queue's last message to where it is, which waits for a message, changes nothing, and has its answer suppressed; and
 behind it the script. So it is woken at once and takes in the same round trip; without a message it tries once a second.
 With several queues it waits at each in turn for a slice, and takes from all of them; but never at one of the bulk lane
-if it has others. A slice begins short and grows while nothing comes: a message that comes where it does not wait is
-seen within the time that passed without one, and soon at the latest, and an idle worker asks seldom.
+if it has others. So an idle worker of one queue sees an on-demand message at once and a bulk one within a tenth of a
+second. A shorter slice changes little: a server that has nothing else to do ends waits ten times a second (`hz`).
 
 Before Celery sees a message it is validated. What is no task message, what makes Celery fail and what it rejects goes
 to the dead letters, whole, by the script that takes it from the unacknowledged. Needs Redis 6.2 or Valkey.
@@ -47,7 +47,7 @@ if not version("kombu").startswith(_TESTED):
 MAX_MESSAGE_BYTES = 8 * 2**20
 """A larger message goes to the dead letters without being sent to a worker, whose memory it could fill."""
 
-_SLICE, _LONGEST_SLICE = 0.02, 0.25
+_SLICE = 0.05
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError)
 """What code raises that meets data of an unexpected form; all else is the fault of no message."""
 
@@ -185,8 +185,7 @@ class Channel(stock.Channel):
     _queue_cycle: Any
     _in_poll: Any
     _tag = ""
-    _slice = 0.0
-    """Seconds to wait at one of several queues; 0 while there is no need to wait."""
+    _idle = False
 
     def __init__(self, connection: object, **kwargs: object) -> None:
         self._unrecorded: set[str] = set()
@@ -205,9 +204,9 @@ class Channel(stock.Channel):
         self._tag = uuid()
         keys, arguments = self._take_arguments(self._turns.order(queues))
         commands: list[tuple[object, ...]] = [("EVALSHA", _TAKE_SHA, len(keys), *keys, *arguments)]
-        if self._slice:
+        if self._idle:
             at = min(queues, key=lambda name: lane_of_queue(name) is Lane.BULK)
-            wait = (timeout or self.brpop_timeout) if len(queues) == 1 else self._slice
+            wait = (timeout or self.brpop_timeout) if len(queues) == 1 else _SLICE
             commands[:0] = [("CLIENT", "REPLY", "SKIP"), ("BLMOVE", at, at, "RIGHT", "RIGHT", wait)]
             self._queue_cycle.rotate(at)
         connection = self._in_poll = self.client.connection
@@ -227,10 +226,9 @@ class Channel(stock.Channel):
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
+        self._idle = taken is None
         if taken is None:
-            self._slice = min(max(_SLICE, 2 * self._slice), _LONGEST_SLICE)
             raise Empty
-        self._slice = 0
         self._hand_over(self._tag, *taken)
         return True
 

@@ -155,14 +155,14 @@ def test_a_consumer_of_several_queues_is_woken_for_each(
     assert one.until(1) < 1
 
 
-def test_a_consumer_that_waits_asks_the_server_a_few_times_a_second(
+def test_a_consumer_that_waits_asks_the_server_twenty_times_a_second_at_most(
     redis: Redis, reader: Callable[..., Reader]
 ) -> None:
     one = reader(*QUEUES)
     one.drain(0.3)
     before = int(redis.info("commandstats")["cmdstat_evalsha"]["calls"])
     one.drain(2)
-    assert int(redis.info("commandstats")["cmdstat_evalsha"]["calls"]) - before <= 15
+    assert int(redis.info("commandstats")["cmdstat_evalsha"]["calls"]) - before <= 45
 
 
 def test_a_long_queue_does_not_starve_another(redis: Redis, reader: Callable[..., Reader]) -> None:
