@@ -33,6 +33,13 @@ class RunKind(StrEnum):
     DECOMPRESS = "decompress"
 
 
+class Lane(StrEnum):
+    """How urgent a run is: what somebody waits for overtakes what waits in bulk, such as the backlog of a sweep."""
+
+    ON_DEMAND = "on-demand"
+    BULK = "bulk"
+
+
 class RunRequest(BaseModel):
     """What a run is to do. Small: it is kept in the ledger, and the messages carry only the run's id.
 
@@ -43,6 +50,7 @@ class RunRequest(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: RunKind = RunKind.STAGING
+    lane: Lane = Lane.ON_DEMAND
     label: str = ""
     owner: OwnerId
     collection: CollectionId

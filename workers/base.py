@@ -16,7 +16,7 @@ from shared.ledger.lease import require_unworn
 from shared.models import ItemRecord, Run
 from shared.retries import delay_before_retry
 from shared.steps.close import close_failed
-from shared.steps.due import Step, StepName, due_steps, stopped
+from shared.steps.due import Step, StepName, due_steps, step_of, stopped
 from shared.steps.settle import go_on, go_on_after
 from workers import flows
 from workers.app import context
@@ -64,7 +64,7 @@ def publish(steps: Iterable[Step]) -> None:
     try:
         for step in steps:
             closes = step.name is StepName.CLOSE
-            message = flows.closing(step.run_id, context().ledger.continuation(step.run_id)) if closes else None
+            message = flows.closing(step, context().ledger.continuation(step.run_id)) if closes else None
             (message or flows.message(step)).apply_async()
     except OperationalError as error:
         _log.warning("a step could not be published, the reconciler will do it: %s", type(error).__name__)
@@ -163,7 +163,7 @@ def _fail(record: ItemRecord, code: str, reason: str) -> None:
 def _fail_run(run_id: str, code: str, reason: str) -> None:
     _log.error("run %s failed: %s: %s", run_id, code, reason)
     close_failed(context(), run_id, code, reason)
-    publish([Step(StepName.CLOSE, run_id)])
+    publish([step_of(context().ledger.run(run_id), StepName.CLOSE)])
 
 
 def _hand_back(error: RedisError) -> NoReturn:

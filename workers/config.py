@@ -48,7 +48,8 @@ def _delivery() -> dict[str, object]:
 
 def _messages() -> dict[str, object]:
     return {
-        "task_queues": [Queue(queue.name) for queue in QUEUES],
+        "task_queues": [Queue(name) for queue in QUEUES for name in queue.lists],
+        # On-demand unless the sender says otherwise, as flows.py and beat do for what nobody waits for.
         "task_routes": {task: {"queue": queue.name} for queue in QUEUES for task in queue.tasks},
         "task_default_queue": "runs",
         # A misspelt queue is an error, not a queue that nobody reads.

@@ -6,8 +6,9 @@ import uuid
 from celery.app.task import Context as TaskRequest
 from celery.canvas import Signature
 
-from shared.steps.due import Step, StepName
+from shared.steps.due import Step
 from workers.app import app
+from workers.queues import queue_for
 
 _STEPS = uuid.UUID("b8a4f4f6-4c4e-5b43-9c0b-6f1d1c6c2a55")
 _CONTINUATION = ("chain", "chord", "group_index")
@@ -15,15 +16,13 @@ _CONTINUATION = ("chain", "chord", "group_index")
 
 def message(step: Step) -> Signature:
     """Return the message of a step, with an id computed from its work: published twice it is the same task."""
-    name = f"auxip.step.{step.name}"
     task_id = uuid.uuid5(_STEPS, json.dumps([step.name, *step.args]))
-    return app.signature(name, args=step.args, immutable=True, task_id=str(task_id))
+    return _signature(step, task_id=str(task_id))
 
 
-def closing(run_id: str, continuation: str) -> Signature:
+def closing(step: Step, continuation: str) -> Signature:
     """Return the last step of a run, with the id of the task that the caller waits on and whatever is linked to it."""
-    options = json.loads(continuation) if continuation else {}
-    return app.signature(f"auxip.step.{StepName.CLOSE}", args=(run_id,), immutable=True, task_id=run_id, **options)
+    return _signature(step, task_id=step.run_id, **(json.loads(continuation) if continuation else {}))
 
 
 def continuation_of(request: TaskRequest) -> str:
@@ -31,3 +30,8 @@ def continuation_of(request: TaskRequest) -> str:
     options = {name: getattr(request, name, None) for name in _CONTINUATION}
     options |= {"link": request.callbacks, "link_error": request.errbacks, "group_id": request.group}
     return json.dumps({name: value for name, value in options.items() if value is not None})
+
+
+def _signature(step: Step, **options: object) -> Signature:
+    name = f"auxip.step.{step.name}"
+    return app.signature(name, args=step.args, immutable=True, queue=queue_for(name, step.lane), **options)

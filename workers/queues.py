@@ -2,12 +2,22 @@
 
 A queue is named for the step that it carries; each has workers of its own, so that it scales apart from the
 others. `tests/deploy` holds docker-compose.yml and helm/auxip-workers against this table.
+
+A queue has a list for each lane, `staging` and `staging.bulk`. Its workers take from both (see `workers.lanes`), and
+all steps of a run travel in the lane of its request.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from shared.models import Lane
+
+if TYPE_CHECKING:
+    from celery.app.task import Context as TaskRequest  # Celery takes half a second to import: not for `--help`
 
 Pool = Literal["prefork", "threads", "solo"]
+
+_BULK = ".bulk"
 
 
 @dataclass(frozen=True)
@@ -15,7 +25,7 @@ class Queue:
     """One queue and the workers it is given by default.
 
     Attributes:
-        name: of the queue, of its worker service and of its Deployment.
+        name: of the queue, of its list of on-demand messages, of its worker service and of its Deployment.
         tasks: public names of the tasks that run here.
         pool: Celery's worker pool. All are prefork: only there do time limits and the isolation of a crash hold.
         concurrency: processes per worker.
@@ -27,6 +37,39 @@ class Queue:
     pool: Pool
     concurrency: int
     bound_by: str
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The names of its lists, one for each lane; a worker is given all of them."""
+        return tuple(queue_name(self.name, lane) for lane in Lane)
+
+
+def queue_name(queue: str, lane: Lane) -> str:
+    """Return the name of a queue's list for a lane."""
+    return queue + _BULK if lane is Lane.BULK else queue
+
+
+def lane_of_queue(name: str) -> Lane:
+    """Return the lane of a list, by its name; lists that are not of the table, such as of replies, are on-demand."""
+    return Lane.BULK if name.endswith(_BULK) else Lane.ON_DEMAND
+
+
+def lane_of(request: "TaskRequest") -> Lane:
+    """Return the lane that the message of a running task has come in: the caller's choice for its run."""
+    return lane_of_queue(str((request.delivery_info or {}).get("routing_key", "")))
+
+
+def queue_for(task: str, lane: Lane) -> str:
+    """Return the name of the list that a task's message is put on.
+
+    Args:
+        task: public name, such as `auxip.step.stage_item`.
+        lane: of its run.
+
+    Raises:
+        KeyError: the table has no such task.
+    """
+    return queue_name(_QUEUE_OF[task], lane)
 
 
 QUEUES: tuple[Queue, ...] = (
@@ -75,3 +118,5 @@ QUEUES: tuple[Queue, ...] = (
         bound_by="the number of items in flight",
     ),
 )
+
+_QUEUE_OF = {task: queue.name for queue in QUEUES for task in queue.tasks}

@@ -1,9 +1,9 @@
 """Which step of an item is due, told by its record alone: so it can be found again whatever was lost on the way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shared.models import ItemRecord, Run, RunKind
+from shared.models import ItemRecord, Lane, Run, RunKind
 from shared.steps.standing import archives_of
 
 
@@ -27,12 +27,14 @@ class Step:
         run_id: of what run.
         key: of what item; empty for a step of the whole run.
         part: the archive that is expanded.
+        lane: of its run, in which it travels.
     """
 
     name: StepName
     run_id: str
     key: str = ""
     part: str = ""
+    lane: Lane = field(default=Lane.ON_DEMAND, compare=False)
 
     @property
     def args(self) -> tuple[str, ...]:
@@ -43,6 +45,11 @@ class Step:
     def work(self) -> str:
         """What is claimed for it: of an item the whole, or the archive."""
         return f"{self.key}:{self.part}" if self.part else self.key
+
+
+def step_of(run: Run, name: StepName) -> Step:
+    """Return a step of a whole run."""
+    return Step(name, run.id, lane=run.request.lane)
 
 
 def due_steps(run: Run, record: ItemRecord) -> tuple[Step, ...]:
@@ -56,13 +63,13 @@ def due_steps(run: Run, record: ItemRecord) -> tuple[Step, ...]:
     parts = expanding(run, record)
     left = [part for part in parts if part not in record.ended]
     if left and record.claimed is not None:
-        return tuple(Step(StepName.EXPAND, run.id, record.key, part) for part in left)
+        return tuple(Step(StepName.EXPAND, run.id, record.key, part, run.request.lane) for part in left)
     if record.over or run.cancelled is not None:
         return ()
     if left:
-        return tuple(Step(StepName.EXPAND, run.id, record.key, part) for part in left)
+        return tuple(Step(StepName.EXPAND, run.id, record.key, part, run.request.lane) for part in left)
     name = _whole_step(run, record, bool(parts))
-    return () if name is None else (Step(name, run.id, record.key),)
+    return () if name is None else (Step(name, run.id, record.key, lane=run.request.lane),)
 
 
 def expanding(run: Run, record: ItemRecord) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from shared.selection import Given, PolicySelection, Search, choose
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 from shared.stac.station import Station
-from shared.steps.due import Step, StepName
+from shared.steps.due import Step, StepName, step_of
 from shared.steps.settle import feed
 from shared.steps.standing import require_owner
 
@@ -38,7 +38,7 @@ def search_run(context: Context, run_id: str) -> list[Step]:
             context.ledger.begin_work(run_id)
         run = context.ledger.run(run_id)
     if run.state.final or run.counts.finished == run.counts.items:
-        return [Step(StepName.CLOSE, run_id)]
+        return [step_of(run, StepName.CLOSE)]
     return feed(context, run)
 
 

@@ -12,7 +12,7 @@ from shared.context import Context
 from shared.errors import Rejected
 from shared.models import Run, RunState
 from shared.steps.close import close_failed, close_work
-from shared.steps.due import Step, StepName, due_steps
+from shared.steps.due import Step, StepName, due_steps, step_of
 from shared.steps.find import find_work
 from shared.steps.settle import feed, settle_item
 
@@ -59,7 +59,7 @@ def _of_whole(context: Context, run: Run) -> Iterator[Step]:
         return
     if agenda.publish_run_again(run.id):
         _log.warning("%s of run %s is published again", name, run.id)
-        yield Step(name, run.id)
+        yield step_of(run, name)
 
 
 def _of_item(context: Context, run: Run, key: str) -> Iterator[Step]:

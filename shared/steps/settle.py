@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from shared.context import Context
 from shared.models import ItemRecord, ItemState, Outcome, Run, Settled
 from shared.steps.bury import bury_item
-from shared.steps.due import Step, StepName, due_steps, expanding
+from shared.steps.due import Step, StepName, due_steps, expanding, step_of
 from shared.steps.standing import archives_of
 
 
@@ -56,7 +56,7 @@ def feed(context: Context, run: Run) -> list[Step]:
 def _after(context: Context, run: Run, settled: Settled) -> Iterator[Step]:
     yield from _begin(context, run, settled.fed)
     if settled.last:
-        yield Step(StepName.CLOSE, run.id)
+        yield step_of(run, StepName.CLOSE)
 
 
 def _begin(context: Context, run: Run, keys: Iterable[str]) -> Iterator[Step]:
@@ -70,7 +70,7 @@ def _begin(context: Context, run: Run, keys: Iterable[str]) -> Iterator[Step]:
             settled = _settle(context, run, record)
             turn.extend(settled.fed)
             if settled.last:
-                yield Step(StepName.CLOSE, run.id)
+                yield step_of(run, StepName.CLOSE)
 
 
 def _settle(context: Context, run: Run, record: ItemRecord) -> Settled:

@@ -142,7 +142,7 @@ def test_there_is_one_deployment_per_queue_and_beat_and_flower(roles: dict[str, 
 def test_a_worker_runs_as_the_table_says(roles: dict[str, Object], queue: Queue) -> None:
     arguments = container(roles[f"worker-{queue.name}"])["args"]
     told = [option(arguments, name) for name in ("--queues", "--pool", "--concurrency", "--hostname")]
-    assert told == [queue.name, queue.pool, str(queue.concurrency), f"{queue.name}@%h"]
+    assert told == [",".join(queue.lists), queue.pool, str(queue.concurrency), f"{queue.name}@%h"]
 
 
 def test_a_queue_can_be_switched_off() -> None:

@@ -117,7 +117,7 @@ def test_there_is_one_worker_service_per_queue(services: Services) -> None:
 def test_a_worker_runs_as_the_table_says(services: Services, queue: Queue) -> None:
     command = services[f"worker-{queue.name}"]["command"]
     told = [option(command, name) for name in ("--queues", "--pool", "--concurrency", "--hostname")]
-    assert told == [queue.name, queue.pool, str(queue.concurrency), f"{queue.name}@%h"]
+    assert told == [",".join(queue.lists), queue.pool, str(queue.concurrency), f"{queue.name}@%h"]
 
 
 @pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)

@@ -211,7 +211,7 @@ def duplicates(scene: Scene) -> Iterator[None]:
 def malformed(scene: Scene) -> Iterator[None]:
     """Every kind of malformed message is put on the queues, each on one of them; but the largest, for its weight."""
     for message in _MALFORMED:
-        scene.system.push(scene.chance.choice(scene.system.workers), message)
+        scene.system.push(scene.chance.choice(scene.system.lists), message)
     yield
 
 

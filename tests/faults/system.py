@@ -25,12 +25,13 @@ from local.samples import STATION_COLLECTION
 from local.stac.store import Store
 from local.stack import Stack
 from shared.context import Context
+from shared.models import Lane
 from shared.settings import load_settings
 from tests.faults.offer import Json, Offer, publish
 from tests.faults.proxy import Link, Links
 from tests.processes import alive, descendants
 from workers.cli import fleet
-from workers.queues import QUEUES
+from workers.queues import QUEUES, queue_for
 
 SETTINGS = {
     "AUXIP_ATTEMPTS": "15",
@@ -102,10 +103,15 @@ class System:
         """The names of the workers: those of their queues."""
         return [*_QUEUES]
 
+    @property
+    def lists(self) -> list[str]:
+        """The names of the lists of all queues, of both lanes."""
+        return [name for queue in QUEUES for name in queue.lists]
+
     def busy_workers(self) -> list[str]:
         """The workers that hold a message that they have not acknowledged; all of them where none does."""
-        queues = {queue for queue, _ in self._unacked()}
-        return [name for name in self.workers if name in queues] or self.workers
+        lists = {name for name, _ in self._unacked()}
+        return [name for name, queue in _QUEUES.items() if lists.intersection(queue.lists)] or self.workers
 
     # What an orchestrator does
 
@@ -181,20 +187,19 @@ class System:
 
         Args:
             copied: receives the tags.
-            queues: only those whose messages are copied; empty for all.
+            queues: only those whose messages are copied, of either lane; empty for all.
         """
-        waiting = [
-            (queue.name, text) for queue in QUEUES for text in cast("list[bytes]", self.redis.lrange(queue.name, 0, -1))
-        ]
-        for queue, text in [*waiting, *self._unacked()]:
+        wanted = {name for queue in queues or _QUEUES for name in _QUEUES[queue].lists}
+        waiting = [(name, text) for name in self.lists for text in cast("list[bytes]", self.redis.lrange(name, 0, -1))]
+        for name, text in [*waiting, *self._unacked()]:
             tag = _delivery_tag(text)
-            if tag and tag not in copied and (not queues or queue in queues):
+            if tag and tag not in copied and name in wanted:
                 copied.add(tag)
-                self.redis.lpush(queue, text)
+                self.redis.lpush(name, text)
 
-    def push(self, queue: str, message: bytes) -> None:
-        """Put any bytes on a queue."""
-        self.redis.lpush(queue, message)
+    def push(self, name: str, message: bytes) -> None:
+        """Put any bytes on a list of a queue."""
+        self.redis.lpush(name, message)
         self.pushed.append(message)
 
     # What callers and operators do
@@ -239,8 +244,7 @@ class System:
         """
         self.redis.ping()
         run_id = str(uuid.uuid4())
-        queue = next(queue.name for queue in QUEUES if task in queue.tasks)
-        self._app.send_task(task, kwargs=message, task_id=run_id, queue=queue)
+        self._app.send_task(task, kwargs=message, task_id=run_id, queue=queue_for(task, Lane.ON_DEMAND))
         return run_id
 
     def context(self) -> Context:

@@ -13,13 +13,17 @@ import pytest
 from celery.backends.redis import RedisBackend
 from celery.result import AsyncResult
 from pydantic import SecretStr
+from redis import Redis
 
-from local.processes import Child
+from local.processes import Child, free_ports
 from local.stack import Stack
+from local.valkey import Valkey
 from shared.context import Context
 from shared.models import Run
 from shared.settings import PREFIX, load_settings
 from shared.stac.item import Json
+from tests.integration.delivery_app import QUEUES
+from tests.integration.reader import Reader
 
 _FAST = {
     "AUXIP_ATTEMPTS": "3",
@@ -111,6 +115,40 @@ def collection(stack: Stack) -> str:
     )
     answer.raise_for_status()
     return name
+
+
+# A broker of its own, and consumers of it
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Valkey]:
+    (port,) = free_ports(1)
+    valkey = Valkey(tmp_path, port, "password", "everysec")
+    valkey.wait(20)
+    yield valkey
+    valkey.child.stop(5)
+
+
+@pytest.fixture
+def redis(broker: Valkey) -> Iterator[Redis]:
+    with Redis.from_url(broker.url) as client:
+        yield client
+
+
+@pytest.fixture
+def reader(broker: Valkey) -> Iterator[Callable[..., Reader]]:
+    readers: list[Reader] = []
+
+    def begin(*queues: str, **options: object) -> Reader:
+        readers.append(Reader(broker.url, *(queues or QUEUES[:1]), **options))  # type: ignore[arg-type]
+        return readers[-1]
+
+    yield begin
+    for each in readers:
+        each.close()
+
+
+# What tests ask for and wait for
 
 
 @dataclass(frozen=True)

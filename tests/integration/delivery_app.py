@@ -9,13 +9,14 @@ from redis import Redis
 
 RAN = "ran"
 QUEUES = ("short", "other")
+BULK = "short.bulk"
 VISIBILITY_TIMEOUT = 3
 
 app = Celery("delivery", broker=os.environ.get("DELIVERY_URL", "memory://"), set_as_current=False)
 app.conf.update(
     broker_transport="workers.transport:Transport",
     broker_connection_retry_on_startup=True,
-    task_queues=[Queue(name) for name in QUEUES],
+    task_queues=[Queue(name) for name in (*QUEUES, BULK)],
     task_default_queue=QUEUES[0],
     task_acks_late=True,
     task_reject_on_worker_lost=True,

@@ -4,10 +4,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 import pytest
@@ -15,18 +14,17 @@ from kombu import Connection, Consumer, Queue
 from kombu.message import Message
 from redis import Redis
 
-from local.processes import Child, free_ports, start
+from local.processes import Child, start
 from local.valkey import Valkey
 from shared.context import Context
 from shared.ledger import DeadLetters
 from tests.integration.conftest import wait_for
-from tests.integration.delivery_app import QUEUES, RAN, VISIBILITY_TIMEOUT
+from tests.integration.delivery_app import BULK, QUEUES, RAN, VISIBILITY_TIMEOUT
+from tests.integration.reader import INDEX, SECONDS, Reader, held
 from tests.messages import bad_messages, envelope, raw
 
 ROOT = Path(__file__).parents[2]
 TASK = "auxip.clean_uploads"
-SECONDS = 60
-UNACKED, INDEX = "unacked", "unacked_index"
 A, B = QUEUES
 
 
@@ -73,90 +71,6 @@ def test_a_buried_message_that_is_replayed_runs(context: Context, workers: list[
 
 
 # A broker of its own, and one consumer
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Valkey]:
-    (port,) = free_ports(1)
-    valkey = Valkey(tmp_path, port, "password", "everysec")
-    valkey.wait(20)
-    yield valkey
-    valkey.child.stop(5)
-
-
-@pytest.fixture
-def redis(broker: Valkey) -> Iterator[Redis]:
-    with Redis.from_url(broker.url) as client:
-        yield client
-
-
-class Reader:
-    """One consumer of some queues, as a worker is without its pool."""
-
-    def __init__(self, url: str, *queues: str, prefetch: int = 0, no_ack: bool = False, **options: object) -> None:
-        options = {"visibility_timeout": VISIBILITY_TIMEOUT, "unacked_restore_throttle": 1, **options}
-        self.connection = Connection(url, transport="workers.transport:Transport", transport_options=options)
-        self.got: list[Message] = []
-        self.then: Callable[[Message], None] = lambda _: None
-        self.channel = self.connection.default_channel  # as a worker has it
-        consumer = Consumer(
-            self.channel,
-            [Queue(name) for name in queues],
-            on_message=self._serve,
-            no_ack=no_ack,
-            auto_declare=False,
-        )
-        consumer.qos(prefetch_count=prefetch)
-        consumer.consume()
-
-    def _serve(self, message: Message) -> None:
-        self.got.append(message)
-        self.then(message)
-
-    def ask(self) -> None:
-        """Ask the server for a message, and read no answer."""
-        transport: Any = self.connection.transport
-        transport.cycle.on_poll_start()
-
-    def drain(self, seconds: float = 0.5) -> None:
-        """Take all there is."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
-                self.connection.drain_events(timeout=0.1)
-            except (TimeoutError, Empty):
-                continue
-
-    def until(self, count: int) -> float:
-        """Take until there are `count` messages; returns the seconds that it took."""
-        began = time.monotonic()
-        while len(self.got) < count:
-            assert time.monotonic() - began < SECONDS
-            try:
-                self.connection.drain_events(timeout=0.1)  # kombu restores only where nothing comes
-            except (TimeoutError, Empty):
-                continue
-        return time.monotonic() - began
-
-    def close(self) -> None:
-        self.connection.release()
-
-
-@pytest.fixture
-def reader(broker: Valkey) -> Iterator[Callable[..., Reader]]:
-    readers: list[Reader] = []
-
-    def begin(*queues: str, **options: object) -> Reader:
-        readers.append(Reader(broker.url, *(queues or (A,)), **options))  # type: ignore[arg-type]
-        return readers[-1]
-
-    yield begin
-    for each in readers:
-        each.close()
-
-
-def held(redis: Redis) -> tuple[int, int]:
-    return int(redis.hlen(UNACKED)), int(redis.zcard(INDEX))
 
 
 def test_a_message_is_recorded_from_the_moment_it_is_taken_until_it_is_acknowledged(
@@ -241,14 +155,14 @@ def test_a_consumer_of_several_queues_is_woken_for_each(
     assert one.until(1) < 1
 
 
-def test_a_consumer_that_waits_asks_the_server_a_few_times_a_second(
+def test_a_consumer_that_waits_asks_the_server_twenty_times_a_second_at_most(
     redis: Redis, reader: Callable[..., Reader]
 ) -> None:
     one = reader(*QUEUES)
     one.drain(0.3)
     before = int(redis.info("commandstats")["cmdstat_evalsha"]["calls"])
     one.drain(2)
-    assert int(redis.info("commandstats")["cmdstat_evalsha"]["calls"]) - before <= 15
+    assert int(redis.info("commandstats")["cmdstat_evalsha"]["calls"]) - before <= 45
 
 
 def test_a_long_queue_does_not_starve_another(redis: Redis, reader: Callable[..., Reader]) -> None:
@@ -371,23 +285,26 @@ def test_a_channel_that_is_closed_gives_back_what_it_held(redis: Redis, reader: 
 # Kills
 
 
-def test_no_task_is_lost_by_kills_of_busy_workers(broker: Valkey, redis: Redis, tmp_path: Path) -> None:
+def test_no_task_of_either_lane_is_lost_by_kills_of_busy_workers(broker: Valkey, redis: Redis, tmp_path: Path) -> None:
     tasks, kills = 400, 5
-    redis.lpush(A, *(raw(envelope("delivery.count", [[number], {}, None], queue=A)) for number in range(tasks)))
+    for number in range(tasks):
+        name = (A, BULK)[number % 2]
+        redis.lpush(name, raw(envelope("delivery.count", [[number], {}, None], queue=name)))
     for kill in range(1, kills + 1):
         with closing(_Worker(broker, tmp_path)):
             wait_for(lambda: redis.hlen(RAN) >= kill * 30, "some tasks ran", SECONDS)  # noqa: B023 - waited for here
     with closing(_Worker(broker, tmp_path)):
         wait_for(lambda: redis.hlen(RAN) == tasks, "every task ran", SECONDS)
         wait_for(lambda: held(redis) == (0, 0), "nothing is held", SECONDS)
-    assert (redis.llen(A), redis.xlen("auxip:dead")) == (0, 0)
+    assert (redis.llen(A), redis.llen(BULK), redis.xlen("auxip:dead")) == (0, 0, 0)
 
 
 class _Worker:
-    """A worker of two processes; closing it kills all of it."""
+    """A worker of two processes on both lanes of a queue; closing it kills all of it."""
 
     def __init__(self, broker: Valkey, folder: Path) -> None:
-        options = ["--concurrency", "2", "--queues", A, "--without-mingle", "--without-gossip", "--without-heartbeat"]
+        options = ["--concurrency", "2", "--queues", f"{A},{BULK}"]
+        options += ["--without-mingle", "--without-gossip", "--without-heartbeat"]
         argv = [sys.executable, "-m", "celery", "-A", "tests.integration.delivery_app", "worker", *options]
         environ = {**os.environ, "DELIVERY_URL": broker.url, "PYTHONPATH": str(ROOT)}
         self._child = start("worker", argv, environ, folder, folder / "worker.log")

@@ -105,6 +105,10 @@ def test_a_broker_that_is_away_is_waited_for_without_end(file: Path) -> None:
     assert all(entry["options"]["retry_policy"]["max_retries"] is None for entry in entries(file).values())
 
 
+def test_all_that_beat_sends_goes_into_the_bulk_lane(file: Path) -> None:
+    assert {entry["options"]["queue"] for entry in entries(file).values()} == {"runs.bulk"}
+
+
 def test_without_a_file_only_the_upkeep_is_sent() -> None:
     assert list(beat_schedule(settings_of())) == ["clean uploads"]
 

@@ -55,12 +55,13 @@ def test_a_message_is_done_when_its_step_is() -> None:
 
 
 def test_there_are_the_queues_of_the_table_and_no_others() -> None:
-    assert [queue.name for queue in CONFIG["task_queues"]] == [queue.name for queue in QUEUES]
+    names = [name for queue in QUEUES for name in queue.lists]
+    assert [queue.name for queue in CONFIG["task_queues"]] == names
     assert CONFIG["task_create_missing_queues"] is False
     assert CONFIG["task_default_queue"] in {queue.name for queue in QUEUES}
 
 
-def test_every_task_has_the_queue_of_the_table() -> None:
+def test_every_task_has_the_queue_of_the_table_and_is_on_demand_unless_its_sender_says_otherwise() -> None:
     assert CONFIG["task_routes"] == {task: {"queue": queue.name} for queue in QUEUES for task in queue.tasks}
 
 

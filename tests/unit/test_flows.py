@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from celery.app.task import Context
 
+from shared.models import Lane
 from shared.stac.item import Json
 from shared.steps.due import Step, StepName
 from workers import flows
-from workers.queues import QUEUES
+from workers.queues import QUEUES, queue_for
 
 LONGEST = "x" * 255
+CLOSE = Step(StepName.CLOSE, "run")
 EVERY = {
     "find": Step(StepName.FIND, "run"),
     "stage": Step(StepName.STAGE, "run", "key"),
@@ -80,9 +83,9 @@ def test_different_work_is_another_task() -> None:
 
 
 def test_a_run_is_closed_under_the_id_that_the_caller_waits_on() -> None:
-    closing = flows.closing("run", "")
+    closing = flows.closing(CLOSE, "")
     assert (closing.task, closing.args, closing.immutable) == ("auxip.step.close_run", ("run",), True)
-    assert closing.options == {"task_id": "run"}
+    assert closing.options == {"task_id": "run", "queue": "runs"}
 
 
 def test_what_a_caller_linked_to_its_task_is_linked_to_the_last_step() -> None:
@@ -97,7 +100,7 @@ def test_what_a_caller_linked_to_its_task_is_linked_to_the_last_step() -> None:
     request = Context(
         callbacks=[then], errbacks=[then], chain=[then], chord=then, group="group-1", group_index=2, id="run", retries=4
     )
-    options = flows.closing("run", flows.continuation_of(request)).options
+    options = flows.closing(CLOSE, flows.continuation_of(request)).options
 
     assert options == {
         "task_id": "run",
@@ -107,10 +110,22 @@ def test_what_a_caller_linked_to_its_task_is_linked_to_the_last_step() -> None:
         "chord": then,
         "group_id": "group-1",
         "group_index": 2,
+        "queue": "runs",
     }
 
 
 def test_a_caller_that_linked_nothing_leaves_nothing_to_link() -> None:
     continuation = flows.continuation_of(Context(id="run"))
     assert json.loads(continuation) == {}
-    assert flows.closing("run", continuation).options == {"task_id": "run"}
+    assert flows.closing(CLOSE, continuation).options == {"task_id": "run", "queue": "runs"}
+
+
+@pytest.mark.parametrize("lane", Lane)
+@pytest.mark.parametrize("name", EVERY)
+def test_every_step_of_a_run_travels_in_its_lane(name: str, lane: Lane) -> None:
+    message = flows.message(replace(EVERY[name], lane=lane))
+    assert message.options["queue"] == queue_for(str(message.task), lane)
+
+
+def test_a_run_is_closed_in_its_lane() -> None:
+    assert flows.closing(replace(CLOSE, lane=Lane.BULK), "").options["queue"] == "runs.bulk"

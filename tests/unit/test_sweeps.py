@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Rejected
+from shared.models import Lane
 from shared.selection import PolicySelection
 from shared.settings import Settings, SettingsError
 from tests.unit.making import settings_of
@@ -294,6 +295,10 @@ def test_a_run_does_what_its_sweep_says() -> None:
     request = sweep(decompress=False, layout="tree").request(NOON)
     assert (request.label, request.owner, request.collection) == ("sweep orbits", "operations", "aux")
     assert (request.decompress, request.layout) == (False, "tree")
+
+
+def test_the_run_of_a_tick_is_a_bulk_one() -> None:
+    assert sweep().tick(NOON).request.lane is Lane.BULK
 
 
 def test_a_sweep_has_a_policy_margins_and_stations_of_its_own() -> None:

@@ -41,7 +41,7 @@ def start_worker(stack: Stack, queue: Queue, extra: dict[str, str] | None = None
     options = [
         "worker",
         "--queues",
-        queue.name,
+        ",".join(queue.lists),
         "--pool",
         queue.pool,
         "--concurrency",

@@ -1,4 +1,7 @@
-"""What beat sends, and when. Beat decides nothing and keeps nothing: which tick is run stands in the ledger."""
+"""What beat sends, and when. Beat decides nothing and keeps nothing: which tick is run stands in the ledger.
+
+All of it goes into the bulk lane: nobody waits for it.
+"""
 
 import time
 from collections.abc import Callable
@@ -7,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from celery.beat import BeatLazyFunc
 from celery.schedules import BaseSchedule, schedstate
 
+from shared.models import Lane
 from shared.settings import Settings
+from workers.queues import queue_for
 from workers.sweeps.file import load_sweeps
 from workers.sweeps.sweep import Sweep
 
@@ -58,8 +63,7 @@ def beat_schedule(settings: Settings) -> dict[str, object]:
 
 
 def _upkeep(task: str, every: timedelta) -> dict[str, object]:
-    options = {"expires": _KEPT.total_seconds(), "retry_policy": _PATIENT}
-    return {"task": task, "schedule": every, "last_run_at": _NEVER, "options": options}
+    return {"task": task, "schedule": every, "last_run_at": _NEVER, "options": _options(task, _KEPT)}
 
 
 def _entry(sweep: Sweep) -> dict[str, object]:
@@ -69,5 +73,9 @@ def _entry(sweep: Sweep) -> dict[str, object]:
         # Beat's clock goes with the message: by a worker's, a little behind, the tick would not be due yet.
         "args": (sweep.name, BeatLazyFunc(time.time)),
         "last_run_at": _NEVER,
-        "options": {"expires": sweep.message_expires.total_seconds(), "retry_policy": _PATIENT},
+        "options": _options("auxip.sweep", sweep.message_expires),
     }
+
+
+def _options(task: str, expires: timedelta) -> dict[str, object]:
+    return {"queue": queue_for(task, Lane.BULK), "expires": expires.total_seconds(), "retry_policy": _PATIENT}

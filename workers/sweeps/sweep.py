@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from shared.archives.rules import Layout
 from shared.errors import Rejected
-from shared.models import CollectionId, OwnerId, RunRequest, Tick
+from shared.models import CollectionId, Lane, OwnerId, RunRequest, Tick
 from shared.selection import Platform, PolicyName, PolicySelection, ProductType
 from shared.stac.stations import StationName
 from shared.times import parse_duration, parse_instant
@@ -140,7 +140,7 @@ class Sweep(BaseModel):
         )
 
     def request(self, begin: datetime) -> RunRequest:
-        """Return what a run of the sweep is to do, with a window relative to `begin`."""
+        """Return what a run of the sweep is to do, in bulk, with a window relative to `begin`."""
         selection = PolicySelection(
             policies=self.policy,
             product_types=self.product_types,
@@ -151,6 +151,7 @@ class Sweep(BaseModel):
             after=self.after,
         )
         return RunRequest(
+            lane=Lane.BULK,
             label=f"sweep {self.name}",
             owner=self.owner,
             collection=self.collection,

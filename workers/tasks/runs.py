@@ -12,7 +12,7 @@ from shared.ledger import lease
 from shared.models import RunRequest
 from shared.stac.item import Json
 from shared.steps.close import close, close_work
-from shared.steps.due import Step, StepName
+from shared.steps.due import Step, StepName, step_of
 from shared.steps.reconcile import reconcile
 from shared.steps.sweep import begin_tick
 from shared.storage.uploads import abort_uploads
@@ -20,6 +20,7 @@ from workers import flows
 from workers.app import UnboundedTask, app, context
 from workers.base import BoundTask, publish, retried
 from workers.contract import OnDemandMessage, RunId, StagingMessage, SweepMessage, UnzipMessage, decode
+from workers.queues import lane_of
 from workers.replays import replay_due
 from workers.sweeps import find_sweep
 
@@ -108,7 +109,7 @@ def sweep(self: BoundTask, name: str, at: float = 0) -> None:
     with retried(self), lease(context().ledger.redis, f"sweep:{name}", context().settings.lease):
         run_id = begin_tick(context(), tick)
         if run_id is not None:
-            publish([Step(StepName.FIND, run_id)])
+            publish([step_of(context().ledger.run(run_id), StepName.FIND)])
             context().sweeps.mark_sent(name, run_id)
 
 
@@ -159,14 +160,16 @@ def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
 
 
 def _open(task: BoundTask, request: RunRequest) -> None:
-    """Open a run under the id of the caller's task, and leave the task's result to `close_run`.
+    """Open a run under the id of the caller's task, in the lane of its message, and leave the result to `close_run`.
 
     Raises:
         Ignore: if all is well. Celery then neither stores a result nor goes on with what is linked to the task.
         Rejected: `bad-request`, the caller has given the task an id that cannot be a run's.
     """
     run_id = decode(RunId, run_id=task.request.id).run_id
+    lane = lane_of(task.request)
     with retried(task):
-        context().ledger.open_run(run_id, request, flows.continuation_of(task.request))
-        publish([Step(StepName.FIND, run_id)])
+        in_lane = request.model_copy(update={"lane": lane})
+        context().ledger.open_run(run_id, in_lane, flows.continuation_of(task.request))
+        publish([Step(StepName.FIND, run_id, lane=lane)])
     raise Ignore

@@ -49,7 +49,7 @@ def context(environment: dict[str, str]) -> Iterator[Context]:
 @pytest.fixture
 def caller(stack: Stack, environment: dict[str, str], context: Context) -> Iterator[Celery]:
     """A Celery application, once one process stages and one does all the rest."""
-    others = ",".join(queue.name for queue in QUEUES if queue.name != "staging")
+    others = ",".join(name for queue in QUEUES if queue.name != "staging" for name in queue.lists)
     children = [_worker(stack, environment, "one-stager", "staging"), _worker(stack, environment, "the-rest", others)]
     url = environment["AUXIP_REDIS_URL"]
     with Celery(broker=url, backend=url) as app, Redis.from_url(url) as redis:
