@@ -67,6 +67,7 @@ QUEUES: tuple[Queue, ...] = (
             "auxip.sweep",
             "auxip.sweep_now",
             "auxip.clean_uploads",
+            "auxip.reply",
             "auxip.step.open_page",
             "auxip.step.settle_item",
             "auxip.step.close_page",

@@ -8,6 +8,7 @@ from shared.errors import AuxipError
 from workers.cli.dead import dead
 from workers.cli.demo import demo
 from workers.cli.expand import expand
+from workers.cli.gate import gate
 from workers.cli.records import contract, runs, show
 from workers.cli.stage import stage
 from workers.cli.sweeps import sweep, sweeps
@@ -22,7 +23,7 @@ def auxip() -> None:
     """Stage Copernicus auxiliary data into S3 and a STAC catalog, with Celery workers."""
 
 
-for _command in (demo, up, stage, expand, sweep, sweeps, runs, show, dead, contract):
+for _command in (demo, up, stage, expand, sweep, sweeps, runs, show, dead, gate, contract):
     auxip.add_command(_command)
 
 
