@@ -68,7 +68,7 @@ class Gate:
             if alive:
                 alive.touch()
             try:
-                self._serve_some()
+                self.serve_some()
             except _AWAY as error:
                 _log.warning("the broker cannot be worked with, trying again: %s", type(error).__name__)
                 time.sleep(_PAUSE)
@@ -83,7 +83,8 @@ class Gate:
         signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
         signal.alarm(_GRACE)
 
-    def _serve_some(self) -> None:
+    def serve_some(self) -> None:
+        """Serve what there is on the intake, or wait a second for it."""
         if not self._held:
             self._held.extend(self._intake.take([str(uuid.uuid4()) for _ in range(_BATCH)], _WAIT))
         while self._held and not self._stopping:

@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from shared.errors import AuxipError, Rejected
 from shared.ledger import ReplyName
 from shared.stac.item import Json
-from workers.contract import MESSAGES, RunId, decode
+from workers.contract import MESSAGES, OnDemandMessage, RunId, UnzipMessage, decode
 from workers.envelope import MAX_DEPTH, deeper_than
 
 MAX_ANSWER_BYTES = 2**20
@@ -52,7 +52,9 @@ def decode_request(raw: bytes) -> IntakeRequest:
     request = _checked(lambda: IntakeRequest.model_validate(value))
     if request.task not in MESSAGES:
         raise Rejected("unknown-task", f"there is no task {request.task[:100]!r}; there are: {', '.join(MESSAGES)}")
-    decode(MESSAGES[request.task], **request.arguments)
+    message = decode(MESSAGES[request.task], **request.arguments)
+    if isinstance(message, OnDemandMessage | UnzipMessage):
+        message.request()  # what the fields are refused with together
     return request
 
 
