@@ -25,7 +25,8 @@ ANSWER_LIMITS = (1000, ANSWER_SECONDS)
 
 ANSWER_FUNCTION = """
 local function answer(list, text, most, seconds)
-  if redis.pcall('LPUSH', list, text).err then return end -- the key is no list
+  local pushed = redis.pcall('LPUSH', list, text)
+  if type(pushed) == 'table' then return end -- an error: the key is no list
   redis.call('LTRIM', list, 0, most - 1)
   redis.call('EXPIRE', list, seconds)
 end
