@@ -6,7 +6,7 @@ from pathlib import Path
 
 from local.stack import Stack
 from shared.context import Context
-from tests.integration.conftest import Caller, of_type, wait_for
+from tests.integration.conftest import Caller, wait_for
 from tests.integration.test_runs import SECONDS
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
