@@ -112,8 +112,9 @@ class Gate:
         elif step is Next.PUBLISH:
             try:
                 self._publish(request_id, request)
-            except (TypeError, ValueError):
-                self._requests.forget(request_id)
+            except Exception as error:
+                if not isinstance(error, _AWAY):
+                    self._requests.forget(request_id)
                 raise
 
     def _publish(self, request_id: str, request: IntakeRequest) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kombu.exceptions import OperationalError
 from redis import Redis
 
 from local.processes import Child
@@ -198,6 +199,49 @@ def _killing(step: Callable[..., object]) -> Callable[..., None]:
         raise Killed
 
     return killed
+
+
+def test_a_request_at_which_the_gate_fails_is_parked_and_may_come_again(
+    workers: list[Child],
+    context: Context,
+    redis: Redis,
+    name: str,
+    answers: Answers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("hunter2")
+
+    text = raw(request(id=name, reply=name))
+    redis.lpush(INTAKE, text)
+    with monkeypatch.context() as patch:
+        patch.setattr(app, "send_task", fails)
+        Gate(context.settings).serve_some()
+    letter = context.dead_letters.page(size=1)[0]
+    assert (letter.kind, letter.code, context.dead_letters.payload(letter.id)) == ("request", "internal-error", text)
+    assert "hunter2" not in letter.reason
+
+    context.dead_letters.replay(letter.id)
+    Gate(context.settings).serve_some()
+    assert [answer["status"] for answer in answers(2)] == ["failed", "successful"]
+
+
+def test_a_request_that_cannot_be_published_yet_is_held_and_tried_again(
+    workers: list[Child], context: Context, redis: Redis, name: str, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OperationalError
+
+    gate = Gate(context.settings)
+    redis.lpush(INTAKE, raw(request(reply=name)))
+    with monkeypatch.context() as patch:
+        patch.setattr(app, "send_task", fails)
+        with pytest.raises(OperationalError):
+            gate.serve_some()
+    assert redis.hlen(f"{INTAKE}:taken") == 1
+    gate.serve_some()
+    assert redis.hlen(f"{INTAKE}:taken") == 0
+    assert answers(1)[0]["status"] == "successful"
 
 
 # The record
