@@ -10,7 +10,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.errors import Rejected
-from shared.ledger import DeadLetters, Ledger, Sweeps
+from shared.ledger import DeadLetters, Ledger, Requests, Sweeps
 from shared.owners import Owners, load_owners
 from shared.settings import Settings
 from shared.stac.catalog import Catalog
@@ -64,6 +64,11 @@ class Context:
     def dead_letters(self) -> DeadLetters:
         """What could not be done, in the ledger's database."""
         return DeadLetters(self.ledger.redis, self.settings.dead_letters_max)
+
+    @cached_property
+    def requests(self) -> Requests:
+        """What is known of the requests of other systems, in the ledger's database."""
+        return Requests(self.ledger.redis, self.ledger.keep_seconds)
 
     @cached_property
     def sweeps(self) -> Sweeps:

@@ -232,7 +232,7 @@ def _search(given: Cql2 | NamedQuery, queries_file: Path | None) -> Cql2:
     return given if isinstance(given, Cql2) else fill(queries_file, given)
 
 
-def decode(message: type[_Model], **fields: object) -> _Model:
+def decode(message: type[_Model], /, **fields: object) -> _Model:
     """Validate the arguments of a task.
 
     Raises:

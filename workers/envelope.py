@@ -19,7 +19,7 @@ from shared.errors import Rejected
 Envelope: TypeAlias = dict[str, object]
 _T = TypeVar("_T")
 
-_MAX_DEPTH = 50  # Celery pickles the arguments for its pool: some hundred levels would end the worker
+MAX_DEPTH = 50  # Celery pickles the arguments for its pool: some hundred levels would end the worker
 _YEARS = range(1970, 9999)  # around these, and no farther, every time zone can be applied
 _NOT_READ = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
@@ -150,12 +150,13 @@ def _loaded(text: bytes, what: str) -> object:
         value: object = json.loads(text)
     except _NOT_READ as error:
         raise Rejected("bad-message", f"{what}: is no JSON ({type(error).__name__})") from None
-    if text.count(b"[") + text.count(b"{") > _MAX_DEPTH and _deeper_than(_MAX_DEPTH, value):
-        raise Rejected("bad-message", f"{what}: is nested deeper than {_MAX_DEPTH} levels")
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and deeper_than(MAX_DEPTH, value):
+        raise Rejected("bad-message", f"{what}: is nested deeper than {MAX_DEPTH} levels")
     return value
 
 
-def _deeper_than(limit: int, value: object) -> bool:
+def deeper_than(limit: int, value: object) -> bool:
+    """Whether there is anything within more than `limit` arrays and objects of a JSON value."""
     level = [value]
     for _ in range(limit):
         level = [inner for outer in level for inner in _inside(outer)]

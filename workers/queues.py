@@ -111,6 +111,7 @@ QUEUES: tuple[Queue, ...] = (
             "auxip.sweep_now",
             "auxip.clean_uploads",
             "auxip.reconcile",
+            "auxip.reply",
             "auxip.step.close_run",
         ),
         pool="prefork",

@@ -1,8 +1,23 @@
 """The durable record of runs and items, in Redis or Valkey: what is to do, what is done, and why it failed."""
 
 from shared.ledger.dead_letters import DeadLetters, Letter
+from shared.ledger.intake import INTAKE, Intake, Taken
 from shared.ledger.lease import lease
 from shared.ledger.ledger import Ledger
+from shared.ledger.replies import Next, ReplyName, Requests, reply_key
 from shared.ledger.sweeps import Sweeps
 
-__all__ = ["DeadLetters", "Ledger", "Letter", "Sweeps", "lease"]
+__all__ = [
+    "INTAKE",
+    "DeadLetters",
+    "Intake",
+    "Ledger",
+    "Letter",
+    "Next",
+    "ReplyName",
+    "Requests",
+    "Sweeps",
+    "Taken",
+    "lease",
+    "reply_key",
+]

@@ -81,6 +81,10 @@ class Agenda:
         """Whether a run goes on, or is closed and its caller does not have the result yet."""
         return self._redis.zscore(OPEN, run_id) is not None
 
+    def reopen_run(self, run_id: str) -> None:
+        """Record that a caller wants the result of a closed run again."""
+        self._redis.zadd(OPEN, {run_id: self._now() + self._patience})
+
     def forget_run(self, run_id: str) -> None:
         """Record that the caller of a closed run has its result."""
         self._redis.zrem(OPEN, run_id)

@@ -14,6 +14,7 @@ import yaml
 from helm_python import Chart, HelmRenderError, HelmValuesError
 
 from shared.settings import SECRETS_DIR, Settings
+from workers.cli.gate import gate
 from workers.config import SOFT_SHUTDOWN_SECONDS
 from workers.queues import QUEUES, Pool, Queue
 
@@ -36,7 +37,7 @@ FULL = MINIMAL | {
     "queues": {"decompress": {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "cpu", "operator": "Exists"}]}},
 }
 Object = dict[str, Any]
-ROLES = [*(f"worker-{queue.name}" for queue in QUEUES), "beat", "flower"]
+ROLES = [*(f"worker-{queue.name}" for queue in QUEUES), "gate", "beat", "flower"]
 PINGED = [*(queue.name for queue in QUEUES), "beat"]
 
 
@@ -48,7 +49,7 @@ def render(values: dict[str, Any]) -> list[Object]:
 
 
 def deployments(objects: list[Object]) -> dict[str, Object]:
-    """Return the Deployments by their component: worker-QUEUE, beat or flower."""
+    """Return the Deployments by their component: worker-QUEUE, gate, beat or flower."""
     found = (each for each in objects if each["kind"] == "Deployment")
     return {each["metadata"]["labels"]["app.kubernetes.io/component"]: each for each in found}
 
@@ -134,7 +135,7 @@ def test_no_secret_is_rendered(minimal: list[Object]) -> None:
     assert [found for found in minimal if found["kind"] == "Secret"] == []
 
 
-def test_there_is_one_deployment_per_queue_and_beat_and_flower(roles: dict[str, Object]) -> None:
+def test_there_is_one_deployment_per_queue_and_gate_and_beat_and_flower(roles: dict[str, Object]) -> None:
     assert sorted(roles) == sorted(ROLES)
 
 
@@ -364,6 +365,26 @@ def test_a_probe_pings_the_node_of_its_own_pod(roles: dict[str, Object], node: s
 def test_an_outage_of_the_broker_does_not_restart_a_pod_at_once(roles: dict[str, Object], node: str) -> None:
     probe = container(roles["beat" if node == "beat" else f"worker-{node}"])["livenessProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 600
+
+
+def test_a_gate_is_our_command_with_options_that_it_knows(roles: dict[str, Object]) -> None:
+    found = container(roles["gate"])
+    known = {name for parameter in gate.params for name in parameter.opts}
+    assert found["command"] == ["auxip", "gate"]
+    assert {word for word in found["args"] if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
+def test_a_probe_of_a_gate_looks_at_the_file_that_it_touches(roles: dict[str, Object], probe: str) -> None:
+    found = container(roles["gate"])
+    file = option(found["args"], "--alive")
+    assert f"find {file} " in found[probe]["exec"]["command"][-1]
+    assert file.startswith({mount["name"]: mount["mountPath"] for mount in found["volumeMounts"]}["tmp"])
+
+
+def test_there_may_be_any_number_of_gates() -> None:
+    assert deployments(render(MINIMAL | {"gate": {"replicas": 3}}))["gate"]["spec"]["replicas"] == 3
+    assert "gate" not in deployments(render(MINIMAL | {"gate": {"enabled": False}}))
 
 
 def test_the_values_stay_short() -> None:

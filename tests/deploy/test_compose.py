@@ -11,6 +11,7 @@ import pytest
 from celery.bin.worker import worker
 
 from shared.settings import SECRETS_DIR, Settings
+from workers.cli.gate import gate
 from workers.queues import QUEUES, Queue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ PLAIN = {
     "AUXIP_S3_BUCKET": "bucket",
 }
 EVERYTHING = SECRETS | PLAIN
-OURS = [*(f"worker-{queue.name}" for queue in QUEUES), "beat", "flower"]
+OURS = [*(f"worker-{queue.name}" for queue in QUEUES), "gate", "beat", "flower"]
 Services = dict[str, dict[str, Any]]
 
 
@@ -135,6 +136,17 @@ def test_a_worker_sends_the_events_that_flower_needs(services: Services, queue: 
 def test_a_health_check_pings_the_node_of_its_own_container(services: Services, node: str) -> None:
     service = services["beat" if node == "beat" else f"worker-{node}"]
     assert service["healthcheck"]["test"][-1].endswith(f"inspect ping --timeout 10 --destination {node}@$$HOSTNAME")
+
+
+def test_the_gate_is_our_command_with_options_that_it_knows(services: Services) -> None:
+    known = {name for parameter in gate.params for name in parameter.opts}
+    assert services["gate"]["entrypoint"] == ["auxip", "gate"]
+    assert {word for word in services["gate"]["command"] if word.startswith("--")} <= known
+
+
+def test_the_health_check_of_the_gate_looks_at_the_file_that_it_touches(services: Services) -> None:
+    file = option(services["gate"]["command"], "--alive")
+    assert f"find {file} " in services["gate"]["healthcheck"]["test"][-1]
 
 
 @pytest.mark.parametrize("name", ["valkey", "seaweedfs", *OURS])

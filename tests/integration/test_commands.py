@@ -160,9 +160,10 @@ def test_the_tables_name_runs_items_and_the_report(caller: Caller) -> None:
     assert f"report: s3://aux/runs/{result.id}/report.json" in shown
 
 
-def test_the_contract_describes_every_public_task() -> None:
+def test_the_contract_describes_a_request_and_every_public_task() -> None:
     schemas = last_object(auxip("contract").stdout)
     assert set(schemas) == {
+        "auxip:intake",
         "auxip.search",
         "auxip.staging",
         "auxip.on_demand_staging",

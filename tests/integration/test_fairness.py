@@ -66,7 +66,6 @@ def offered(stack: Stack) -> Iterator[dict[int, str]]:
     file.unlink()
 
 
-@pytest.mark.xfail(reason="a run puts all its items on the queues at once", strict=True)
 @pytest.mark.timeout(240)
 def test_a_small_run_ends_while_most_of_a_giant_one_is_undone(
     caller: Caller, context: Context, offered: dict[int, str]

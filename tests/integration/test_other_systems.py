@@ -1,13 +1,12 @@
 """Other systems enqueue work with what the README tells them, and nothing of ours."""
 
-import base64
 import json
 import re
-import uuid
 from pathlib import Path
 
+from local.stack import Stack
 from shared.context import Context
-from tests.integration.conftest import Caller, of_type, wait_for
+from tests.integration.conftest import Caller, wait_for
 from tests.integration.test_runs import SECONDS
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -29,29 +28,21 @@ def test_the_python_example_of_the_readme_stages_items(caller: Caller, context: 
     app.close()  # type: ignore[attr-defined]
 
 
-def test_a_message_of_the_readmes_form_is_a_run_and_its_result_can_be_read(caller: Caller, context: Context) -> None:
-    redis, task_id = context.ledger.redis, str(uuid.uuid4())
-    arguments = {
-        "env": caller.env,
-        "cql2_filter": of_type("OPER_MPL_ORBSCT"),
-        "catalog_collection_identifier": caller.collection,
-    }
-    links = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    message = {
-        "headers": {"task": "auxip.staging", "id": task_id},
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "body": base64.b64encode(json.dumps([[], arguments, links]).encode()).decode(),
-        "properties": {
-            "delivery_tag": task_id,
-            "body_encoding": "base64",
-            "delivery_info": {"exchange": "", "routing_key": "runs"},
-        },
-    }
-    redis.lpush("runs", json.dumps(message))
+def test_the_request_of_the_readme_is_a_run_and_is_answered(caller: Caller, stack: Stack, context: Context) -> None:
+    from workers.cli.fleet import start_gate
 
-    wait_for(lambda: redis.exists(f"celery-task-meta-{task_id}") == 1, "the result is there", SECONDS)
-    result = json.loads(str(redis.get(f"celery-task-meta-{task_id}")))
-    assert result["status"] == "SUCCESS"
-    assert result["result"][0] is True
-    assert len(result["result"][1]["features"]) == 2
+    (example,) = re.findall(r"LPUSH auxip:intake '(.*?)'\n", README, re.DOTALL)
+    (reply_list,) = re.findall(r"^BRPOP (\S+) ", README, re.MULTILINE)
+    request = json.loads(example)
+    request["arguments"]["catalog_collection_identifier"] = caller.collection
+    redis = context.ledger.redis
+    redis.lpush("auxip:intake", json.dumps(request))
+    gate = start_gate(stack)
+    wait_for(lambda: redis.llen(reply_list) == 1, "it is answered", SECONDS)
+    gate.stop(10)
+
+    answer = json.loads(str(redis.lindex(reply_list, 0)))
+    assert (answer["id"], answer["status"]) == (request["id"], "successful")
+    assert answer["result"][0] is True
+    assert answer["result"][1]["features"]
+    assert context.ledger.run(request["id"]).state == "successful"

@@ -24,7 +24,7 @@ def demo(as_json: bool) -> None:
     _say("Starting Valkey, SeaweedFS, a STAC station and catalog with sample products, and a worker for each queue.")
     with Stack() as stack:
         fleet.adopt(stack)
-        children = fleet.start_workers(stack)
+        children = [*fleet.start_workers(stack), fleet.start_gate(stack)]
         _say("Staging what covers the window:")
         first = _sweep(stack.collection, children)
         _say("The same sweep again:")

@@ -1,4 +1,4 @@
-"""The workers, beat and Flower of one machine, as children of an embedded stack."""
+"""The workers, gates, beat and Flower of one machine, as children of an embedded stack."""
 
 import os
 import secrets
@@ -59,6 +59,12 @@ def start_worker(stack: Stack, queue: Queue, extra: dict[str, str] | None = None
 def start_beat(stack: Stack, name: str = "beat", extra: dict[str, str] | None = None) -> Child:
     """Start beat, which sends the sweeps of the settings' file; `extra` is added to its environment."""
     return _celery(stack, name, ["beat", "--loglevel", "INFO"], extra)
+
+
+def start_gate(stack: Stack, name: str = "gate", extra: dict[str, str] | None = None) -> Child:
+    """Start a gate, which lets requests of other systems in; `extra` is added to its environment."""
+    argv = [sys.executable, "-m", "workers.cli", "gate"]
+    return stack.start_process(name, argv, {**os.environ, **(extra or {})})
 
 
 def start_flower(stack: Stack) -> tuple[Child, Flower]:

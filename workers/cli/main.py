@@ -9,6 +9,7 @@ from workers.cli.control import cancel, reconcile
 from workers.cli.dead import dead
 from workers.cli.demo import demo
 from workers.cli.expand import expand
+from workers.cli.gate import gate
 from workers.cli.records import contract, runs, show
 from workers.cli.stage import stage
 from workers.cli.sweeps import sweep, sweeps
@@ -23,7 +24,7 @@ def auxip() -> None:
     """Stage Copernicus auxiliary data into S3 and a STAC catalog, with Celery workers."""
 
 
-for _command in (demo, up, stage, expand, sweep, sweeps, runs, show, cancel, reconcile, dead, contract):
+for _command in (demo, up, stage, expand, sweep, sweeps, runs, show, cancel, reconcile, dead, gate, contract):
     auxip.add_command(_command)
 
 

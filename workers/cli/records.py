@@ -6,6 +6,7 @@ from shared.context import Context
 from shared.settings import load_settings
 from workers.cli.output import item_json, print_items, print_json, print_runs, run_json, summary
 from workers.contract import json_schema
+from workers.intake import request_schema
 
 
 @click.command()
@@ -39,5 +40,5 @@ def show(run: str, as_json: bool) -> None:
 
 @click.command()
 def contract() -> None:
-    """Print the JSON Schema of every public task's arguments."""
-    print_json({**json_schema()})
+    """Print the JSON Schema of a request on the intake, and of every public task's arguments."""
+    print_json({"auxip:intake": request_schema(), **json_schema()})

@@ -31,7 +31,7 @@ end = "{end}"
 )
 @click.option("--json", "as_json", is_flag=True, help="print the URLs and the credentials as one JSON object")
 def up(sweeps: Path | None, as_json: bool) -> None:
-    """Run the embedded stack, one worker per queue, beat and Flower, until Ctrl-C."""
+    """Run the embedded stack, one worker per queue, a gate, beat and Flower, until Ctrl-C."""
     from local.stack import Stack
     from workers.cli import fleet
 
@@ -41,7 +41,7 @@ def up(sweeps: Path | None, as_json: bool) -> None:
         fleet.adopt(stack, {"AUXIP_SWEEPS_FILE": str(file)})
         workers = fleet.start_workers(stack)
         flower_child, flower = fleet.start_flower(stack)
-        children = [*workers, flower_child, fleet.start_beat(stack)]
+        children = [*workers, flower_child, fleet.start_beat(stack), fleet.start_gate(stack)]
         fleet.wait_for_workers(children)
         facts: Json = {
             **stack.environment(),

@@ -170,6 +170,13 @@ def _open(task: BoundTask, request: RunRequest) -> None:
     lane = lane_of(task.request)
     with retried(task):
         in_lane = request.model_copy(update={"lane": lane})
-        context().ledger.open_run(run_id, in_lane, flows.continuation_of(task.request))
+        ledger = context().ledger
+        if not ledger.open_run(run_id, in_lane, flows.continuation_of(task.request)) and _is_untold(run_id):
+            ledger.agenda.reopen_run(run_id)
         publish([Step(StepName.FIND, run_id, lane=lane)])
     raise Ignore
+
+
+def _is_untold(run_id: str) -> bool:
+    """Whether a run is closed, and its result was kept for as long as results are."""
+    return context().ledger.run(run_id).closed is not None and app.AsyncResult(run_id).state == states.PENDING

@@ -1,0 +1,303 @@
+"""Requests of other systems from the intake to the answer on their reply list, with real workers and a gate."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kombu.exceptions import OperationalError
+from redis import Redis
+
+from local.processes import Child
+from local.stack import Stack
+from shared.context import Context
+from shared.ledger import INTAKE, Intake, Next, Requests
+from shared.stac.item import Json
+from tests.integration.conftest import Caller, of_type, wait_for
+from tests.requests import raw, request
+from workers.app import app
+from workers.gate import Gate
+from workers.intake import MAX_ANSWER_BYTES
+
+SECONDS = 60
+Answers = Callable[[int], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def gate(stack: Stack, workers: list[Child]) -> Iterator[Child]:
+    from workers.cli.fleet import start_gate
+
+    child = start_gate(stack)
+    yield child
+    child.stop(10)
+
+
+@pytest.fixture
+def redis(context: Context) -> Redis:
+    return context.ledger.redis
+
+
+@pytest.fixture
+def name() -> str:
+    """A reply list of its own."""
+    return f"me-{uuid.uuid4()}"
+
+
+@pytest.fixture
+def answers(redis: Redis, name: str) -> Answers:
+    """What waits until so many answers are there, and returns them, oldest first."""
+
+    def wait(count: int) -> list[dict[str, Any]]:
+        key = f"auxip:reply:{name}"
+        wait_for(lambda: int(redis.llen(key)) >= count, f"{count} answers are there", SECONDS)
+        return [json.loads(str(text)) for text in reversed(redis.lrange(key, 0, -1))]
+
+    return wait
+
+
+def staging(caller: Caller, product_type: str) -> dict[str, Any]:
+    arguments = {
+        "env": caller.env,
+        "cql2_filter": of_type(product_type),
+        "catalog_collection_identifier": caller.collection,
+    }
+    return {"task": "auxip.staging", "arguments": arguments}
+
+
+def test_a_run_that_succeeds_is_answered_with_its_result(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, context: Context
+) -> None:
+    request_id = str(uuid.uuid4())
+    redis.lpush(INTAKE, raw({**staging(caller, "OPER_MPL_ORBSCT"), "id": request_id, "reply": name}))
+    (answer,) = answers(1)
+
+    assert (answer["id"], answer["status"]) == (request_id, "successful")
+    status, collection = answer["result"]
+    assert status is True
+    assert len(collection["features"]) == 2
+    assert context.ledger.run(request_id).state == "successful"
+    assert 0 < redis.ttl(f"auxip:reply:{name}") <= 86_400
+
+
+def test_a_run_that_fails_is_answered_with_its_error(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, context: Context
+) -> None:
+    request_id = str(uuid.uuid4())
+    sent = {**staging(caller, "OPER_MPL_ORBSCT"), "id": request_id, "reply": name}
+    sent["arguments"]["catalog_collection_identifier"] = "no-such-collection"
+    redis.lpush(INTAKE, raw(sent))
+
+    (answer,) = answers(1)
+    assert (answer["id"], answer["status"]) == (request_id, "failed")
+    assert answer["error"]["code"] == "unknown-collection"
+    assert context.ledger.run(request_id).state == "failed"
+
+
+def test_a_run_that_no_worker_opens_is_answered_with_its_error(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers
+) -> None:
+    sent = staging(caller, "OPER_MPL_ORBSCT")
+    sent["arguments"]["cql2_filter"] = {"query": "no such query", "parameters": {}}
+    redis.lpush(INTAKE, raw({**sent, "reply": name}))
+    (answer,) = answers(1)
+    assert answer["error"]["code"] == "unknown-query"
+
+
+def test_a_task_that_is_no_run_is_answered(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers
+) -> None:
+    good: Json = {"env": caller.env, "auxip_cql2": of_type("OPER_MPL_ORBSCT")}
+    bad: Json = {"env": caller.env, "auxip_cql2": of_type("NO_SUCH_TYPE"), "error_if_empty": True}
+    for request_id, arguments in (("good", good), ("bad", bad)):
+        fields = {"task": "auxip.search", "arguments": arguments, "id": f"{request_id}-{name}", "reply": name}
+        redis.lpush(INTAKE, raw(fields))
+    told = {answer["id"]: answer for answer in answers(2)}
+    assert len(told[f"good-{name}"]["result"]["features"]) == 2
+    assert told[f"bad-{name}"]["error"]["code"] == "nothing-found"
+
+
+def test_the_same_id_twice_is_one_run_and_both_are_answered(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, context: Context
+) -> None:
+    request_id = str(uuid.uuid4())
+    text = raw({**staging(caller, "OPER_MPL_ORBSCT"), "id": request_id, "reply": name})
+    before = {run.id for run in context.ledger.runs(10_000)}
+    redis.lpush(INTAKE, text, text)
+    first, second = answers(2)
+    redis.lpush(INTAKE, text)  # it has ended
+    third = answers(3)[2]
+
+    assert first == second == third
+    assert {run.id for run in context.ledger.runs(10_000)} - before == {request_id}
+    wait_for(lambda: redis.exists(f"auxip:request:{request_id}:replies") == 0, "nobody waits", SECONDS)
+
+
+def test_a_second_request_need_not_have_the_list_of_the_first(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers
+) -> None:
+    sent = {**staging(caller, "OPER_MPL_ORBSCT"), "id": str(uuid.uuid4())}
+    redis.lpush(INTAKE, raw(sent), raw({**sent, "reply": name}))
+    assert answers(1)[0]["status"] == "successful"
+
+
+# A gate that is killed between any two of its steps
+
+
+class Killed(BaseException):
+    """Ends a gate as no error does."""
+
+
+STEPS: dict[str, tuple[Any, str]] = {
+    "taken": (Intake, "take"),
+    "registered": (Requests, "register"),
+    "published": (app, "send_task"),
+    "done": (Intake, "done"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("given", [True, False], ids=["an id", "no id"])
+def test_a_gate_that_is_killed_after_any_step_leaves_one_id_and_one_answer(
+    workers: list[Child],
+    context: Context,
+    redis: Redis,
+    name: str,
+    answers: Answers,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    given: bool,
+) -> None:
+    settings = context.settings.model_copy(update={"lease": 0.0})
+    sent: list[object] = []
+    send = app.send_task
+
+    def recorded(*args: Any, **kwargs: Any) -> None:
+        sent.append(kwargs["task_id"])
+        send(*args, **kwargs)
+
+    monkeypatch.setattr(app, "send_task", recorded)
+    redis.lpush(INTAKE, raw(request(reply=name, **({"id": name} if given else {}))))
+    place, method = STEPS[step]
+    with monkeypatch.context() as patch:
+        patch.setattr(place, method, _killing(getattr(place, method)))
+        with pytest.raises(Killed):
+            Gate(settings).serve_some()
+    Gate(settings).serve_some()
+
+    (answer,) = answers(1)
+    assert set(sent) == {answer["id"]}
+    assert redis.exists(f"{INTAKE}:taken") == 0
+    wait_for(lambda: redis.exists(f"auxip:request:{answer['id']}:replies") == 0, "nobody waits", SECONDS)
+    assert len(answers(1)) == 1
+    assert context.ledger.run(answer["id"]).closed is not None
+
+
+def _killing(step: Callable[..., object]) -> Callable[..., None]:
+    def killed(*args: object, **kwargs: object) -> None:
+        step(*args, **kwargs)
+        raise Killed
+
+    return killed
+
+
+def test_a_request_at_which_the_gate_fails_is_parked_and_may_come_again(
+    workers: list[Child],
+    context: Context,
+    redis: Redis,
+    name: str,
+    answers: Answers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("hunter2")
+
+    text = raw(request(id=name, reply=name))
+    redis.lpush(INTAKE, text)
+    with monkeypatch.context() as patch:
+        patch.setattr(app, "send_task", fails)
+        Gate(context.settings).serve_some()
+    letter = context.dead_letters.page(size=1)[0]
+    assert (letter.kind, letter.code, context.dead_letters.payload(letter.id)) == ("request", "internal-error", text)
+    assert "hunter2" not in letter.reason
+
+    context.dead_letters.replay(letter.id)
+    Gate(context.settings).serve_some()
+    assert [answer["status"] for answer in answers(2)] == ["failed", "successful"]
+
+
+def test_a_request_that_cannot_be_published_yet_is_held_and_tried_again(
+    workers: list[Child], context: Context, redis: Redis, name: str, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OperationalError
+
+    gate = Gate(context.settings)
+    redis.lpush(INTAKE, raw(request(reply=name)))
+    with monkeypatch.context() as patch:
+        patch.setattr(app, "send_task", fails)
+        with pytest.raises(OperationalError):
+            gate.serve_some()
+    assert redis.hlen(f"{INTAKE}:taken") == 1
+    gate.serve_some()
+    assert redis.hlen(f"{INTAKE}:taken") == 0
+    assert answers(1)[0]["status"] == "successful"
+
+
+# The record
+
+
+def test_a_request_is_registered_once_whoever_takes_it(context: Context, name: str) -> None:
+    requests = context.requests
+    assert requests.register(name, "stamp", "task", name) is Next.PUBLISH
+    assert requests.register(name, "stamp", "task", name) is Next.PUBLISH
+    assert requests.register(name, "other", "task", None) is Next.NOTHING
+    requests.end(name, "{}")
+    assert requests.register(name, "stamp", "task", name) is Next.NOTHING
+    assert requests.register(name, "other", "task", name) is Next.ANSWER
+
+
+def test_a_request_that_is_forgotten_may_come_again(context: Context, name: str) -> None:
+    context.requests.register(name, "stamp", "task", name)
+    context.requests.forget(name)
+    assert not context.requests.known(name)
+    assert context.requests.register(name, "other", "task", name) is Next.PUBLISH
+
+
+def test_an_end_of_what_is_not_known_leaves_nothing(context: Context, redis: Redis, name: str) -> None:
+    context.requests.end(name, "{}")
+    assert not context.requests.known(name)
+
+
+def test_a_reply_list_keeps_the_newest_answers(context: Context, redis: Redis, name: str) -> None:
+    for number in range(1005):
+        context.requests.register(name, str(number), "task", name)
+    context.requests.end(name, "{}")
+    assert redis.llen(f"auxip:reply:{name}") == 1000
+
+
+def test_an_answer_to_a_key_that_is_no_list_is_dropped(context: Context, redis: Redis, name: str) -> None:
+    redis.set(f"auxip:reply:{name}", "mine")
+    context.requests.register(name, "stamp", "task", name)
+    context.requests.end(name, "{}")
+    assert redis.get(f"auxip:reply:{name}") == "mine"
+    assert redis.exists(f"auxip:request:{name}:replies") == 0
+
+
+def test_a_result_that_is_too_large_is_told_and_can_be_read(
+    workers: list[Child], redis: Redis, context: Context, name: str, answers: Answers
+) -> None:
+    stored: Json = {
+        "status": "SUCCESS",
+        "result": "x" * MAX_ANSWER_BYTES,
+        "task_id": name,
+        "children": [],
+        "traceback": None,
+    }
+    redis.set(f"celery-task-meta-{name}", json.dumps(stored), ex=600)
+    context.requests.register(name, "stamp", "task", name)
+    app.send_task("auxip.reply", args=(name,))
+    (answer,) = answers(1)
+    assert answer["result"] is None
+    assert f"celery-task-meta-{name}" in str(answer["left_out"])
+    assert redis.exists(f"celery-task-meta-{name}") == 1

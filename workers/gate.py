@@ -1,0 +1,137 @@
+"""The gate: takes requests from the intake, validates them, and puts them on the queues as Celery messages.
+
+Each request is first recorded under its id, then published, then forgotten as taken. A gate that is killed in between
+leaves it to another one, which does the same again under the same id: publishing twice is one run.
+"""
+
+import logging
+import os
+import signal
+import time
+import uuid
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from shared.errors import AuxipError, Rejected
+from shared.ledger import Intake, Next, Requests, Taken
+from shared.settings import Settings
+from workers.app import app
+from workers.intake import IntakeRequest, answer_of_error, decode_request, return_address
+from workers.queues import queue_for
+
+_BATCH = 32
+_WAIT = 1.0
+_PAUSE = 0.5
+_SOCKET_TIMEOUT = 10
+_GRACE = 5
+
+_AWAY = (RedisError, OperationalError, OSError)
+"""The broker is away, or full: whatever is held is tried again."""
+
+_log = logging.getLogger(__name__)
+
+
+class Gate:
+    """One gate; there may be any number of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        # Without the client's own tries: between two of ours it is seen whether this process is to end.
+        redis = Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            decode_responses=True,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=_SOCKET_TIMEOUT,
+            socket_keepalive=True,
+        )
+        self._redis = redis
+        self._intake = Intake(redis, settings.lease, settings.dead_letters_max)
+        self._requests = Requests(redis, settings.keep_runs_days * 86_400)
+        self._held: deque[Taken] = deque()
+        self._stopping = False
+
+    def serve(self, alive: Path | None) -> None:
+        """Serve the intake until SIGTERM or SIGINT: finish the request in hand, give back the others.
+
+        Args:
+            alive: a file that is touched every few seconds, so that others see that this process does its work.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        _log.info("the gate is open")
+        while not self._stopping:
+            if alive:
+                alive.touch()
+            try:
+                self.serve_some()
+            except _AWAY as error:
+                _log.warning("the broker cannot be worked with, trying again: %s", type(error).__name__)
+                time.sleep(_PAUSE)
+        with suppress(*_AWAY):
+            self._intake.give_back([taken.stamp for taken in self._held])
+        self._redis.close()
+        _log.info("the gate is closed")
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+        # A publisher that waits for its broker cannot be told to stop; what it holds is another gate's in a while.
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+        signal.alarm(_GRACE)
+
+    def serve_some(self) -> None:
+        """Serve what there is on the intake, or wait a second for it."""
+        if not self._held:
+            self._held.extend(self._intake.take([str(uuid.uuid4()) for _ in range(_BATCH)], _WAIT))
+        while self._held and not self._stopping:
+            self._deal_with(self._held[0])
+            self._held.popleft()
+
+    def _deal_with(self, taken: Taken) -> None:
+        try:
+            self._pass_on(taken.stamp, decode_request(taken.raw))
+            self._intake.done(taken.stamp)
+        except Rejected as error:
+            self._refuse(taken, error)
+        except _AWAY:
+            raise
+        except Exception as error:  # noqa: BLE001 - no request stops the gate; the log has it whole
+            _log.exception("a request makes the gate fail")
+            self._refuse(taken, Rejected("internal-error", f"the gate failed with {type(error).__name__}; see its log"))
+
+    def _pass_on(self, stamp: str, request: IntakeRequest) -> None:
+        request_id = request.id or stamp
+        step = self._requests.register(request_id, stamp, request.task, request.reply)
+        _log.info("request %s for %s: %s", request_id, request.task, step)
+        if step is Next.ANSWER:
+            app.signature("auxip.reply", args=(request_id,), immutable=True).apply_async()
+        elif step is Next.PUBLISH:
+            try:
+                self._publish(request_id, request)
+            except Exception as error:
+                if not isinstance(error, _AWAY):
+                    self._requests.forget(request_id)
+                raise
+
+    def _publish(self, request_id: str, request: IntakeRequest) -> None:
+        reply = app.signature("auxip.reply", args=(request_id,), immutable=True)
+        app.send_task(
+            request.task,
+            kwargs=request.arguments,
+            task_id=request_id,
+            link=reply,
+            link_error=reply,
+            queue=queue_for(request.task, request.priority),
+            headers={"traceparent": request.traceparent} if request.traceparent else None,
+            retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2},
+        )
+
+    def _refuse(self, taken: Taken, error: AuxipError) -> None:
+        _log.warning("a request goes to the dead letters: %s", error)
+        request_id, reply = return_address(taken.raw)
+        self._intake.bury(taken.stamp, error.code, error.reason, answer_of_error(request_id, error), reply)

@@ -1,0 +1,127 @@
+"""What other systems push onto the intake, and what is pushed onto their reply lists: plain JSON, no word of Celery."""
+
+import json
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from kombu.utils import json as kombu_json
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from shared.errors import AuxipError, Rejected
+from shared.ledger import ReplyName
+from shared.models import Lane
+from shared.stac.item import Json
+from workers.contract import MESSAGES, OnDemandMessage, RunId, UnzipMessage, decode
+from workers.envelope import MAX_DEPTH, deeper_than
+
+MAX_ANSWER_BYTES = 2**20
+
+_T = TypeVar("_T")
+_OBJECT = TypeAdapter(dict[str, object])
+_REPLY_NAME = TypeAdapter[str](ReplyName)
+_TRACEPARENT = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+
+
+class IntakeRequest(BaseModel):
+    """One request on the list `auxip:intake`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    task: Annotated[str, Field(json_schema_extra={"enum": [*MESSAGES]})]
+    """What to do: the name of a public task."""
+    arguments: Json
+    """Of the task, by name, as its own schema says."""
+    id: Annotated[str, *RunId.model_fields["run_id"].metadata] | None = None
+    """Of the task, and of its run; by default a new one. Two requests of one id are one: the first."""
+    reply: ReplyName | None = None
+    """When the task has ended an answer is pushed to the list `auxip:reply:` and this name."""
+    priority: Annotated[Lane, Field(strict=False)] = Lane.ON_DEMAND
+    """Somebody waits for it, or nobody does."""
+    traceparent: Annotated[str, StringConstraints(pattern=_TRACEPARENT)] | None = None
+    """Of W3C Trace Context; handed on as a header of the task's message."""
+
+
+def decode_request(raw: bytes) -> IntakeRequest:
+    """Return the request that stands on the intake as `raw`, with arguments that its task accepts.
+
+    Raises:
+        Rejected: `bad-message`, it is no request; `unknown-task`; or what its arguments are refused with, as by
+            `workers.contract.decode`.
+    """
+    value = _loaded(raw)
+    request = _checked(lambda: IntakeRequest.model_validate(value))
+    if request.task not in MESSAGES:
+        raise Rejected("unknown-task", f"there is no task {request.task[:100]!r}; there are: {', '.join(MESSAGES)}")
+    message = decode(MESSAGES[request.task], **request.arguments)
+    if isinstance(message, OnDemandMessage | UnzipMessage):
+        message.request()  # what the fields are refused with together
+    return request
+
+
+def return_address(raw: bytes) -> tuple[str | None, str | None]:
+    """Return the id and the reply list of a request that is refused, each if it can be made out."""
+    try:
+        fields = _OBJECT.validate_python(from_json(raw))
+    except ValueError:
+        return None, None
+    return (
+        _valid(lambda: RunId.model_validate({"run_id": fields.get("id")}).run_id),
+        _valid(lambda: _REPLY_NAME.validate_python(fields.get("reply"))),
+    )
+
+
+def answer_of_result(request_id: str, result: object) -> str:
+    """Return the answer to a request whose task has returned `result`; one that is too large is left out."""
+    answer = json.dumps({"id": request_id, "status": "successful", "result": result})
+    if len(answer) <= MAX_ANSWER_BYTES:
+        return answer
+    told = f"{len(answer)} bytes, and {MAX_ANSWER_BYTES} are the most; celery-task-meta-{request_id} has it for a day"
+    return json.dumps({"id": request_id, "status": "successful", "result": None, "left_out": told})
+
+
+def answer_of_error(request_id: str | None, error: object) -> str:
+    """Return the answer to a request that was refused, or whose task has failed with `error`."""
+    if isinstance(error, AuxipError):
+        told = {"code": error.code, "reason": error.reason}
+    else:
+        told = {"code": "internal-error", "reason": f"{type(error).__name__}; see the worker's log"}
+    return json.dumps({"id": request_id, "status": "failed", "error": told})
+
+
+def request_schema() -> Json:
+    """Return the JSON Schema of a request."""
+    return IntakeRequest.model_json_schema()
+
+
+def _loaded(raw: bytes) -> object:
+    try:
+        value: object = from_json(raw, allow_inf_nan=False)
+        if deeper_than(MAX_DEPTH, value):
+            raise Rejected("bad-message", f"the request: is nested deeper than {MAX_DEPTH} levels")
+        # The workers must read what was sent: no number beyond JSON's, and no object that kombu makes another type of.
+        if kombu_json.loads(json.dumps(value, allow_nan=False)) == value:
+            return value
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        raise Rejected(
+            "bad-message", f"the request: is no JSON that can be passed on ({type(error).__name__})"
+        ) from None
+    raise Rejected(
+        "bad-message", "the request: holds an object of `__type__` and `__value__`, which means another type"
+    )
+
+
+def _checked(validate: Callable[[], _T]) -> _T:
+    try:
+        return validate()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise Rejected("bad-message", f"{place or 'the request'}: {first['msg']}") from None
+
+
+def _valid(validate: Callable[[], str]) -> str | None:
+    try:
+        return validate()
+    except ValidationError:
+        return None
