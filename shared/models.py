@@ -49,18 +49,19 @@ class RunRequest(BaseModel):
 
 
 class RunState(StrEnum):
-    """Where a run stands; the last three are final."""
+    """Where a run stands; the last four are final."""
 
     ACCEPTED = "accepted"
     WORKING = "working"
     SUCCESSFUL = "successful"
     PARTIAL = "partial"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
     @property
     def final(self) -> bool:
         """Whether the run is over."""
-        return self in (RunState.SUCCESSFUL, RunState.PARTIAL, RunState.FAILED)
+        return self in (RunState.SUCCESSFUL, RunState.PARTIAL, RunState.FAILED, RunState.CANCELLED)
 
 
 class ItemState(StrEnum):
@@ -98,7 +99,7 @@ class Counts(BaseModel):
 
 
 class Run(BaseModel):
-    """The ledger's record of a run. Times are seconds since the epoch."""
+    """The ledger's record of a run. Times are seconds since the epoch; `cancelled` is when somebody asked for that."""
 
     id: str
     request: RunRequest
@@ -107,6 +108,7 @@ class Run(BaseModel):
     code: str = ""
     reason: str = ""
     created: float
+    cancelled: float | None = None
     closed: float | None = None
     artifact: str = ""
 

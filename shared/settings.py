@@ -145,7 +145,10 @@ class Settings(ArchiveSettings):
         60, ge=3, description="seconds after which a dead worker's claim lapses; renewed while it lives"
     )
     page_items: int = Field(200, ge=1, le=1000, description="items of a run that are fanned out in one chord")
-    max_items: int = Field(10_000, ge=1, description="items that one run may find before it is refused")
+    max_items: int = Field(200_000, ge=1, description="items that one run may find before it is refused")
+    max_result_bytes: int = Field(
+        4 * 2**20, ge=0, description="largest ItemCollection in a result; a run with a larger one links to it in S3"
+    )
     max_answer_bytes: int = Field(64 * 2**20, ge=1024, description="largest answer read from a station or catalog")
     max_asset_bytes: int = Field(64 * 2**30, ge=1024, le=_LARGEST_OBJECT, description="largest asset that is staged")
     transfer_memory: int = Field(
