@@ -322,7 +322,7 @@ class Ledger:
             items = [_item(run_id, key) for key in keys]
             answer = json.loads(str(self.redis.eval(_READ_FIELDS, len(items), *items, *names)))
             told = [{name: value for name, value in zip(names, each, strict=True) if value} for each in answer]
-            yield [_record(run_id, key, fields) for key, fields in zip(keys, told, strict=True)]
+            yield [ItemRecord(run_id=run_id, key=key, **fields) for key, fields in zip(keys, told, strict=True)]
 
 
 _READ_FIELDS = """
