@@ -10,7 +10,7 @@ from shared.errors import Rejected
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunState
 from shared.report import MOST_ROWS, REPORT_TAIL, Excerpt, Report, page_of, report_head, report_items, report_of
 from shared.stac.item import Item, Json
-from shared.storage.documents import JsonList
+from shared.storage.documents import SEPARATOR, JsonList
 from shared.storage.keys import run_location
 
 GEOJSON: Final = "application/geo+json"
@@ -90,13 +90,13 @@ class _Collected:
         self._limit = limit
         self._held: list[str] = []
         self._items = 0
-        self._bytes = len(_COLLECTION_HEAD) + len(_COLLECTION_TAIL)
+        self._bytes = len(_COLLECTION_HEAD) + len(_COLLECTION_TAIL) - len(SEPARATOR)
 
     def add(self, features: list[str]) -> None:
         """Take items, as JSON in ASCII."""
         self._held += features
         self._items += len(features)
-        self._bytes += sum(map(len, features))
+        self._bytes += sum(len(feature) + len(SEPARATOR) for feature in features)
         if self._bytes > self._limit:
             self._document.add(self._held)
             self._held = []

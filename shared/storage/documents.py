@@ -7,7 +7,7 @@ from typing import Final, Self
 from shared.storage.digests import Written
 from shared.storage.objects import Location, ObjectStore, ObjectWriter
 
-_SEPARATOR: Final = ",\n"
+SEPARATOR: Final = ",\n"
 
 
 class JsonList:
@@ -62,10 +62,10 @@ class JsonList:
 
     def add(self, entries: Iterable[str]) -> None:
         """Write entries, each of them JSON; the more at once, the cheaper."""
-        text = _SEPARATOR.join(entries)
+        text = SEPARATOR.join(entries)
         if text:
             self.begin().write(f"{self._between}{text}".encode())
-            self._between = _SEPARATOR
+            self._between = SEPARATOR
 
     def __enter__(self) -> Self:
         return self
