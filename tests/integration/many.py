@@ -3,7 +3,6 @@
 import json
 import uuid
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
 
 import httpx
 
@@ -13,11 +12,18 @@ from shared.selection import Given
 from shared.stac.item import Found, Json
 from tests.unit.making import answered_by, item_json, item_of, sent
 
-Fields: TypeAlias = dict[bytes | bytearray | memoryview[int] | str | int | float, str]
-
 OWNER = "many"
 TEXT = "x" * 3000
 """Makes an item as large as those of the stations, and a run of some thousand of them several parts of an upload."""
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def offered(item_id: str) -> Json:
+    """An item as a station offers it."""
+    return item_json(item_id, links=[{"rel": "about", "href": "https://station.example", "title": TEXT[:1000]}])
 
 
 def shown(item_id: str) -> Json:
@@ -27,7 +33,7 @@ def shown(item_id: str) -> Json:
 
 def opened(context: Context, kind: RunKind = RunKind.STAGING) -> str:
     """Open a run, and return its id."""
-    run_id = str(uuid.uuid4())
+    run_id = new_id()
     request = RunRequest(kind=kind, owner=OWNER, collection="aux", selection=Given(item_id="item-0"))
     context.ledger.open_run(run_id, request)
     return run_id
@@ -46,13 +52,13 @@ def recorded(context: Context, count: int, failed: Iterable[int] = (), waiting: 
 
 def _write_ends(context: Context, run_id: str, failed: set[int], waiting: set[int]) -> None:
     """Write how the items have ended straight into the ledger: by its steps it would take a millisecond for each."""
-    good: Fields = {"state": ItemState.CATALOGUED.value, "catalogued": "2.0", "finished": "3.0"}
-    bad: Fields = {"state": ItemState.FAILED.value, "code": "size-mismatch", "reason": "3 bytes", "finished": "3.0"}
+    good = ["state", ItemState.CATALOGUED.value, "catalogued", "2.0", "finished", "3.0"]
+    bad = ["state", ItemState.FAILED.value, "code", "size-mismatch", "reason", "3 bytes", "finished", "3.0"]
     keys = context.ledger.keys(run_id)
     with context.ledger.redis.pipeline(transaction=False) as pipe:
         for number, key in enumerate(keys):
             if number not in waiting:
-                pipe.hset(f"auxip:run:{run_id}:item:{key}", mapping=bad if number in failed else good)
+                pipe.hset(f"auxip:run:{run_id}:item:{key}", items=bad if number in failed else good)
         staged = len(keys) - len(failed) - len(waiting)
         pipe.hset(f"auxip:run:{run_id}", mapping={"staged": staged, "failed": len(failed)})
         pipe.execute()

@@ -291,3 +291,25 @@ def test_the_memory_of_closing_a_run_does_not_grow_with_its_items(many: Context)
     before, after = map(int, ended.stdout.split())
     sys.stdout.write(f"{before / 1e6:.0f} MB for 6,000 items, {(after - before) / 1e6:.1f} MB more for 20,000\n")
     assert after - before < GROWTH
+
+
+# Shown
+
+
+def auxip(*arguments: str) -> str:
+    ended = in_a_process("from workers.cli import main; main()", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_a_large_run_is_shown_in_part_to_a_person_and_whole_to_a_program(many: Context) -> None:
+    run = recorded(many, 1200, failed=[1100])
+
+    table = auxip("show", run.id).splitlines()
+    assert table[1].split()[:2] == ["item-1100", "failed"]
+    assert "200 more items are not shown; --json and the report have all" in table
+    assert ids_shown(auxip("show", run.id, "--json")) == [f"item-{number}" for number in range(1200)]
+
+
+def ids_shown(text: str) -> list[str]:
+    return [result["item_id"] for result in json.loads(text)["results"]]
