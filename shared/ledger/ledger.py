@@ -312,7 +312,7 @@ class Ledger:
     def record_batches(self, run_id: str) -> Iterator[list[ItemRecord]]:
         """Yield the records of all items of a run, in the order they were found, some hundred at a time.
 
-        Nothing else of the items is read, and each batch is one answer: a fifth of the cost of `items`.
+        Nothing else of the items is read, and each batch is one answer: a quarter of the cost of `items`.
         """
         names = [name for name in ItemRecord.model_fields if name not in ("run_id", "key")]
         for start in itertools.count(0, _BATCH):

@@ -8,10 +8,11 @@ import httpx
 import pytest
 
 from shared.context import Context
+from shared.errors import Retryable
 from shared.storage.digests import PART_BYTES
 from shared.storage.documents import JsonList
 from shared.storage.keys import Place
-from shared.storage.objects import Location
+from shared.storage.objects import Location, Stored
 from shared.storage.uploads import Uploads
 
 ENTRY = json.dumps({"text": "x" * 2**20})
@@ -92,3 +93,14 @@ def test_a_document_takes_the_place_of_the_one_before(context: Context, place: L
         with JsonList(context.store, place) as document:
             document.add([number])
     assert json.loads(content(context, place)) == [2]
+
+
+def test_what_the_store_holds_is_compared_with_what_was_sent(
+    context: Context, place: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(location: Location) -> Stored:
+        return Stored(location.key, 1, "etag")
+
+    monkeypatch.setattr(context.store, "head", wrong)
+    with pytest.raises(Retryable, match="s3-mismatch"), JsonList(context.store, place) as document:
+        document.add(["1"])
