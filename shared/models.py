@@ -114,7 +114,7 @@ class Counts(BaseModel):
 
 
 class Run(BaseModel):
-    """The ledger's record of a run. Times are seconds since the epoch."""
+    """The ledger's record of a run. Times are seconds since the epoch; `cancelled` is when somebody asked for that."""
 
     id: str
     request: RunRequest

@@ -1,15 +1,19 @@
-"""The artifacts of a run: the items for a program, the report for a program and for people."""
+"""The report of a run: whole for a program, and for people a page of what they want to know first."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from html import escape
+from typing import Final
 
 from pydantic import BaseModel
 
-from shared.models import Counts, ItemRecord, Run, RunState
-from shared.stac.item import Item
+from shared.models import Counts, ItemRecord, ItemState, Run, RunState
 from shared.times import format_instant
+
+MOST_ROWS: Final = 2000
+"""Items on the page: more than anybody reads, and few enough for a browser, and for whoever writes it."""
+
+REPORT_TAIL: Final = "]}"
 
 
 class ReportItem(BaseModel):
@@ -25,7 +29,7 @@ class ReportItem(BaseModel):
 
 
 class Report(BaseModel):
-    """How a run ended, and each of its items."""
+    """How a run ended; in the report itself the list of its items follows as `items`."""
 
     run: str
     label: str
@@ -35,11 +39,40 @@ class Report(BaseModel):
     started: str
     written: str
     counts: Counts
-    items: list[ReportItem]
 
 
-def report_of(run: Run, state: RunState, records: Iterable[ItemRecord]) -> Report:
-    """Make the report of a run from the ledger's records."""
+class Excerpt:
+    """Of any number of items those that a person wants to see: what failed stands first, and only so many are kept.
+
+    Attributes:
+        seen: how many items there were.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._failed: list[ItemRecord] = []
+        self._others: list[ItemRecord] = []
+        self.seen = 0
+
+    def add(self, record: ItemRecord) -> None:
+        """Take the next item."""
+        kept = self._failed if record.state is ItemState.FAILED else self._others
+        if len(kept) < self._most:
+            kept.append(record)
+        self.seen += 1
+
+    def records(self) -> list[ItemRecord]:
+        """Return what is shown: the failed items and then the others, each in the order in which they came."""
+        return [*self._failed, *self._others][: self._most]
+
+    @property
+    def left_out(self) -> int:
+        """How many items are not shown."""
+        return max(0, self.seen - self._most)
+
+
+def report_of(run: Run, state: RunState) -> Report:
+    """Make the report of a run, without its items."""
     return Report(
         run=run.id,
         label=run.request.label,
@@ -49,20 +82,25 @@ def report_of(run: Run, state: RunState, records: Iterable[ItemRecord]) -> Repor
         started=format_instant(datetime.fromtimestamp(run.created, UTC)),
         written=format_instant(datetime.now(UTC)),
         counts=run.counts,
-        items=[_report_item(record) for record in records],
     )
 
 
-def artifact_of(items: list[Item]) -> bytes:
-    """Return `auxiliary-files`, the artifact of the reference: a JSON list of the staged items."""
-    return json.dumps([item.to_json() for item in items]).encode()
+def report_head(report: Report) -> str:
+    """Return what stands in the report as JSON before its items, which `REPORT_TAIL` follows."""
+    return f'{report.model_dump_json().removesuffix("}")},"items":[\n'
 
 
-def page_of(report: Report) -> str:
+def report_items(records: Iterable[ItemRecord]) -> Iterator[str]:
+    """Yield the items of the report, as JSON."""
+    for record in records:
+        yield _report_item(record).model_dump_json()
+
+
+def page_of(report: Report, excerpt: Excerpt) -> str:
     """Return the report as one HTML page that needs nothing else; what did not go well stands first."""
-    rows = sorted(report.items, key=lambda item: (item.state != "failed", item.id))
     counts = report.counts
     title = f"{report.label or 'Run'} {report.run}"
+    rows = sorted(excerpt.records(), key=lambda record: (record.state is not ItemState.FAILED, record.item_id))
     return _PAGE.format(
         title=escape(title),
         status=escape(report.status),
@@ -71,7 +109,8 @@ def page_of(report: Report) -> str:
             f"them expanded, {counts.skipped} skipped, {counts.failed} failed; {counts.bytes_downloaded:,} bytes "
             f"downloaded; begun {report.started}"
         ),
-        rows="\n".join(_row(item) for item in rows),
+        rows="\n".join(_row(record) for record in rows),
+        left_out=_LEFT_OUT.format(count=f"{excerpt.left_out:,}") if excerpt.left_out else "",
     )
 
 
@@ -87,10 +126,13 @@ def _report_item(record: ItemRecord) -> ReportItem:
     )
 
 
-def _row(item: ReportItem) -> str:
-    cells = (item.id, item.state, f"{item.size:,}", " ".join(part for part in (item.code, item.reason) if part))
-    return f'<tr class="{escape(item.state)}">' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+def _row(record: ItemRecord) -> str:
+    why = " ".join(part for part in (record.code, record.reason) if part)
+    cells = (record.item_id, record.state, f"{record.size:,}", why)
+    return f'<tr class="{escape(record.state)}">' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
+
+_LEFT_OUT = '<p>{count} more items are not shown here; all are in <a href="report.json">report.json</a>.</p>'
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
@@ -102,7 +144,7 @@ td:nth-child(3) {{ text-align: right; white-space: nowrap }}
 .failed td:nth-child(2) {{ color: #b3261e; font-weight: 600 }}
 .skipped td:nth-child(2) {{ color: #5b6770 }}
 </style></head>
-<body><h1>{title}</h1><p><strong>{status}</strong></p><p>{summary}</p>
+<body><h1>{title}</h1><p><strong>{status}</strong></p><p>{summary}</p>{left_out}
 <table><thead><tr><th>Item</th><th>State</th><th>Bytes</th><th>Why</th></tr></thead><tbody>
 {rows}
 </tbody></table></body></html>

@@ -152,7 +152,10 @@ class Settings(ArchiveSettings):
         120, ge=1, description="seconds after which a step that no worker has begun is published again; doubles then"
     )
     reconcile_every: float = Field(30, ge=1, description="seconds between two looks of beat at what has come to a halt")
-    max_items: int = Field(10_000, ge=1, description="items that one run may find before it is refused")
+    max_items: int = Field(200_000, ge=1, description="items that one run may find before it is refused")
+    max_result_bytes: int = Field(
+        4 * 2**20, ge=0, description="largest ItemCollection in a result; a run with a larger one links to it in S3"
+    )
     max_answer_bytes: int = Field(64 * 2**20, ge=1024, description="largest answer read from a station or catalog")
     max_asset_bytes: int = Field(64 * 2**30, ge=1024, le=_LARGEST_OBJECT, description="largest asset that is staged")
     transfer_memory: int = Field(

@@ -98,7 +98,11 @@ class SearchMessage(_Message):
 
 
 class StagingMessage(_Message):
-    """`auxip.staging`: stage what a CQL2 search finds. Answers with `[status, ItemCollection or null]`."""
+    """`auxip.staging`: stage what a CQL2 search finds. Answers with `[status, ItemCollection or null]`.
+
+    In the place of a collection that has more than `AUXIP_MAX_RESULT_BYTES` stands a link to it, which has an `href`:
+    `{"rel": "items", "type": "application/geo+json", "href": "s3://..", "items": number, "bytes": number}`.
+    """
 
     env: Env
     cql2_filter: Cql2OrQuery

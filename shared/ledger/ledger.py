@@ -15,6 +15,8 @@ auxip:staged:KEY               hash: asset key -> what any run has lately put in
 auxip:sweep:NAME               hash: the record of a sweep (see sweeps.py)
 """
 
+import itertools
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -394,6 +396,29 @@ class Ledger:
             for name in names:
                 pipe.expire(name, self.keep_seconds)
             pipe.execute()
+
+    def record_batches(self, run_id: str) -> Iterator[list[ItemRecord]]:
+        """Yield the records of all items of a run, in the order they were found, some hundred at a time.
+
+        Nothing else of the items is read, and each batch is one answer: a quarter of the cost of `items`.
+        """
+        names = [name for name in ItemRecord.model_fields if name not in ("run_id", "key")]
+        for start in itertools.count(0, _BATCH):
+            keys = self.keys(run_id, start, start + _BATCH)
+            if not keys:
+                return
+            items = [_item(run_id, key) for key in keys]
+            answer = json.loads(str(self.redis.eval(_READ_FIELDS, len(items), *items, *names)))
+            told = [{name: value for name, value in zip(names, each, strict=True) if value} for each in answer]
+            yield [ItemRecord(run_id=run_id, key=key, **fields) for key, fields in zip(keys, told, strict=True)]
+
+
+_READ_FIELDS = """
+-- KEYS items; ARGV fields. Returns a JSON list with a list of the fields' values for each item; false is none.
+local found = {}
+for i, item in ipairs(KEYS) do found[i] = redis.call('HMGET', item, unpack(ARGV)) end
+return cjson.encode(found)
+"""
 
 
 def _run(run_id: str) -> str:

@@ -1,12 +1,15 @@
 """The STAC catalog that receives the items: read, written, read back."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+import time
+from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote
 
-from pydantic import SecretStr, ValidationError
+from pydantic import JsonValue, SecretStr, ValidationError
 
 from shared.errors import ItemFailed, Rejected, Retryable
+from shared.retries import delay_before_retry
 from shared.settings import Settings
 from shared.stac.api import StacApi, http_client
 from shared.stac.auth import api_key_hook
@@ -23,11 +26,15 @@ _RESERVED = frozenset(":/?#[]@!$&'()*+,;=")
 
 _IDS_AT_ONCE = 100
 
+_PATIENCE: Final = 10.0
+"""Seconds to wait in place for a batch of items; a longer pause is spent without holding a worker."""
+
 
 class Catalog:
     """The catalog of the settings, a STAC API with the Transaction extension, as the bearer of one key sees it."""
 
     def __init__(self, settings: Settings, key: SecretStr | None) -> None:
+        self._settings = settings
         client = http_client(settings.catalog_timeout, api_key_hook(key, settings.catalog_url))
         self.api = StacApi("catalog", settings.catalog_url, client, settings.max_answer_bytes, "AUXIP_CATALOG_API_KEY")
 
@@ -68,20 +75,36 @@ class Catalog:
             raise Retryable("catalog-mismatch", f"the catalog does not show item {item.id!r} as it was written")
         return shown
 
-    def items(self, collection: str, ids: Sequence[str]) -> Iterator[Item]:
-        """Yield the items of these ids, in their order.
+    def items(self, collection: str, ids: Iterable[str]) -> Iterator[list[Json]]:
+        """Yield the items of these ids as the catalog has them, in their order, a batch at a time.
+
+        They are what we have published, so only their form is looked at. A batch that fails is asked for again here,
+        unless it is the first one, up to `AUXIP_ATTEMPTS` times: those before it need not be read anew, and of the
+        first one nothing is lost, so whoever called may wait elsewhere.
 
         Raises:
             Retryable: `catalog-mismatch`, the catalog shows fewer than were asked for.
         """
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            batch = ids[start : start + _IDS_AT_ONCE]
-            body: Json = {"collections": [collection], "ids": list(batch), "limit": len(batch)}
-            shown = {item.id: item for item in _features(self.api.call("POST", "/search", body).body)}
+        waiting, tries = iter(ids), 1
+        while batch := list(itertools.islice(waiting, _IDS_AT_ONCE)):
+            body: Json = {"collections": [collection], "ids": [*batch], "limit": len(batch)}
+            shown = {str(feature["id"]): feature for feature in self._features(body, tries)}
             missing = [item_id for item_id in batch if item_id not in shown]
             if missing:
                 raise Retryable("catalog-mismatch", f"the catalog does not show {missing[:5]!r} though it holds them")
-            yield from (shown[item_id] for item_id in batch)
+            yield [shown[item_id] for item_id in batch]
+            tries = self._settings.attempts
+
+    def _features(self, body: Json, tries: int) -> list[Json]:
+        for attempt in itertools.count(1):
+            try:
+                return _features(self.api.call("POST", "/search", body).body)
+            except Retryable as error:
+                delay = delay_before_retry(error, attempt, self._settings) if attempt < tries else None
+                if delay is None or delay > _PATIENCE:
+                    raise
+                time.sleep(delay)
+        raise AssertionError  # the loop ends by itself
 
 
 def require_id(item_id: str) -> None:
@@ -125,13 +148,34 @@ def _item(body: Json) -> Item:
     return item
 
 
-def _features(body: Json) -> list[Item]:
+def _features(body: Json) -> list[Json]:
     features = body.get("features")
     if not isinstance(features, list):
         raise Retryable(
             "catalog-bad-answer", "the catalog answered a search with something that is no FeatureCollection"
         )
-    return [_item(feature) for feature in features if isinstance(feature, dict)]
+    return [_feature(feature) for feature in features]
+
+
+def _feature(feature: JsonValue) -> Json:
+    """Return an item without the geometry that we have put there; of its form only what matters to us is looked at."""
+    if not isinstance(feature, dict) or not _has_form(feature):
+        raise Retryable("catalog-bad-answer", "the catalog's item is malformed: it has no id, properties or assets")
+    if feature.get("geometry") == _WORLD:
+        feature["geometry"] = None
+        feature.pop("bbox", None)
+    return feature
+
+
+def _has_form(feature: Json) -> bool:
+    assets = feature.get("assets")
+    return (
+        feature.get("type") == "Feature"
+        and isinstance(feature.get("id"), str)
+        and isinstance(feature.get("properties"), dict)
+        and isinstance(assets, dict)
+        and all(isinstance(asset, dict) and isinstance(asset.get("href"), str) for asset in assets.values())
+    )
 
 
 def _hrefs(item: Item) -> dict[str, str]:

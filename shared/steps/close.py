@@ -1,25 +1,38 @@
-"""Close a run: its result for the caller, its artifact in S3, its final record."""
+"""Close a run: its result for the caller, its artifacts in S3, its final record; in little memory, however large."""
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Final
 
 from shared.context import Context
 from shared.errors import Rejected
-from shared.models import ItemState, Run, RunKind, RunState
-from shared.report import artifact_of, page_of, report_of
+from shared.models import ItemRecord, ItemState, Run, RunKind, RunState
+from shared.report import MOST_ROWS, REPORT_TAIL, Excerpt, Report, page_of, report_head, report_items, report_of
 from shared.stac.item import Item, Json
 from shared.steps.bury import bury_replay
+from shared.storage.documents import SEPARATOR, JsonList
 from shared.storage.keys import run_location
 
-_JSON = "application/json"
+GEOJSON: Final = "application/geo+json"
+"""Type of the link to an ItemCollection that is too large for a result."""
+
+_COLLECTION_HEAD: Final = '{"type":"FeatureCollection","features":[\n'
+_COLLECTION_TAIL: Final = "]}"
+_CANCELLED: Final = "the run was cancelled before its item was expanded"
 
 
 def close(context: Context, run: Run) -> Json | list[bool | Json | None]:
-    """Close a run whose work is done, and return its result; closing it again returns the same.
+    """Close a run whose work is done or was cancelled, and return its result; closing it again returns the same.
 
     Returns:
-        Of a staging run `[status, ItemCollection or null]`, as in the reference; of one that expanded the archives of
-        an item, the item.
+        Of a staging run `[status, ItemCollection or null]`, as in the reference; where the collection has more bytes
+        than `AUXIP_MAX_RESULT_BYTES`, a link to it stands in its place:
+        `{"rel": "items", "type": "application/geo+json", "href": "s3://..", "items": number, "bytes": number}`.
+        Of a run that expanded the archives of an item, the item.
 
     Raises:
-        Rejected: with the code and the reason with which the run as a whole, or its only item, failed.
+        Rejected: with the code and the reason with which the run as a whole, or its only item, failed; `cancelled`.
         Retryable: the catalog or S3 could not answer; nothing is closed then.
     """
     if run.code:
@@ -46,50 +59,101 @@ def item_collection(items: list[Item]) -> Json:
 
 
 def _close_staging(context: Context, run: Run) -> list[bool | Json | None]:
-    failed, held = _split(context, run)
-    items = list(context.catalog_of(run.request.owner).items(run.request.collection, held))
-    state = _state(run, failed)
-    artifact = _write_artifacts(context, run, state, items)
-    context.ledger.close_run(run.id, state, artifact)
-    return [not failed, item_collection(items) if items else None]
+    report = report_of(run, _state(run))
+    excerpt = Excerpt(MOST_ROWS)
+    at = partial(run_location, context.owners[run.request.owner].place, run.id)
+    collected = _write_lists(context, run, report, excerpt)
+    context.store.put(at("report.html"), page_of(report, excerpt).encode(), "text/html")
+    context.ledger.close_run(run.id, report.status, at("report.json").href)
+    return [report.status is RunState.SUCCESSFUL, collected]
 
 
 def _close_decompress(context: Context, run: Run) -> Json:
-    record = next(context.ledger.items(run.id))
-    if record.state is ItemState.FAILED:
+    record = next(context.ledger.items(run.id), None)
+    if record is not None and record.state is ItemState.FAILED:
         context.ledger.close_run(run.id, RunState.FAILED, code=record.code, reason=record.reason)
         raise Rejected(record.code, record.reason)
-    item = next(context.catalog_of(run.request.owner).items(run.request.collection, [record.item_id]))
-    context.ledger.close_run(run.id, RunState.SUCCESSFUL)
-    return item.to_json()
+    if record is None or (run.cancelled is not None and record.state is not ItemState.EXPANDED):
+        context.ledger.close_run(run.id, RunState.CANCELLED, code="cancelled", reason=_CANCELLED)
+        raise Rejected("cancelled", _CANCELLED)
+    ((item,),) = context.catalog_of(run.request.owner).items(run.request.collection, [record.item_id])
+    context.ledger.close_run(run.id, _state(run))
+    return item
 
 
-def _split(context: Context, run: Run) -> tuple[list[str], list[str]]:
-    """The ids of the items that failed, and of those that the run has left in the catalog."""
-    failed: list[str] = []
-    held: list[str] = []
-    for record in context.ledger.items(run.id):
-        if record.state is ItemState.FAILED:
-            failed.append(record.item_id)
-        if record.intact or record.catalogued is not None:
-            held.append(record.item_id)
-    return failed, held
-
-
-def _state(run: Run, failed: list[str]) -> RunState:
-    if not failed:
+def _state(run: Run) -> RunState:
+    if run.cancelled is not None:
+        return RunState.CANCELLED
+    if not run.counts.failed:
         return RunState.SUCCESSFUL
-    return RunState.FAILED if len(failed) == run.counts.items else RunState.PARTIAL
+    return RunState.FAILED if run.counts.failed == run.counts.items else RunState.PARTIAL
 
 
-def _write_artifacts(context: Context, run: Run, state: RunState, items: list[Item]) -> str:
-    """Write the report and, where all is well, the artifact of the reference; returns the href of the report."""
-    report = report_of(run, state, context.ledger.items(run.id))
-    place = context.owners[run.request.owner].place
-    location = run_location(place, run.id, "report.json")
-    context.store.put(location, report.model_dump_json(indent=1).encode(), _JSON)
-    context.store.put(run_location(place, run.id, "report.html"), page_of(report).encode(), "text/html")
-    if state is RunState.SUCCESSFUL and items:
-        artifact = run_location(place, run.id, "auxiliary-files.json")
-        context.store.put(artifact, artifact_of(items), _JSON)
-    return location.href
+class _Collected:
+    """The ItemCollection of a run: in memory up to a limit, in S3 from there on."""
+
+    def __init__(self, document: JsonList, limit: int) -> None:
+        self._document = document
+        self._limit = limit
+        self._held: list[str] = []
+        self._items = 0
+        self._bytes = len(_COLLECTION_HEAD) + len(_COLLECTION_TAIL) - len(SEPARATOR)
+
+    def add(self, features: list[str]) -> None:
+        """Take items, as JSON in ASCII."""
+        self._held += features
+        self._items += len(features)
+        self._bytes += sum(len(feature) + len(SEPARATOR) for feature in features)
+        if self._bytes > self._limit:
+            self._document.add(self._held)
+            self._held = []
+
+    def result(self) -> Json | None:
+        """Return the collection, or a link to it; None where there is no item. To be called when it is written."""
+        written = self._document.written
+        if written is not None:
+            href = self._document.location.href
+            return {"rel": "items", "type": GEOJSON, "href": href, "items": self._items, "bytes": written.size}
+        if not self._items:
+            return None
+        return {"type": "FeatureCollection", "features": [json.loads(feature) for feature in self._held]}
+
+
+def _write_lists(context: Context, run: Run, report: Report, excerpt: Excerpt) -> Json | None:
+    """Write the report, the artifact of the reference where all is well, and the collection where it is large.
+
+    In one pass over the ledger's records, and over the catalog's items beside it.
+
+    Returns:
+        The ItemCollection, the link to it, or None where the run holds no item.
+    """
+    place, store = context.owners[run.request.owner].place, context.store
+    at = partial(run_location, place, run.id)
+    with (
+        JsonList(store, at("item-collection.json"), _COLLECTION_HEAD, _COLLECTION_TAIL, GEOJSON) as large,
+        JsonList(store, at("auxiliary-files.json")) as artifact,
+        JsonList(store, at("report.json"), report_head(report), REPORT_TAIL) as written,
+    ):
+        written.begin()
+        collected = _Collected(large, context.settings.max_result_bytes)
+        told = _told(context.ledger.record_batches(run.id), written, excerpt)
+        for items in context.catalog_of(run.request.owner).items(run.request.collection, _held(told)):
+            features = [json.dumps(item) for item in items]
+            collected.add(features)
+            if report.status is RunState.SUCCESSFUL:
+                artifact.add(features)
+    return collected.result()
+
+
+def _told(batches: Iterable[list[ItemRecord]], report: JsonList, excerpt: Excerpt) -> Iterator[ItemRecord]:
+    """Pass the records of a run on, and tell of each of them."""
+    for batch in batches:
+        report.add(report_items(batch))
+        for record in batch:
+            excerpt.add(record)
+            yield record
+
+
+def _held(records: Iterable[ItemRecord]) -> Iterator[str]:
+    """The ids of the items that the run has left in the catalog."""
+    return (record.item_id for record in records if record.intact or record.catalogued is not None)

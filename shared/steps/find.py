@@ -1,5 +1,6 @@
 """Find the items of a run: drain the station's pages into the ledger before any work on them begins."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -80,7 +81,8 @@ def search_items(context: Context, search: Cql2, error_if_empty: bool, stations:
 
     Raises:
         NothingFound: there is none, and the caller takes that for an error.
-        Rejected: `unknown-station`, `too-many-items`, or `bad-item` for an item that is malformed.
+        Rejected: `unknown-station`, `bad-item` for an item that is malformed, or `too-many-items` where they have more
+            bytes than `AUXIP_MAX_RESULT_BYTES`: what a run finds is in the ledger, these are in the result alone.
     """
     items = first_that_finds(context, stations, lambda station, tries: _items(context, station, search, tries)) or []
     if not items and error_if_empty:
@@ -129,25 +131,29 @@ def _drain(context: Context, run: Run, found: Iterator[Found]) -> int:
         if context.ledger.is_cancelled(run.id):
             break
         if offered > limit and context.ledger.run(run.id).counts.items > limit:
-            raise _too_many(limit)
+            raise _too_many(f"{limit} items (AUXIP_MAX_ITEMS); narrow it")
     return offered
 
 
 def _items(context: Context, station: Station, search: Cql2, tries: int) -> list[Item]:
-    limit = context.settings.max_items
+    limit, size = context.settings.max_result_bytes, 0
     items: dict[tuple[str, ...], Item] = {}
     for found in station.search(search, tries=tries):
         if found.item is None and found.code != "no-assets":
             raise Rejected(found.code, f"{found.item_id}: {found.reason}")
-        if found.item is not None:
-            items.setdefault((found.item.id, *sorted(found.item.assets)), found.item)
-        if len(items) > limit:
-            raise _too_many(limit)
+        if found.item is None:
+            continue
+        key = (found.item.id, *sorted(found.item.assets))
+        if key not in items:
+            items[key] = found.item
+            size += len(json.dumps(found.item.to_json()))
+        if size > limit:
+            raise _too_many(f"{limit} bytes of items (AUXIP_MAX_RESULT_BYTES); narrow it, or stage them")
     return list(items.values())
 
 
-def _too_many(limit: int) -> Rejected:
-    return Rejected("too-many-items", f"the search finds more than {limit} items (AUXIP_MAX_ITEMS); narrow it")
+def _too_many(limit: str) -> Rejected:
+    return Rejected("too-many-items", f"the search finds more than {limit}")
 
 
 def _deadline(context: Context, run: Run) -> float | None:

@@ -146,7 +146,11 @@ class ObjectStore:
         return written if _bare(result["e_tag"]) == written.etag else self.verify(location, written)
 
     def open_writer(
-        self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, digest: Digest | None = None
+        self,
+        location: Location,
+        parts_at_once: int = UPLOADS_AT_ONCE,
+        digest: Digest | None = None,
+        content_type: str = "application/octet-stream",
     ) -> "ObjectWriter":
         """Begin to write an object of any size in one pass; see `ObjectWriter`.
 
@@ -154,8 +158,10 @@ class ObjectStore:
             location: where to.
             parts_at_once: of `PART_BYTES`, that are in flight.
             digest: what computes `written`; a `RunningDigest` where none is given.
+            content_type: as the store will give it.
         """
-        return ObjectWriter(self._bucket(location), location, parts_at_once, digest or RunningDigest())
+        bucket = self._bucket(location)
+        return ObjectWriter(bucket, location, parts_at_once, digest or RunningDigest(), content_type)
 
     def verify(self, location: Location, written: Written) -> Written:
         """Compare what the store holds with what was sent: the size and the ETag, else the bytes themselves.
@@ -250,10 +256,18 @@ class ObjectWriter:
     the multipart upload is aborted. `written` is then what was sent, for `ObjectStore.verify`.
     """
 
-    def __init__(self, store: S3Store, location: Location, parts_at_once: int, digest: Digest) -> None:
+    def __init__(
+        self, store: S3Store, location: Location, parts_at_once: int, digest: Digest, content_type: str
+    ) -> None:
         self._location = location
         self._digest = digest
-        self._file = obstore.open_writer(store, location.key, buffer_size=PART_BYTES, max_concurrency=parts_at_once)
+        self._file = obstore.open_writer(
+            store,
+            location.key,
+            attributes={"Content-Type": content_type},
+            buffer_size=PART_BYTES,
+            max_concurrency=parts_at_once,
+        )
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Send the next bytes."""

@@ -161,11 +161,12 @@ def test_a_plain_search_leaves_out_an_item_without_assets(context: Context) -> N
     assert search_items(context, Cql2(filter=of_id(without)), error_if_empty=False) == []
 
 
-def test_a_plain_search_of_more_items_than_the_limit_is_refused(context: Context) -> None:
-    few = Context(context.settings.model_copy(update={"max_items": 2}))
-    with pytest.raises(Rejected, match="too-many-items"):
-        search_items(few, Cql2(filter=of_type("OPER_MPL_ORBPRE")), error_if_empty=False)
-    few.close()
+def test_a_plain_search_of_more_bytes_than_a_result_may_have_is_refused(context: Context) -> None:
+    one_item = Context(context.settings.model_copy(update={"max_result_bytes": 3000}))
+    assert len(search_items(one_item, Cql2(filter=of_id(PLAIN)), error_if_empty=False)) == 1
+    with pytest.raises(Rejected, match=r"too-many-items: .* 3000 bytes of items \(AUXIP_MAX_RESULT_BYTES\)"):
+        search_items(one_item, Cql2(filter=of_type("OPER_MPL_ORBPRE")), error_if_empty=False)
+    one_item.close()
 
 
 # Closed

@@ -34,8 +34,8 @@ def test_a_staging_run_answers_with_status_and_the_items_as_the_catalog_shows_th
 
     assert status is True
     assert len(items) >= 4
-    shown = context.catalog_of("").items(caller.collection, [item.id for item in items])
-    assert items == list(shown)
+    (shown,) = context.catalog_of("").items(caller.collection, [item.id for item in items])
+    assert items == [Item.model_validate(item) for item in shown]
 
 
 def test_what_is_staged_is_what_the_station_offers(caller: Caller, context: Context) -> None:

@@ -1,5 +1,6 @@
 """The catalog: what is written is read back, and a short answer is never taken for a whole one."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -185,7 +186,7 @@ def test_items_come_in_the_order_of_their_ids_a_hundred_at_a_time(
     ids = [f"item-{number}" for number in range(count)]
     index = Index()
 
-    assert [item.id for item in catalog(index).items("aux", ids)] == ids
+    assert [item["id"] for items in catalog(index).items("aux", iter(ids)) for item in items] == ids
     assert [len(batch) for batch in index.batches] == batches
 
 
@@ -201,9 +202,77 @@ def test_a_search_answered_without_features_is_a_bad_answer(catalog: Make, body:
         list(catalog(lambda _: httpx.Response(200, json=body)).items("aux", ["A"]))
 
 
-def test_a_feature_that_is_no_item_is_a_bad_answer(catalog: Make) -> None:
+@pytest.mark.parametrize(
+    "feature",
+    [
+        None,
+        {"id": "A"},
+        item_json("A", type="Collection"),
+        item_json("A", id=1),
+        item_json("A", properties=None),
+        item_json("A", assets=[]),
+        item_json("A", assets={"x": {}}),
+    ],
+)
+def test_a_feature_that_is_no_item_is_a_bad_answer(catalog: Make, feature: Json | None) -> None:
     with pytest.raises(Retryable, match="catalog-bad-answer"):
-        list(catalog(lambda _: httpx.Response(200, json={"features": [{"id": "A"}]})).items("aux", ["A"]))
+        list(catalog(lambda _: httpx.Response(200, json={"features": [feature]})).items("aux", ["A"]))
+
+
+def test_items_are_shown_without_the_geometry_that_stands_in_for_none(catalog: Make) -> None:
+    shelf = Shelf()
+    catalog(shelf).publish(in_aux())
+    shown = catalog(lambda _: httpx.Response(200, json={"features": [shelf.stored]})).items("aux", ["X"])
+
+    assert list(shown) == [[in_aux().to_json()]]
+
+
+class Failing(Index):
+    """Answers some searches, by their number, with 503."""
+
+    def __init__(self, *numbers: int) -> None:
+        super().__init__()
+        self.numbers = numbers
+        self.asked = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        return httpx.Response(503) if self.asked in self.numbers else super().__call__(request)
+
+
+def test_a_batch_in_the_middle_that_fails_is_asked_for_again(catalog: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    ids = [f"item-{number}" for number in range(250)]
+    failing = Failing(2, 3, 5)
+
+    assert [item["id"] for items in catalog(failing).items("aux", ids) for item in items] == ids
+    assert failing.asked == 6
+
+
+def test_a_first_batch_that_fails_is_left_to_the_caller(catalog: Make) -> None:
+    failing = Failing(1)
+    with pytest.raises(Retryable, match="catalog-unavailable"):
+        list(catalog(failing).items("aux", ["A"]))
+    assert failing.asked == 1
+
+
+def test_a_batch_that_fails_too_often_is_given_up(catalog: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    failing = Failing(*range(2, 100))
+    with pytest.raises(Retryable, match="catalog-unavailable"):
+        list(catalog(failing).items("aux", [f"item-{number}" for number in range(101)]))
+    assert failing.asked == 1 + settings_of().attempts
+
+
+def test_a_catalog_that_asks_for_a_long_pause_gets_it_elsewhere(catalog: Make) -> None:
+    def busy(request: httpx.Request) -> httpx.Response:
+        body = sent(request)
+        if body["limit"] == 1:
+            return httpx.Response(429, headers={"retry-after": "60"})
+        return Index()(request)
+
+    with pytest.raises(Retryable, match="catalog-rate-limited"):
+        list(catalog(busy).items("aux", [f"item-{number}" for number in range(101)]))
 
 
 def test_the_key_of_the_catalog_goes_with_each_request() -> None:

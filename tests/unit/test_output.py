@@ -1,20 +1,74 @@
-"""What others have named is shown as it is: it neither changes how the rest looks nor ends the command."""
+"""How runs are shown: small ones whole, of large ones what a person wants to see, and to a program always all."""
+
+import json
 
 import pytest
 
+from shared.models import ItemRecord, ItemState
 from tests.unit.making import record_of, run_of
-from workers.cli.output import print_items, print_runs
+from workers.cli.output import print_items, print_outcomes, print_run_json, print_runs
 
-HOSTILE = "[/bold]a[red]b[/red]"
+LINES = 1000
 
 
-def test_items_are_shown_by_their_own_names_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
-    print_items([record_of(HOSTILE, code="bad-item", reason=f"reason {HOSTILE}")])
-    shown = capsys.readouterr().out
-    assert HOSTILE in shown
-    assert f"bad-item: reason {HOSTILE}" in shown
+def done(count: int) -> list[ItemRecord]:
+    return [record_of(f"item-{number:04}", ItemState.CATALOGUED) for number in range(count)]
+
+
+def skipped(count: int, **changes: object) -> list[ItemRecord]:
+    same = {"code": "already-staged", "reason": "as it should be", **changes}
+    return [record_of(f"item-{number:04}", ItemState.SKIPPED, **same) for number in range(count)]
+
+
+def names(text: str) -> list[str]:
+    return [line.split()[0] for line in text.splitlines()[1:]]
+
+
+def test_a_table_of_few_items_has_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    print_items(iter(done(LINES)))
+    assert names(capsys.readouterr().out) == [f"item-{number:04}" for number in range(LINES)]
+
+
+def test_a_table_of_many_items_shows_those_that_failed_and_counts_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failed = record_of("failed", ItemState.FAILED, code="size-mismatch", reason="3 bytes")
+    print_items(iter([*done(5000), failed]))
+    *table, last = capsys.readouterr().out.splitlines()
+
+    assert names("\n".join(table)) == ["failed", *(f"item-{number:04}" for number in range(LINES - 1))]
+    assert last == "4001 more items are not shown; --json and the report have all"
+
+
+def test_what_a_station_says_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    print_items([record_of("[/x]", ItemState.FAILED, code="x", reason="[red]hostile[/blue]")])
+    assert "[/x]" in (out := capsys.readouterr().out)
+    assert "x: [red]hostile[/blue]" in out
+
+
+def test_items_that_were_all_skipped_for_one_reason_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_outcomes(iter(skipped(3000)))
+    assert capsys.readouterr().out == "all 3000 items skipped: already-staged, as it should be\n"
+
+
+@pytest.mark.parametrize("other", [done(1), skipped(1, reason="another")])
+def test_items_that_ended_differently_are_a_table(capsys: pytest.CaptureFixture[str], other: list[ItemRecord]) -> None:
+    print_outcomes([*skipped(3), *other])
+    assert len(names(capsys.readouterr().out)) == 4
+
+
+@pytest.mark.parametrize("count", [0, 1, 500, 501, 1500])
+def test_a_program_gets_every_item_in_one_object_on_one_line(capsys: pytest.CaptureFixture[str], count: int) -> None:
+    print_run_json(run_of(), iter(done(count)))
+    (line,) = capsys.readouterr().out.splitlines()
+    said = json.loads(line)
+
+    assert said["run"] == "run-1"
+    assert [result["item_id"] for result in said["results"]] == [f"item-{number:04}" for number in range(count)]
+    assert all("run_id" not in result for result in said["results"])
 
 
 def test_runs_are_shown_by_their_own_labels(capsys: pytest.CaptureFixture[str]) -> None:
-    print_runs([run_of(request=run_of().request.model_copy(update={"label": f"replay of {HOSTILE}"}))])
-    assert f"replay of {HOSTILE}" in capsys.readouterr().out
+    hostile = "[/bold]a[red]b[/red]"
+    print_runs([run_of(request=run_of().request.model_copy(update={"label": f"replay of {hostile}"}))])
+    assert f"replay of {hostile}" in capsys.readouterr().out

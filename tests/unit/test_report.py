@@ -1,11 +1,11 @@
-"""The report of a run: what went wrong stands first, and nothing that a station says is taken for HTML."""
+"""The report of a run: whole for a program, and a page on which what went wrong stands first and nothing is HTML."""
 
 import json
 import re
 
 from shared.models import Counts, ItemRecord, ItemState, RunState
-from shared.report import artifact_of, page_of, report_of
-from tests.unit.making import item_json, item_of, record_of, run_of
+from shared.report import REPORT_TAIL, Excerpt, page_of, report_head, report_items, report_of
+from tests.unit.making import record_of, run_of
 
 RECORDS = [
     record_of("b-staged", ItemState.CATALOGUED, size=1_234_567, downloaded=1_234_567, attempts=1),
@@ -19,30 +19,45 @@ def rows(page: str) -> list[str]:
     return re.findall(r"<tr class=.*?</tr>", page)
 
 
-def page(*records: ItemRecord, **run: object) -> str:
-    return page_of(report_of(run_of(counts=COUNTS, **run), RunState.PARTIAL, records))
+def excerpt(*records: ItemRecord, most: int = 100) -> Excerpt:
+    made = Excerpt(most)
+    for record in records:
+        made.add(record)
+    return made
+
+
+def page(*records: ItemRecord, most: int = 100, **run: object) -> str:
+    return page_of(report_of(run_of(counts=COUNTS, **run), RunState.PARTIAL), excerpt(*records, most=most))
 
 
 def test_a_report_says_how_the_run_and_each_item_ended() -> None:
-    report = report_of(run_of(counts=COUNTS, created=1711357200.5), RunState.PARTIAL, RECORDS)
+    report = report_of(run_of(counts=COUNTS, created=1711357200.5), RunState.PARTIAL)
 
     assert (report.run, report.status, report.owner, report.collection) == ("run-1", RunState.PARTIAL, "owner", "aux")
     assert report.started == "2024-03-25T09:00:00.500Z"
     assert report.counts == COUNTS
-    first = report.items[0]
-    assert (first.id, first.state, first.size, first.bytes_downloaded, first.attempts) == (
-        "b-staged",
-        "catalogued",
-        1_234_567,
-        1_234_567,
-        1,
-    )
+    first = next(report_items(RECORDS))
+    assert json.loads(first) == {
+        "id": "b-staged",
+        "state": "catalogued",
+        "code": "",
+        "reason": "",
+        "size": 1_234_567,
+        "bytes_downloaded": 1_234_567,
+        "attempts": 1,
+    }
 
 
 def test_a_report_is_json_for_a_program() -> None:
-    written = json.loads(report_of(run_of(counts=COUNTS), RunState.PARTIAL, RECORDS).model_dump_json())
-    assert written["status"] == "partial"
+    report = report_of(run_of(counts=COUNTS), RunState.PARTIAL)
+    written = json.loads(report_head(report) + ",".join(report_items(RECORDS)) + REPORT_TAIL)
+
+    assert (written["status"], written["counts"]["failed"]) == ("partial", 1)
     assert [item["state"] for item in written["items"]] == ["catalogued", "skipped", "failed"]
+
+
+def test_the_report_of_a_run_without_items_has_none() -> None:
+    assert json.loads(report_head(report_of(run_of(), RunState.SUCCESSFUL)) + REPORT_TAIL)["items"] == []
 
 
 def test_the_page_shows_failed_items_first_and_the_others_by_name() -> None:
@@ -79,6 +94,17 @@ def test_the_page_of_a_run_without_items_is_a_page() -> None:
     assert rows(page()) == []
 
 
-def test_the_artifact_is_the_list_of_items_as_they_are() -> None:
-    assert json.loads(artifact_of([item_of("X"), item_of("Y")])) == [item_json("X"), item_json("Y")]
-    assert json.loads(artifact_of([])) == []
+def test_a_page_that_has_no_place_for_all_items_shows_those_that_failed_and_says_where_the_others_are() -> None:
+    many = [record_of(f"item-{number:04}", ItemState.CATALOGUED) for number in range(1234)]
+    shown = page(*many, record_of("z-failed", ItemState.FAILED), most=3)
+
+    assert [re.findall(r"<td>(.*?)</td>", row)[0] for row in rows(shown)] == ["z-failed", "item-0000", "item-0001"]
+    assert '1,232 more items are not shown here; all are in <a href="report.json">report.json</a>' in shown
+    assert "not shown" not in page(*RECORDS)
+
+
+def test_an_excerpt_keeps_no_more_than_it_shows_of_failed_items_too() -> None:
+    kept = excerpt(*(record_of(f"f{number}", ItemState.FAILED) for number in range(10)), *RECORDS, most=4)
+
+    assert [record.item_id for record in kept.records()] == ["f0", "f1", "f2", "f3"]
+    assert (kept.seen, kept.left_out) == (13, 9)

@@ -43,7 +43,7 @@ def _sweep(collection: str, children: "list[Child]") -> Run:
 
     run_id = enqueue("auxip.on_demand_staging", _message(collection))
     run = watch(context().ledger, run_id, lambda: fleet.check(children))
-    print_outcomes(list(context().ledger.items(run_id)))
+    print_outcomes(context().ledger.items(run_id))
     click.echo(f"{summary(run)}\n")
     return run
 

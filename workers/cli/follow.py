@@ -5,7 +5,7 @@ from typing import NoReturn
 import click
 
 from shared.stac.item import Json
-from workers.cli.output import item_json, print_json, print_outcomes, run_json, summary
+from workers.cli.output import print_outcomes, print_run_json, summary
 from workers.cli.watch import watch
 
 
@@ -23,9 +23,9 @@ def run_to_its_end(task: str, message: Json, as_json: bool) -> NoReturn:
     except KeyboardInterrupt:
         click.echo(f"the run goes on without us: auxip show {run_id}", err=True)
         raise
-    records = list(ledger.items(run_id))
+    records = ledger.items(run_id)
     if as_json:
-        print_json({**run_json(run), "results": [item_json(record) for record in records]})
+        print_run_json(run, records)
     else:
         print_outcomes(records)
         click.echo(summary(run))

@@ -1,9 +1,11 @@
 """How runs are shown: tables for people, objects for programs."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
 
 import click
 from rich.console import Console
@@ -13,10 +15,21 @@ from rich.text import Text
 
 from shared.ledger import Letter
 from shared.models import ItemRecord, Run, SweepRecord
+from shared.report import Excerpt
 from shared.stac.item import Json
 from shared.times import format_instant
 
-_STYLES = {"failed": "red", "partial": "yellow", "skipped": "dim", "expanded": "green", "successful": "green"}
+_STYLES = {
+    "failed": "red",
+    "partial": "yellow",
+    "cancelled": "yellow",
+    "skipped": "dim",
+    "expanded": "green",
+    "successful": "green",
+}
+
+_MOST_ROWS: Final = 1000
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -55,9 +68,14 @@ def run_json(run: Run) -> Json:
     }
 
 
-def item_json(record: ItemRecord) -> Json:
-    """Return what a program wants to know of an item of a run."""
-    return record.model_dump(mode="json", exclude={"run_id"})
+def print_run_json(run: Run, records: Iterable[ItemRecord]) -> None:
+    """Print a run and, as its `results`, all of its items as one JSON object on a line of its own, as they come."""
+    waiting, between = iter(records), ""
+    click.echo(f'{json.dumps(run_json(run)).removesuffix("}")}, "results": [', nl=False)
+    while batch := list(islice(waiting, _AT_ONCE)):
+        click.echo(between + ", ".join(record.model_dump_json(exclude={"run_id"}) for record in batch), nl=False)
+        between = ", "
+    click.echo("]}")
 
 
 def summary(run: Run) -> str:
@@ -72,26 +90,43 @@ def summary(run: Run) -> str:
     return f"{line}; {run.code}: {run.reason}" if run.code else line
 
 
-def print_items(records: Sequence[ItemRecord]) -> None:
-    """Print a table of items: how each ended and, where there is anything to say, why."""
+def print_items(records: Iterable[ItemRecord]) -> None:
+    """Print a table of items, those that failed first: how each ended and, where there is anything to say, why."""
+    excerpt = Excerpt(_MOST_ROWS)
+    for record in records:
+        excerpt.add(record)
+    _print_excerpt(excerpt)
+
+
+def print_outcomes(records: Iterable[ItemRecord]) -> None:
+    """Print how the items of a run ended: a table, or one line where there was nothing to do for any of them."""
+    excerpt = Excerpt(_MOST_ROWS)
+    ends = set[tuple[str, str, str]]()
+    for record in records:
+        excerpt.add(record)
+        if len(ends) < 2:
+            ends.add((record.state, record.code, record.reason))
+    match list(ends):
+        case [("skipped", code, reason)]:
+            click.echo(f"all {excerpt.seen} items skipped: {code}, {reason}")
+        case _:
+            _print_excerpt(excerpt)
+
+
+def _print_excerpt(excerpt: Excerpt) -> None:
+    records = excerpt.records()
     explained = any(record.code for record in records)
     table = Table("item", "state", "size", "downloaded", *(["why"] if explained else []), box=None, header_style="bold")
     for column in table.columns:
         column.overflow = "fold"
     for record in records:
-        cells: list[str | Text] = [Text(record.item_id), record.state, decimal(record.size), decimal(record.downloaded)]
-        why = Text(": ".join(part for part in (record.code, record.reason) if part))
-        table.add_row(*cells, *([why] if explained else []), style=_STYLES.get(record.state, ""))
+        why = ": ".join(part for part in (record.code, record.reason) if part)
+        cells = (record.item_id, record.state, decimal(record.size), decimal(record.downloaded))
+        shown = (*cells, why) if explained else cells
+        table.add_row(*map(Text, shown), style=_STYLES.get(record.state, ""))  # not markup, whatever a station says
     _console().print(table)
-
-
-def print_outcomes(records: Sequence[ItemRecord]) -> None:
-    """Print how the items of a run ended: a table, or one line where there was nothing to do for any of them."""
-    codes = {(record.state, record.code, record.reason) for record in records}
-    if len(codes) == 1 and records[0].state == "skipped":
-        click.echo(f"all {len(records)} items skipped: {records[0].code}, {records[0].reason}")
-    else:
-        print_items(records)
+    if excerpt.left_out:
+        click.echo(f"{excerpt.left_out} more items are not shown; --json and the report have all")
 
 
 def print_runs(runs: Iterable[Run]) -> None:

@@ -4,7 +4,7 @@ import click
 
 from shared.context import Context
 from shared.settings import load_settings
-from workers.cli.output import item_json, print_items, print_json, print_runs, run_json, summary
+from workers.cli.output import print_items, print_json, print_run_json, print_runs, run_json, summary
 from workers.contract import json_schema
 from workers.intake import request_schema
 
@@ -28,9 +28,9 @@ def show(run: str, as_json: bool) -> None:
     """Show a run and each of its items. RUN is its id, or the beginning of it."""
     ledger = Context(load_settings()).ledger
     found = ledger.find_run(run)
-    records = list(ledger.items(found.id))
+    records = ledger.items(found.id)
     if as_json:
-        print_json({**run_json(found), "results": [item_json(record) for record in records]})
+        print_run_json(found, records)
         return
     print_items(records)
     click.echo(summary(found))

@@ -103,10 +103,14 @@ class Counting(ObjectStore):
         self.sent: list[str] = []
 
     def open_writer(
-        self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, digest: Digest | None = None
+        self,
+        location: Location,
+        parts_at_once: int = UPLOADS_AT_ONCE,
+        digest: Digest | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectWriter:
         self.sent.append(location.key)
-        return super().open_writer(location, parts_at_once, digest)
+        return super().open_writer(location, parts_at_once, digest, content_type)
 
 
 def expanded_but_for_one(store: ObjectStore, folder: str) -> Location:

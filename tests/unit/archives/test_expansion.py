@@ -42,10 +42,14 @@ class FailingObjects(MemoryObjects):
         return super().put(location, data, content_type, written)
 
     def open_writer(
-        self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, digest: Digest | None = None
+        self,
+        location: Location,
+        parts_at_once: int = UPLOADS_AT_ONCE,
+        digest: Digest | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectWriter:
         self._count()
-        return super().open_writer(location, parts_at_once, digest)
+        return super().open_writer(location, parts_at_once, digest, content_type)
 
     def _count(self) -> None:
         self.left -= 1
