@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from celery import states
 from celery.exceptions import Ignore
 
-from shared.errors import Busy
+from shared.errors import AuxipError, Busy
 from shared.ledger import lease
 from shared.models import RunRequest
 from shared.stac.item import Json
-from shared.steps.close import close, close_work
+from shared.steps.close import close, close_failed, close_work
 from shared.steps.due import Step, StepName, step_of
 from shared.steps.reconcile import reconcile
 from shared.steps.sweep import begin_tick
@@ -144,8 +144,14 @@ def reconcile_runs() -> None:
 class _Closing(UnboundedTask):
     """The last step of a run, which is open until its result is there for the caller."""
 
-    def after_return(self, status: str, _retval: object, task_id: str, *_: object) -> None:
-        """Forget the run once the result is stored and what the caller linked to it is sent."""
+    def after_return(self, status: str, retval: object, task_id: str, *_: object) -> None:
+        """Forget the run once the result is stored and what the caller linked to it is sent.
+
+        A run that could not be closed has failed by then: its caller was told so.
+        """
+        if status == states.FAILURE:
+            error = retval if isinstance(retval, AuxipError) else _unforeseen(retval)
+            close_failed(context(), task_id, error.code, error.reason)
         if status in (states.SUCCESS, states.FAILURE):
             context().ledger.agenda.forget_run(task_id)
 
@@ -157,6 +163,10 @@ def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
         if not context().ledger.agenda.is_open(run_id):
             raise Ignore  # a copy: the caller has its result
         return close(context(), context().ledger.run(run_id))
+
+
+def _unforeseen(error: object) -> AuxipError:
+    return AuxipError("internal-error", f"the closing of the run: {type(error).__name__}; see the worker's log")
 
 
 def _open(task: BoundTask, request: RunRequest) -> None:
