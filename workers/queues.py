@@ -66,7 +66,7 @@ QUEUES: tuple[Queue, ...] = (
             "auxip.unzip_decompress",
             "auxip.sweep",
             "auxip.sweep_now",
-            "auxip.clean_uploads",
+            "auxip.clean_up",
             "auxip.reconcile",
             "auxip.step.close_run",
         ),

@@ -24,7 +24,7 @@ from tests.integration.delivery_app import QUEUES, RAN, VISIBILITY_TIMEOUT
 from tests.messages import bad_messages, envelope, raw
 
 ROOT = Path(__file__).parents[2]
-TASK = "auxip.clean_uploads"
+TASK = "auxip.clean_up"
 SECONDS = 60
 UNACKED, INDEX = "unacked", "unacked_index"
 A, B = QUEUES
