@@ -109,7 +109,7 @@ QUEUES: tuple[Queue, ...] = (
             "auxip.unzip_decompress",
             "auxip.sweep",
             "auxip.sweep_now",
-            "auxip.clean_uploads",
+            "auxip.clean_up",
             "auxip.reconcile",
             "auxip.reply",
             "auxip.step.close_run",

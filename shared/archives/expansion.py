@@ -1,6 +1,6 @@
 """Expands an archive in place: claim, write, verify, commit. Each step can run twice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.archives.contents import Contents, Placed
 from shared.archives.inspection import Inspection, inspect
-from shared.archives.manifest import Manifest, Member, load_manifest, save_manifest
+from shared.archives.manifest import Manifest, Member, Slot, load_manifest
 from shared.archives.names import format_of, manifest_for
 from shared.archives.reading import ArchiveReader
 from shared.archives.rules import ArchiveFailed, Kind, Problem, Rules, flaw
@@ -17,6 +17,9 @@ from shared.errors import ItemFailed, Rejected
 from shared.storage.objects import Location, ObjectStore, Stored
 
 _NOTED = 5
+
+Guard = Callable[[], None]
+"""Called before what other attempts would feel; raises where this one must go no further."""
 
 
 class Expansion(BaseModel):
@@ -47,12 +50,23 @@ class Expansion(BaseModel):
     reused: bool
 
 
-def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules, md5: str | None = None) -> Expansion:
+def _at_any_rate() -> None:
+    return
+
+
+def expand(
+    store: ObjectStore,
+    archive: Location,
+    prefix: Location,
+    rules: Rules,
+    md5: str | None = None,
+    still_ours: Guard = _at_any_rate,
+) -> Expansion:
     """Expand an archive object into objects below a prefix, archives within it included.
 
     The archive is only read. A manifest beside the prefix (`manifest_for`) claims it before the first member and is
     the commit point after the last. A call that was cut off is made good by the next one with the same arguments; a
-    permanent failure leaves nothing below the prefix.
+    permanent failure leaves nothing below the prefix. Of calls that overlap one commits, and the others are refused.
 
     Args:
         store: holds the archive and receives the members.
@@ -60,6 +74,7 @@ def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules
         prefix: receives the members; see `prefix_for`. Nobody else writes there.
         rules: layout and limits.
         md5: (hex) that the archive must have, where somebody has stated it.
+        still_ours: called before members are removed and before the commit; what it raises ends the attempt there.
 
     Returns:
         The expansion, `reused` if a manifest said that this version is expanded already, in this layout.
@@ -71,12 +86,13 @@ def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules
             `archive-method`, `archive-empty`, `archive-type-mismatch`, `name-collision`.
         ItemFailed: `archive-missing`; `archive-checksum`, it has another MD5; `prefix-taken`, the prefix holds what is
             not of this archive.
-        Retryable: the store's: the same call may well succeed later.
+        Retryable: the store's: the same call may well succeed later. `s3-changed`: another attempt came between.
     """
     format_of(archive.key)
     if not prefix.key.endswith("/") or f"{archive.bucket}/{archive.key}".startswith(f"{prefix.bucket}/{prefix.key}"):
         raise Rejected("bad-prefix", f"{prefix.href} is no prefix that {archive.href} can be expanded below")
-    manifest = load_manifest(store, prefix)
+    slot = Slot(store, prefix)
+    manifest = slot.manifest
     _check_owner(archive, prefix, manifest)
     stored = store.head(archive)
     if manifest is not None and _is_done(manifest, stored, rules) and _members_stand(store, prefix, manifest):
@@ -85,7 +101,7 @@ def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules
     if stored is None:
         raise ItemFailed("archive-missing", f"{archive.href} is not there, and no complete manifest tells of it")
     with ArchiveReader(store, archive, stored, rules.memory * 3 // 8) as reader:
-        return _Attempt(store, archive, stored, prefix, rules, md5).run(reader, manifest)
+        return _Attempt(store, archive, stored, prefix, rules, md5, slot, still_ours).run(reader)
 
 
 def stands(store: ObjectStore, prefix: Location, archive_etag: str) -> bool:
@@ -179,10 +195,12 @@ class _Attempt:
     prefix: Location
     rules: Rules
     md5: str | None
+    slot: Slot
+    still_ours: Guard
 
-    def run(self, reader: ArchiveReader, manifest: Manifest | None) -> Expansion:
+    def run(self, reader: ArchiveReader) -> Expansion:
         present = listed(self.store, self.prefix)
-        unexplained = _unexplained(self.prefix, manifest, present)
+        unexplained = _unexplained(self.prefix, self.slot.manifest, present)
         if unexplained:
             raise taken(self.prefix, unexplained)
         contents = Contents(reader, self.archive.key, self.prefix.key, self.rules)
@@ -190,7 +208,7 @@ class _Attempt:
             files = contents.files()
         except ArchiveFailed as found:
             raise found.about(self.archive.href) from found
-        present = self._claim(manifest, present)
+        present = self._claim(present)
         with MemberWriter(self.store, self.prefix, present, self.rules.memory * 5 // 8) as writer:
             try:
                 return self._write(reader, contents, files, writer)
@@ -201,13 +219,20 @@ class _Attempt:
                 self._withdraw(writer, [])
                 raise
 
-    def _claim(self, manifest: Manifest | None, present: dict[str, Stored]) -> dict[str, Stored]:
+    def _claim(self, present: dict[str, Stored]) -> dict[str, Stored]:
         """Claim the prefix and return what is there already; what another version has left goes first."""
-        if manifest is not None and not self._goes_on(manifest):
-            remove(self.store, self._locations(present))
+        found = self.slot.manifest
+        if found is not None and not self._goes_on(found):
+            self._remove(self._locations(present))
             present = {}
-        save_manifest(self.store, self.prefix, self._manifest())
+        self.slot.save(self._manifest())
         return present
+
+    def _remove(self, locations: Iterable[Location]) -> None:
+        """Remove members, unless another attempt has come between: then they may be its own."""
+        self.still_ours()
+        self.slot.require_unchanged()
+        remove(self.store, locations)
 
     def _goes_on(self, manifest: Manifest) -> bool:
         """Whether what an earlier attempt has left is what this one would write."""
@@ -238,8 +263,8 @@ class _Attempt:
     def _withdraw(self, writer: MemberWriter, leftovers: list[Location]) -> None:
         """Remove what this attempt and the earlier ones have written; the claim last, as it explains the rest."""
         writer.stop()
-        remove(self.store, {*writer.begun, *leftovers})
-        self.store.delete(manifest_for(self.prefix))
+        self._remove({*writer.begun, *leftovers})
+        self.slot.delete()
 
     def _commit(
         self, members: tuple[Member, ...], md5: str, noticed: list[Problem], left_out: list[Problem]
@@ -254,7 +279,8 @@ class _Attempt:
                 "left_out": tuple(left_out),
             }
         )
-        save_manifest(self.store, self.prefix, manifest)
+        self.still_ours()
+        self.slot.save(manifest)
         return _expansion(self.prefix, manifest, reused=False)
 
     def _manifest(self) -> Manifest:

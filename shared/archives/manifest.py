@@ -10,7 +10,7 @@ from shared.archives.names import manifest_for
 from shared.archives.rules import Layout, Problem
 from shared.errors import ItemFailed
 from shared.storage.digests import PART_BYTES
-from shared.storage.objects import Location, ObjectStore
+from shared.storage.objects import Location, ObjectStore, Stored, changed
 
 _LIMIT_BYTES = 512 * 2**20
 
@@ -62,29 +62,75 @@ class Manifest(BaseModel):
     left_out: tuple[Problem, ...] = ()
 
 
+class Slot:
+    """The place of a prefix's manifest, as one attempt knows it.
+
+    What another attempt has put there since is neither replaced nor deleted, also where a write of this one reaches
+    the store late.
+
+    Attributes:
+        manifest: that was found there, or None.
+    """
+
+    def __init__(self, store: ObjectStore, prefix: Location) -> None:
+        """Look what is there.
+
+        Raises:
+            ItemFailed: `prefix-taken`, there is something that is no manifest.
+        """
+        self._store = store
+        self._location = manifest_for(prefix)
+        stored = store.head(self._location)
+        self._etag = None if stored is None else stored.etag
+        self.manifest = None if stored is None else self._read(stored)
+
+    def save(self, manifest: Manifest) -> None:
+        """Write a manifest, whole or not at all.
+
+        Raises:
+            Retryable: `s3-changed`, another attempt has written or deleted it meanwhile.
+        """
+        data = manifest.model_dump_json().encode()
+        if len(data) <= PART_BYTES:
+            self._etag = self._store.replace(self._location, data, self._etag, "application/json").etag
+            return
+        self.require_unchanged()  # a multipart upload cannot be made conditional with the library in use
+        with self._store.open_writer(self._location) as writer:
+            writer.write(data)
+        self._etag = self._store.verify(self._location, writer.written).etag
+
+    def delete(self) -> None:
+        """Delete the manifest; S3 has no condition for that everywhere, so the ETag is compared just before.
+
+        Raises:
+            Retryable: `s3-changed`.
+        """
+        self.require_unchanged()
+        self._store.delete(self._location)
+
+    def require_unchanged(self) -> None:
+        """Make sure that no other attempt has written or deleted the manifest meanwhile.
+
+        Raises:
+            Retryable: `s3-changed`.
+        """
+        stored = self._store.head(self._location)
+        if (None if stored is None else stored.etag) != self._etag:
+            raise changed(self._location)
+
+    def _read(self, stored: Stored) -> Manifest:
+        if stored.size > _LIMIT_BYTES:
+            raise ItemFailed("prefix-taken", f"{self._location.href} is too large for a manifest")
+        try:
+            return Manifest.model_validate_json(b"".join(self._store.blocks(self._location, stored)))
+        except ValidationError as error:
+            raise ItemFailed("prefix-taken", f"{self._location.href} is no manifest that can be read") from error
+
+
 def load_manifest(store: ObjectStore, prefix: Location) -> Manifest | None:
     """Return the manifest of a prefix, or None where there is none.
 
     Raises:
         ItemFailed: `prefix-taken`, there is something else in its place.
     """
-    location = manifest_for(prefix)
-    data = store.get(location, _LIMIT_BYTES)
-    if data is None:
-        return None
-    try:
-        return Manifest.model_validate_json(data)
-    except ValidationError as error:
-        raise ItemFailed("prefix-taken", f"{location.href} is no manifest that can be read") from error
-
-
-def save_manifest(store: ObjectStore, prefix: Location, manifest: Manifest) -> None:
-    """Write the manifest of a prefix, whole or not at all."""
-    location = manifest_for(prefix)
-    data = manifest.model_dump_json().encode()
-    if len(data) <= PART_BYTES:
-        store.put(location, data, content_type="application/json")
-        return
-    with store.open_writer(location) as writer:
-        writer.write(data)
-    store.verify(location, writer.written)
+    return Slot(store, prefix).manifest

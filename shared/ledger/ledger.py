@@ -138,6 +138,13 @@ class Ledger:
         """Return the newest runs, newest first."""
         return [self.run(run_id) for run_id in self._run_ids()[:newest]]
 
+    def closed_runs(self, since: float) -> Iterator[Run]:
+        """Yield the runs that were closed since then, in seconds since the epoch; those that were begun last first."""
+        for run_id in self._run_ids():
+            fields = self._hash(_run(run_id))
+            if float(fields.get("closed", "0")) >= since:
+                yield _run_record(run_id, fields)
+
     def continuation(self, run_id: str) -> str:
         """Return what was given to `open_run` as the run's continuation."""
         return str(self.redis.hget(_run(run_id), "continuation") or "")

@@ -18,7 +18,8 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
     Raises:
         ItemFailed: the archive is unsafe, damaged or too large, or is not what the catalog's MD5 says (codes
             `archive-...`).
-        Retryable: S3 or the catalog could not answer.
+        Retryable: S3 or the catalog could not answer; `s3-changed`, another attempt came between.
+        Busy: `claim-lost`.
     """
     shown = context.catalog_of(run.request.owner).get(run.request.collection, record.item_id)
     if shown is None:
@@ -29,7 +30,11 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
     archive = Location.parse(asset.href)
     rules = _rules(context, run.request.layout)
     prefix = prefix_beside(archive, original_names(shown))
-    expansion = expand(context.store, archive, prefix, rules, md5_if_known(asset.checksum))
+
+    def still_ours() -> None:
+        context.ledger.require_claim(record)
+
+    expansion = expand(context.store, archive, prefix, rules, md5_if_known(asset.checksum), still_ours)
     context.ledger.record_expansion(record, name, expansion)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import (
+    AlreadyExistsError,
     BaseError,
     InvalidPathError,
     NotFoundError,
@@ -134,16 +135,37 @@ class ObjectStore:
         Raises:
             Retryable: `s3-mismatch`, the store holds something else than what was sent.
         """
-        written = written or digest_of(data)
-        with _translated(f"PUT {location.href}"):
-            result = obstore.put(
-                self._bucket(location),
-                location.key,
-                data,
-                attributes={"Content-Type": content_type},
-                use_multipart=False,
-            )
-        return written if _bare(result["e_tag"]) == written.etag else self.verify(location, written)
+        return self._send(location, data, content_type, written or digest_of(data), "overwrite")
+
+    def replace(
+        self, location: Location, data: bytes, known: str | None, content_type: str = "application/octet-stream"
+    ) -> Written:
+        """Write a whole object in one request, provided that what is there is still what the caller knows of.
+
+        The store compares (If-Match, If-None-Match), so it also refuses a request that it gets late. A store that
+        ignores the condition writes in any case.
+
+        Args:
+            location: where to.
+            data: all of it.
+            known: the ETag of the object that is replaced; None where there must not be one.
+            content_type: as the store will give it.
+
+        Returns:
+            What was sent, with the ETag that the store reports of it.
+
+        Raises:
+            Retryable: `s3-changed`, another object is there, or the known one is gone; `s3-mismatch` as of `put`.
+        """
+        written = digest_of(data)
+        try:
+            return self._send(location, data, content_type, written, _mode(known))
+        except _Refused:
+            pass
+        stored = self.held(location, written.size, written.checksum)
+        if stored is None:
+            raise changed(location)
+        return replace(written, etag=stored.etag)  # our own first try has come before its repetition
 
     def open_writer(
         self,
@@ -220,6 +242,23 @@ class ObjectStore:
             except (NotFoundError, FileNotFoundError):
                 return
 
+    def _send(
+        self, location: Location, data: bytes, content_type: str, written: Written, mode: "obstore.PutMode"
+    ) -> Written:
+        with _translated(f"PUT {location.href}"):
+            try:
+                result = obstore.put(
+                    self._bucket(location),
+                    location.key,
+                    data,
+                    attributes={"Content-Type": content_type},
+                    use_multipart=False,
+                    mode=mode,
+                )
+            except (AlreadyExistsError, PreconditionError) as error:
+                raise _Refused from error
+        return written if _bare(result["e_tag"]) == written.etag else self.verify(location, written)
+
     def _digest_of(self, location: Location, stored: Stored, function: str) -> str:
         digest = hashlib.new(function, usedforsecurity=False)
         for block in self.blocks(location, stored):
@@ -288,6 +327,19 @@ class ObjectWriter:
     ) -> None:
         with _translated(f"PUT {self._location.href}"):
             self._file.__exit__(kind, error, traceback)
+
+
+class _Refused(Exception):
+    """The condition of a PUT does not hold."""
+
+
+def changed(location: Location) -> Retryable:
+    """Return the error for an object that is not the one that its writer knows of."""
+    return Retryable("s3-changed", f"{location.href} was written or deleted by somebody else meanwhile")
+
+
+def _mode(known: str | None) -> "obstore.PutMode":
+    return "create" if known is None else {"e_tag": f'"{known}"'}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from tests.faults.system import LEASE_SECONDS, System, skewed_clock
 from tests.messages import bad_messages
 
 _HOUR = 3600.0
-_MALFORMED = [text for text, code in bad_messages("auxip.clean_uploads").values() if code != "message-too-large"]
+_MALFORMED = [text for text, code in bad_messages("auxip.clean_up").values() if code != "message-too-large"]
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from shared.errors import AuxipError
 from shared.models import Run
 from shared.settings import load_settings
 from shared.stac.item import Item
+from shared.steps.tidy import clean_up
 from shared.storage.keys import run_location
 from shared.storage.objects import Location
-from shared.storage.uploads import Uploads, abort_uploads
+from shared.storage.uploads import Uploads
 from tests.faults.faults import KINDS, Scene
 from tests.faults.offer import Json, offers_of
 from tests.faults.oracle import Finding, Observed, ObservedRun, ids_of, judge
@@ -175,7 +176,7 @@ def _record(context: Context, run_id: str) -> Run | None:
 def _observe(system: System, context: Context, name: str, game: _Game) -> Observed:
     settings, place = context.settings, context.owners[_OWNER].place
     base = Location(place.bucket, f"{place.prefix}{_OWNER}/{name}/")
-    abort_uploads(settings, place, timedelta(0))
+    clean_up(context, timedelta(0))
     with httpx.Client(timeout=settings.s3_timeout) as client:
         uploads = [upload.key for upload in Uploads(settings, place, client).listed()]
     return Observed(

@@ -24,7 +24,7 @@ from tests.integration.reader import INDEX, SECONDS, Reader, held
 from tests.messages import bad_messages, envelope, raw
 
 ROOT = Path(__file__).parents[2]
-TASK = "auxip.clean_uploads"
+TASK = "auxip.clean_up"
 A, B = QUEUES
 
 

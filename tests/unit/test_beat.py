@@ -69,7 +69,7 @@ def test_a_new_beat_sends_everything_at_its_start(file: Path) -> None:
     app.conf.beat_schedule = entries(file, ORBITS + ORBITS.replace("orbits", "daily").replace('"1h"', '"1d"'))
     due = {name for name, entry in Scheduler(app).schedule.items() if entry.is_due()[0]}
 
-    assert due >= {"clean uploads", "sweep orbits", "sweep daily"}
+    assert due >= {"clean up", "sweep orbits", "sweep daily"}
 
 
 def test_two_beats_that_started_at_different_times_send_at_the_same_moments() -> None:
@@ -110,7 +110,7 @@ def test_all_that_beat_sends_goes_into_the_bulk_lane(file: Path) -> None:
 
 
 def test_without_a_file_only_the_upkeep_is_sent() -> None:
-    assert list(beat_schedule(settings_of())) == ["reconcile", "clean uploads"]
+    assert list(beat_schedule(settings_of())) == ["reconcile", "clean up"]
 
 
 def test_an_unchanged_sweep_is_an_unchanged_entry() -> None:

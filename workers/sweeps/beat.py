@@ -57,7 +57,7 @@ def beat_schedule(settings: Settings) -> dict[str, object]:
     sweeps = {f"sweep {name}": _entry(sweep) for name, sweep in load_sweeps(settings).items()}
     upkeep = {
         "reconcile": _upkeep("auxip.reconcile", timedelta(seconds=settings.reconcile_every)),
-        "clean uploads": _upkeep("auxip.clean_uploads", timedelta(days=1)),
+        "clean up": _upkeep("auxip.clean_up", timedelta(days=1)),
     }
     return {**upkeep, **sweeps}
 

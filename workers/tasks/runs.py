@@ -11,11 +11,11 @@ from shared.errors import AuxipError, Busy
 from shared.ledger import lease
 from shared.models import RunRequest
 from shared.stac.item import Json
+from shared.steps import tidy
 from shared.steps.close import close, close_failed, close_work
 from shared.steps.due import Step, StepName, step_of
 from shared.steps.reconcile import reconcile
 from shared.steps.sweep import begin_tick
-from shared.storage.uploads import abort_uploads
 from workers import flows
 from workers.app import UnboundedTask, app, context
 from workers.base import BoundTask, publish, retried
@@ -123,14 +123,11 @@ def sweep_now(self: BoundTask, name: str) -> None:
     _open(self, found.request(now))
 
 
-@app.task(name="auxip.clean_uploads", bind=True, ignore_result=False)
-def clean_uploads(self: BoundTask) -> list[str]:
-    """Abort the uploads into S3 that killed workers have left unfinished; returns the keys that they were for."""
-    settings = context().settings
-    older_than = timedelta(seconds=settings.uploads_max_age)
+@app.task(name="auxip.clean_up", bind=True, ignore_result=False)
+def clean_up(self: BoundTask) -> list[str]:
+    """Remove what killed workers and late writes have left in S3; returns the keys of it."""
     with retried(self):
-        places = context().owners.places
-        return [upload.key for place in places for upload in abort_uploads(settings, place, older_than)]
+        return tidy.clean_up(context(), timedelta(seconds=context().settings.uploads_max_age))
 
 
 @app.task(name="auxip.reconcile")

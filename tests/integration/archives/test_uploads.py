@@ -92,10 +92,10 @@ def test_a_store_that_is_away_is_asked_again_later(context: Context) -> None:
 def test_the_task_leaves_what_is_younger_than_the_setting(caller: Caller) -> None:
     location = leave("young.dat")
 
-    assert app.send_task("auxip.clean_uploads").get(60) == []
+    assert location.key not in app.send_task("auxip.clean_up").get(60)
     assert location.key in unfinished()
 
 
 def test_beat_sends_the_task_once_a_day(stack: Stack) -> None:
-    entry = app.conf.beat_schedule["clean uploads"]
-    assert (entry["task"], entry["schedule"]) == ("auxip.clean_uploads", timedelta(days=1))
+    entry = app.conf.beat_schedule["clean up"]
+    assert (entry["task"], entry["schedule"]) == ("auxip.clean_up", timedelta(days=1))

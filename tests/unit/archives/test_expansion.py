@@ -41,6 +41,12 @@ class FailingObjects(MemoryObjects):
         self._count()
         return super().put(location, data, content_type, written)
 
+    def replace(
+        self, location: Location, data: bytes, known: str | None, content_type: str = "application/octet-stream"
+    ) -> Written:
+        self._count()
+        return super().replace(location, data, known, content_type)
+
     def open_writer(
         self,
         location: Location,
@@ -77,6 +83,12 @@ class EtagObjects(MemoryObjects):
         self.sent.append(location.key)
         self._etags[location.key] = written.etag
         return written
+
+    def replace(
+        self, location: Location, data: bytes, known: str | None, content_type: str = "application/octet-stream"
+    ) -> Written:
+        self.sent.append(location.key)
+        return super().replace(location, data, known, content_type)
 
     def list(self, prefix: Location) -> Iterator[Stored]:
         for stored in super().list(prefix):

@@ -1,0 +1,110 @@
+"""Remove what faults have left in S3: unfinished uploads, and archives that stand beside what they were expanded to.
+
+A store that was away may apply a PUT when its sender has long repeated it, and a worker that stood still goes on with
+the one that it had begun: so an archive may be there again after it was expanded, published and deleted. No record
+tells of that, since the S3 library repeats a request by itself: every archive that was expanded lately is looked for,
+with one HEAD for each. Only where it stands are the catalog and its content looked at.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import islice
+
+from shared.archives import Expansion
+from shared.context import Context
+from shared.errors import Busy, ItemFailed, Rejected
+from shared.ledger import lease
+from shared.models import ItemRecord, Run
+from shared.steps.publish import delete_archive
+from shared.steps.standing import Standing, expanded_standing
+from shared.storage.objects import Location
+from shared.storage.uploads import abort_uploads
+
+_DAY = timedelta(days=1)
+_HEADS_AT_ONCE = 16
+_BATCH = 500
+
+_log = logging.getLogger(__name__)
+
+
+def clean_up(context: Context, older_than: timedelta) -> list[str]:
+    """Abort the uploads that began longer ago than that, and remove what runs have left that were closed since then.
+
+    A day is added to that, so that a call each day misses no run.
+
+    Returns:
+        The keys that were uploaded to, and those of the archives.
+
+    Raises:
+        Retryable: S3 or the catalog could not answer.
+        Rejected: `s3-denied`.
+    """
+    aborted = [
+        upload.key for place in context.owners.places for upload in abort_uploads(context.settings, place, older_than)
+    ]
+    return aborted + remove_leftovers(context, time.time() - (older_than + _DAY).total_seconds())
+
+
+def remove_leftovers(context: Context, since: float) -> list[str]:
+    """Delete archives that stand beside their published content, of runs that were closed since then.
+
+    Args:
+        context: where to look.
+        since: in seconds since the epoch.
+
+    Returns:
+        The keys of the archives that were deleted.
+
+    Raises:
+        Retryable: S3 or the catalog could not answer.
+    """
+    with ThreadPoolExecutor(_HEADS_AT_ONCE, thread_name_prefix="leftovers") as pool:
+        return [
+            key
+            for run in context.ledger.closed_runs(since)
+            for record in _with_archives(context, run, pool)
+            for key in _remove(context, run, record)
+        ]
+
+
+def _with_archives(context: Context, run: Run, pool: ThreadPoolExecutor) -> Iterator[ItemRecord]:
+    """Yield the items of a run of which an archive that was expanded is there."""
+
+    def has_archives(record: ItemRecord) -> bool:
+        return any(_is_there(context, expansion) for expansion in record.expansions.values())
+
+    records = (record for record in context.ledger.items(run.id) if record.expansions)
+    while batch := list(islice(records, _BATCH)):
+        yield from (record for record, found in zip(batch, pool.map(has_archives, batch), strict=True) if found)
+
+
+def _is_there(context: Context, expansion: Expansion) -> bool:
+    stored = context.store.head(Location.parse(expansion.archive))
+    return stored is not None and stored.etag == expansion.archive_etag
+
+
+def _remove(context: Context, run: Run, record: ItemRecord) -> list[str]:
+    """Delete the leftover archives of an item, unless somebody is at work on it."""
+    try:
+        with lease(context.ledger.redis, record.key, context.settings.lease):
+            return _remove_claimed(context, run, record)
+    except (Busy, ItemFailed, Rejected) as error:
+        _log.warning("what is left of item %s of run %s stays: %s", record.key, run.id, error)
+        return []
+
+
+def _remove_claimed(context: Context, run: Run, record: ItemRecord) -> list[str]:
+    shown = context.catalog_of(run.request.owner).get(run.request.collection, record.item_id)
+    ours = {(expansion.archive, expansion.archive_etag) for expansion in record.expansions.values()}
+    removed: list[str] = []
+    for asset in () if shown is None else shown.assets.values():
+        if asset.source is None or (asset.source.href, asset.source.etag) not in ours:
+            continue
+        archive = Location.parse(asset.source.href)
+        if expanded_standing(context, asset, archive) is Standing.LEFTOVER:
+            delete_archive(context, asset)
+            removed.append(archive.key)
+    return removed
