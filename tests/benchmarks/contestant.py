@@ -1,5 +1,6 @@
 """One contestant of the benchmark of the orchestration: a Valkey and workers of its own, measured while they work."""
 
+import json
 import os
 import secrets
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Self, cast
 
 from celery import Celery
+from pydantic import JsonValue
 from redis import Redis
 
 from local import processes
@@ -30,6 +32,7 @@ _READY = 60.0
 _SAMPLE_SECONDS = 0.25
 _SHARE = 20
 _QUIET = 0.4
+_GRACE = 0.5
 _POLL = 0.02
 
 
@@ -64,7 +67,7 @@ class Contestant:
             self.redis = Redis.from_url(self.url, decode_responses=True)
             undo.callback(self.redis.close)
             self._workers = [self._start(queue.name, min(queue.concurrency, PROCESSES)) for queue in QUEUES]
-            undo.callback(lambda: processes.stop_all(self._workers, 3.0))
+            undo.callback(lambda: processes.stop_all(self._workers, _GRACE))
             self._undo = undo.pop_all()
         return self
 
@@ -125,6 +128,20 @@ class Contestant:
             time.sleep(_POLL)
         return since
 
+    def wait_for_result(self, task_id: str) -> JsonValue:
+        """Wait until a task has a result, and return it.
+
+        Raises:
+            SystemExit: it has failed.
+        """
+        while not (told := self.redis.get(f"celery-task-meta-{task_id}")):
+            self.check()
+            time.sleep(_POLL)
+        meta = json.loads(str(told))
+        if meta["status"] != "SUCCESS":
+            raise SystemExit(f"{self._name}: a task has failed: {meta['result']}")
+        return cast("JsonValue", meta["result"])
+
     def forget(self) -> None:
         """Delete what a run has left behind, so that the next one finds what the first one found."""
         for pattern in (LEDGER, "celery-*"):
@@ -132,7 +149,7 @@ class Contestant:
                 self.redis.unlink(key)
 
     def cpu(self) -> float:
-        """Seconds of CPU that the server and the workers have used since they were started, with all their processes."""
+        """Seconds of CPU that the server and the workers have used since they were started, with all their children."""
         return sum(cpu_of_tree(child.popen.pid) for child in (self._valkey.child, *self._workers))
 
     @contextmanager

@@ -52,7 +52,6 @@ _PREFECT = {
     "reference": "prefect: a task and a flow per item, as in the reference",
 }
 _WARM = 40
-_TIMEOUT = 7200.0
 _OWNER = "bench"
 _MEMORY = Path("/dev/shm")  # noqa: S108 - where files are memory; a folder with a name of its own is made in it
 
@@ -75,7 +74,7 @@ class Plan:
     seconds: float = 0
 
 
-QUICK = Plan({1000: 1}, {"steps": (5, 25), "reference": (1, 3)}, larger=5000, least=1500, seconds=46)
+QUICK = Plan({1000: 1}, {"steps": (5, 25), "reference": (1, 3)}, larger=5000, least=1500, seconds=45)
 LONG = Plan({1000: 5, 5000: 3, 10_000: 1, 50_000: 1}, {"steps": (50, 300), "reference": (10, 100)})
 
 
@@ -89,7 +88,7 @@ def main() -> None:
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else LONG
     rows = with_ratios(_rows(plan, interpreter(arguments.prefect), begun), OURS, CHAIN)
-    _print(rows)
+    _print_ratios(rows)
     if arguments.json:
         print(json.dumps({"rows": [row.to_json() for row in rows]}))  # noqa: T201
 
@@ -102,16 +101,16 @@ def _rows(plan: Plan, python: str | None, begun: float) -> list[Row]:
         stock = Stock(running.enter_context(Contestant("stock", "tests.benchmarks.stock_app:app", folder)))
         for each in (ours.contestant, stock.contestant):
             each.wait()
-        rows = _prefect_rows(plan, prefect)
         ours.run(_WARM)
         stock.run_chains(_WARM)
-        measured: list[Row] = []
+        rows = _prefect_rows(plan, prefect)
         for items, rounds in plan.rounds.items():
-            measured += _rounds(ours, stock, items, rounds)
+            rows += _rounds(ours, stock, items, rounds)
         if plan.larger:
-            left = plan.seconds - (time.monotonic() - begun)
-            measured.append(row_of(OURS, ours.run(_as_many_as(plan, measured[0], left))))
-        return [*measured, *rows]
+            measured = next(row for row in rows if row.what == OURS)
+            items = _as_many_as(plan, measured, plan.seconds - (time.monotonic() - begun))
+            rows.append(_told(row_of(OURS, ours.run(items))))
+        return rows
 
 
 def _rounds(ours: "Ours", stock: "Stock", items: int, rounds: int) -> list[Row]:
@@ -122,7 +121,7 @@ def _rounds(ours: "Ours", stock: "Stock", items: int, rounds: int) -> list[Row]:
         for what, way in ways.items():
             runs[what].append(way(items))
     note = f"median of {rounds}" if rounds > 1 else ""
-    return [row_of(what, median_of(several), note) for what, several in runs.items()]
+    return [_told(row_of(what, median_of(several), note)) for what, several in runs.items()]
 
 
 def _as_many_as(plan: Plan, row: Row, left: float) -> int:
@@ -138,7 +137,7 @@ class Ours:
         self.contestant = contestant
         self._folder = folder
         self._marks = marks
-        self._client = Celery(broker=contestant.url, backend=contestant.url, set_as_current=False)
+        self._client = Celery(broker=contestant.url, set_as_current=False)
         self._ledger = Ledger(contestant.redis, keep_days=1)
 
     def run(self, items: int) -> Measured:
@@ -161,11 +160,11 @@ class Ours:
         with self.contestant.watched() as watch:
             stopwatch = Stopwatch(self.contestant)
             sent = self._client.send_task("auxip.staging", kwargs=message, queue="runs")
-            status, _ = cast("list[object]", sent.get(timeout=_TIMEOUT))
+            result = self.contestant.wait_for_result(sent.id)
             measured = stopwatch.read(items, time.perf_counter())
             largest = watch.peaks()
         begun, fed = self._marks.read()
-        self._check(sent.id, collection, items, status)
+        self._check(sent.id, collection, items, cast("list[object]", result)[0])
         self.contestant.forget()
         return replace(
             measured,
@@ -210,11 +209,12 @@ class Stock:
             stopwatch = Stopwatch(self.contestant)
             result = stock_app.chord_of_tasks(run_id, items).apply_async()
             fed = time.perf_counter()
-            result.get(timeout=_TIMEOUT)
+            self.contestant.wait_for_result(result.id)
             measured = stopwatch.read(items, time.perf_counter())
             largest = watch.peaks()
         self.contestant.wait_until_quiet()
         self.contestant.forget()
+        stock_app.let_go(result)
         return replace(measured, peaks=largest, last_fed=fed - stopwatch.begun)
 
 
@@ -229,11 +229,11 @@ def _prefect_rows(plan: Plan, prefect: Prefect | None) -> list[Row]:
         return [Row(what, items, note=note) for what in _PREFECT.values()]
     prefect.wait()
     runs = prefect.run()
-    rows = []
+    rows: list[Row] = []
     for flow, what in _PREFECT.items():
         few, more = (one for name, one in runs if name == flow)
         note = f"extrapolated from runs of {few.items} and {more.items} items, of {more.seconds:.1f} s the larger"
-        rows.append(row_of(what, extrapolated(few, more, items), note))
+        rows.append(_told(row_of(what, extrapolated(few, more, items), note)))
     return rows
 
 
@@ -243,11 +243,21 @@ def _folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _print(rows: Sequence[Row]) -> None:
-    columns = [name for name in Row.__dataclass_fields__ if name not in ("what", "note")]
+def _told(row: Row) -> Row:
+    """Print a row as soon as it is measured, and return it."""
+    figures = [f"{name} {value}" for name, value in row.to_json().items() if value not in (None, "", row.what)]
+    print(f"{row.what}\n ", *figures, sep="  ", flush=True)  # noqa: T201
+    return row
+
+
+def _print_ratios(rows: Sequence[Row]) -> None:
     for row in rows:
-        told = row.to_json()
-        print(row.what, *(f"{name} {told[name]}" for name in columns if told[name] is not None), row.note, sep="  ")  # noqa: T201
+        ratios = {
+            f"x {row.per_item_to_1000} of that at 1,000": row.per_item_to_1000,
+            f"x {row.per_item_to_chain} of the chain": row.per_item_to_chain,
+            f"x {row.per_item_to_ours} of ours": row.per_item_to_ours,
+        }
+        print(f"{row.what}, {row.items} items, time per item:", ", ".join(text for text, one in ratios.items() if one))  # noqa: T201
 
 
 if __name__ == "__main__":

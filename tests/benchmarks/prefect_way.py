@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Self
 
 from local import processes
-from local.errors import StackError
 from tests.benchmarks.figures import Measured
 
 _READY = 120.0
 _DONE = 1800.0
+_GRACE = 1.0
 _SERVER = {
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",  # a server on the loopback address, which ends with its client
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(round(_READY)),
+    "PREFECT_SERVER_UI_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
@@ -50,7 +51,7 @@ class Prefect:
             argv: list[str | Path] = [self._python, "-m", "tests.benchmarks.prefect_flows", self._folder, *self._asked]
             environ = {**kept, **_SERVER, "PREFECT_HOME": str(self._folder)}
             self._child = processes.start("prefect", argv, environ, Path.cwd(), self._folder / "prefect.log")
-            undo.callback(lambda: self._child.stop(5.0))
+            undo.callback(lambda: self._child.stop(_GRACE))
             self._undo = undo.pop_all()
         return self
 
@@ -73,9 +74,7 @@ class Prefect:
         """
         figures = self._folder / "figures.json"
         (self._folder / "go").touch()
-        processes.wait_until(lambda: figures.exists() or self._child.popen.poll() is not None, self._child, _DONE)
-        self._child.popen.wait(_READY)
-        if not figures.exists():
-            raise StackError(f"prefect has failed:\n{self._child.tail()}")
+        processes.wait_until(figures.exists, self._child, _DONE)
+        self._child.stop(_GRACE)  # with its server: whoever is measured next has the machine alone
         told = json.loads(figures.read_text())
         return [(one["flow"], Measured(one["items"], one["seconds"], one["cpu"])) for one in told]

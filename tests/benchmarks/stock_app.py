@@ -6,6 +6,7 @@ over, so the same workers take them.
 
 from celery import Celery, chain, chord
 from celery.canvas import Signature
+from celery.result import AsyncResult, GroupResult
 
 from shared.settings import load_settings
 from workers.config import celery_config
@@ -51,3 +52,10 @@ def chord_of_tasks(run_id: str, items: int) -> Signature:
     queues = [queue.name for queue in QUEUES]
     header = [step.si(run_id, f"{number:024x}").set(queue=queues[number % len(queues)]) for number in range(items)]
     return chord(header, end.si(run_id).set(queue="runs"))
+
+
+def let_go(result: AsyncResult[object]) -> None:
+    """End the subscriptions of a chord's result: Celery's client keeps one for each task."""
+    header = result.parent
+    for each in (header.results or []) if isinstance(header, GroupResult) else []:
+        app.backend.remove_pending_result(each)  # type: ignore[attr-defined]  # the stubs have not the asynchronous ones
