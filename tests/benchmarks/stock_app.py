@@ -58,4 +58,4 @@ def let_go(result: AsyncResult[object]) -> None:
     """End the subscriptions of a chord's result: Celery's client keeps one for each task."""
     header = result.parent
     for each in (header.results or []) if isinstance(header, GroupResult) else []:
-        app.backend.remove_pending_result(each)  # type: ignore[attr-defined]  # the stubs have not the asynchronous ones
+        app.backend.result_consumer.cancel_for(each.id)  # type: ignore[attr-defined]  # of Redis; the stubs lack it

@@ -74,7 +74,9 @@ def test_what_a_run_costs_once_is_extrapolated_once() -> None:
 
     whole = extrapolated(few, more, 1000)
 
-    assert (whole.items, whole.seconds, whole.cpu) == (1000, pytest.approx(102), pytest.approx(200))
+    assert whole.items == 1000
+    assert whole.seconds == pytest.approx(102)
+    assert whole.cpu == pytest.approx(200)
 
 
 def test_where_noise_lets_more_items_take_less_time_the_larger_run_alone_counts() -> None:
