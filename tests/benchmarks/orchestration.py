@@ -1,11 +1,13 @@
 """What a run costs whose transfers cost nothing: this project beside bare Celery and beside Prefect.
 
-    uv venv /tmp/prefect && uv pip install --python /tmp/prefect/bin/python prefect 'fastapi<0.150'
-    python -m tests.benchmarks.orchestration --prefect /tmp/prefect/bin/python           the long one: half an hour
-    python -m tests.benchmarks.orchestration --prefect /tmp/prefect/bin/python --quick   less than 50 s in all
-    python -m tests.benchmarks.orchestration --json                                      ends with one JSON object
+    uv pip install --group benchmark                            Prefect, among others
+    python -m tests.benchmarks.orchestration                    the long one: half an hour or more
+    python -m tests.benchmarks.orchestration --quick            less than 50 s in all
+    python -m tests.benchmarks.orchestration --json             ends with one JSON object
+    python -m tests.benchmarks.orchestration --prefect PYTHON   Prefect is where this interpreter finds it
 
-Prefect has an environment of its own, since its server does not run with the web framework of the embedded stack.
+Prefect wants an older FastAPI than the embedded stack is tested with. To keep that one, give Prefect an environment of
+its own (`uv venv P; uv pip install --python P prefect "fastapi<0.150"`). Without Prefect its rows say so.
 
 `ours`: `auxip.staging` through the whole graph, from the caller's message to the caller's result: open, find, and for
 each item stage, publish, expand, publish expanded, settle, each claimed and recorded in the ledger; close, with report
@@ -37,6 +39,7 @@ from typing import cast
 
 from celery import Celery
 
+from local.errors import StackError
 from shared.ledger import Ledger
 from tests.benchmarks import stock_app
 from tests.benchmarks.contestant import Contestant, Stopwatch
@@ -225,16 +228,22 @@ def _asked(plan: Plan) -> list[tuple[str, int]]:
 def _prefect_rows(plan: Plan, prefect: Prefect | None) -> list[Row]:
     items = min(plan.rounds)
     if prefect is None:
-        note = "not measured: no interpreter with Prefect, see --prefect"
-        return [Row(what, items, note=note) for what in _PREFECT.values()]
-    prefect.wait()
-    runs = prefect.run()
+        return _unmeasured(items, "no interpreter with Prefect, see --prefect")
+    try:
+        prefect.wait()
+        runs = prefect.run()
+    except StackError as error:
+        return _unmeasured(items, str(error))
     rows: list[Row] = []
     for flow, what in _PREFECT.items():
         few, more = (one for name, one in runs if name == flow)
         note = f"extrapolated from runs of {few.items} and {more.items} items, of {more.seconds:.1f} s the larger"
         rows.append(_told(row_of(what, extrapolated(few, more, items), note)))
     return rows
+
+
+def _unmeasured(items: int, why: str) -> list[Row]:
+    return [_told(Row(what, items, note=f"not measured: {why}")) for what in _PREFECT.values()]
 
 
 @contextmanager
