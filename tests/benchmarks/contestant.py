@@ -29,6 +29,7 @@ PROCESSES = 2
 """Of a worker at most: what it does here never waits, so more would only take turns."""
 
 _READY = 60.0
+_LONGEST = 7200.0
 _SAMPLE_SECONDS = 0.25
 _SHARE = 20
 _QUIET = 0.4
@@ -79,16 +80,8 @@ class Contestant:
         client = Celery(broker=self.url, broker_transport="kombu.transport.redis:Transport", set_as_current=False)
         deadline = time.monotonic() + _READY
         while len(client.control.ping(timeout=0.5, limit=len(QUEUES)) or ()) < len(QUEUES):
-            self.check()
-            if time.monotonic() > deadline:
-                raise SystemExit(f"the workers of {self._name} do not answer")
+            self._check_until(deadline)
         client.close()
-
-    def check(self) -> None:
-        """Make sure that every worker is alive."""
-        for worker in self._workers:
-            if worker.popen.poll() is not None:
-                raise SystemExit(f"{self._name}: {worker.name} has ended:\n{worker.tail()}")
 
     def environment(self) -> dict[str, str]:
         """The settings of its workers: those of a deployment, with services that nobody listens at."""
@@ -120,11 +113,11 @@ class Contestant:
         A stock worker takes a message in two requests, and between them it is nowhere; so what looks quiet has to stay
         quiet for a while.
         """
-        since: float | None = None
+        deadline, since = time.monotonic() + _LONGEST, None
         while since is None or time.perf_counter() - since < _QUIET:
             now = time.perf_counter()
             since = (since or now) if self.is_quiet() else None
-            self.check()
+            self._check_until(deadline)
             time.sleep(_POLL)
         return since
 
@@ -132,10 +125,11 @@ class Contestant:
         """Wait until a task has a result, and return it.
 
         Raises:
-            SystemExit: it has failed.
+            SystemExit: it has failed, or it never ends.
         """
+        deadline = time.monotonic() + _LONGEST
         while not (told := self.redis.get(f"celery-task-meta-{task_id}")):
-            self.check()
+            self._check_until(deadline)
             time.sleep(_POLL)
         meta = json.loads(str(told))
         if meta["status"] != "SUCCESS":
@@ -144,9 +138,11 @@ class Contestant:
 
     def forget(self) -> None:
         """Delete what a run has left behind, so that the next one finds what the first one found."""
-        for pattern in (LEDGER, "celery-*"):
-            for key in self.redis.scan_iter(match=pattern, count=1000):
-                self.redis.unlink(key)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for pattern in (LEDGER, "celery-*"):
+                for key in self.redis.scan_iter(match=pattern, count=1000):
+                    pipe.unlink(key)
+            pipe.execute()
 
     def cpu(self) -> float:
         """Seconds of CPU that the server and the workers have used since they were started, with all their children."""
@@ -163,6 +159,14 @@ class Contestant:
         finally:
             watch.over.set()
             thread.join()
+
+    def _check_until(self, deadline: float) -> None:
+        """Make sure that there is time left, as of `time.monotonic()`, and that every worker is alive."""
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{self._name}: its workers do not come to an end")
+        for worker in self._workers:
+            if worker.popen.poll() is not None:
+                raise SystemExit(f"{self._name}: {worker.name} has ended:\n{worker.tail()}")
 
     def _start(self, queue: str, concurrency: int) -> Child:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
