@@ -25,8 +25,8 @@ from tests.processes import cpu_of_tree
 from workers.queues import QUEUES
 
 LEDGER = "auxip:*"
-PROCESSES = 2
-"""Of a worker at most: what it does here never waits, so more would only take turns."""
+PROCESSES = 1
+"""Of each worker: what it does here never waits, so more would only take turns."""
 
 _READY = 60.0
 _LONGEST = 7200.0
@@ -67,7 +67,7 @@ class Contestant:
             self.url = self._valkey.url
             self.redis = Redis.from_url(self.url, decode_responses=True)
             undo.callback(self.redis.close)
-            self._workers = [self._start(queue.name, min(queue.concurrency, PROCESSES)) for queue in QUEUES]
+            self._workers = [self._start(queue.name) for queue in QUEUES]
             undo.callback(lambda: processes.stop_all(self._workers, _GRACE))
             self._undo = undo.pop_all()
         return self
@@ -168,9 +168,9 @@ class Contestant:
             if worker.popen.poll() is not None:
                 raise SystemExit(f"{self._name}: {worker.name} has ended:\n{worker.tail()}")
 
-    def _start(self, queue: str, concurrency: int) -> Child:
+    def _start(self, queue: str) -> Child:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        options = ["--queues", queue, "--pool", "prefork", "--concurrency", str(concurrency)]
+        options = ["--queues", queue, "--pool", "prefork", "--concurrency", str(PROCESSES)]
         options += ["--hostname", f"{queue}@%h", "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
         argv = [sys.executable, "-m", "celery", "-A", self._app, "worker", *options]
         log = self._folder / f"worker-{queue}.log"

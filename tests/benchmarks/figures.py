@@ -173,7 +173,7 @@ def with_ratios(rows: Sequence[Row], ours: str, chain: str) -> list[Row]:
     return [
         replace(
             row,
-            per_item_to_1000=_ratio(row, _exactly(rows, row.what, 1000)),
+            per_item_to_1000=_ratio(row, _exactly(rows, row.what, 1000)) if row.items != 1000 else None,
             per_item_to_chain=_ratio(row, _nearest(rows, chain, row.items)) if row.what == ours else None,
             per_item_to_ours=_ratio(row, _nearest(rows, ours, row.items)) if row.what != ours else None,
         )

@@ -16,8 +16,8 @@ once: station, catalog, store, and the expansion itself; see `free_services`.
 `chain`: for each item one chain of five tasks that do nothing, published from one client, results ignored; the time
 ends with the last task. `chord`: as many single tasks, and one that runs when all have.
 These two have kombu's own transport. All else is as in ours: a Valkey of their own with its append-only file, Celery's
-settings (late acknowledgement, prefetch, events, limits: `workers.config`), one worker for each queue, prefork, with as
-many processes, started by the same command, logging at the same level. The chain's five steps go over the queues of our
+settings (late acknowledgement, prefetch, events, limits: `workers.config`), one worker for each queue, prefork, with one
+process, started by the same command, logging at the same level. The chain's five steps go over the queues of our
 five; the chord's tasks are spread over all queues.
 Prefect: `steps` and `reference` of `prefect_flows`. It has one process and its server, with SQLite, as it comes.
 
@@ -77,7 +77,7 @@ class Plan:
     seconds: float = 0
 
 
-QUICK = Plan({1000: 1}, {"steps": (5, 25), "reference": (1, 3)}, larger=5000, least=1500, seconds=45)
+QUICK = Plan({1000: 1}, {"steps": (2, 16), "reference": (1, 3)}, larger=5000, least=1200, seconds=45)
 LONG = Plan({1000: 5, 5000: 3, 10_000: 1, 50_000: 1}, {"steps": (50, 300), "reference": (10, 100)})
 
 

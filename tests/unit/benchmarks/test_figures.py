@@ -111,7 +111,7 @@ def test_costs_per_item_are_set_against_the_run_of_1000_and_the_other_contestant
         "chain",
     )
 
-    assert [row.per_item_to_1000 for row in rows] == [1, 1, 1.2, 1, None]
+    assert [row.per_item_to_1000 for row in rows] == [None, None, 1.2, None, None]
     assert [row.per_item_to_chain for row in rows] == [1.25, None, 1.5, None, None]
     assert [row.per_item_to_ours for row in rows] == [None, 0.8, None, 30, None]
 
