@@ -16,8 +16,8 @@ once: station, catalog, store, and the expansion itself; see `free_services`.
 `chain`: for each item one chain of five tasks that do nothing, published from one client, results ignored; the time
 ends with the last task. `chord`: as many single tasks, and one that runs when all have.
 These two have kombu's own transport. All else is as in ours: a Valkey of their own with its append-only file, Celery's
-settings (late acknowledgement, prefetch, events, limits: `workers.config`), one worker for each queue, prefork, with one
-process, started by the same command, logging at the same level. The chain's five steps go over the queues of our
+settings (late acknowledgement, prefetch, events, limits: `workers.config`), one worker for each queue, prefork, with
+one process, started by the same command, logging at the same level. The chain's five steps go over the queues of our
 five; the chord's tasks are spread over all queues.
 Prefect: `steps` and `reference` of `prefect_flows`. It has one process and its server, with SQLite, as it comes.
 
