@@ -20,7 +20,7 @@ from local.processes import LOOPBACK, Child
 from local.valkey import Valkey
 from shared.settings import PREFIX
 from tests.benchmarks.figures import Measured, Peaks, Sample, peaks, total_size
-from tests.benchmarks.free_services import FOLDER
+from tests.benchmarks.shelves import FOLDER
 from tests.processes import cpu_of_tree
 from workers.queues import QUEUES
 

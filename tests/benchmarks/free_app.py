@@ -12,7 +12,8 @@ from celery import Task
 from celery.signals import after_task_publish, task_prerun
 
 import workers.app
-from tests.benchmarks.free_services import FOLDER, FreeContext, Marks, expand
+from tests.benchmarks.free_services import FreeContext, expand
+from tests.benchmarks.shelves import FOLDER, Marks
 from workers.app import app as app
 
 _FIRST_STEP = "auxip.step.stage_item"

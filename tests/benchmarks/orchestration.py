@@ -44,8 +44,8 @@ from shared.ledger import Ledger
 from tests.benchmarks import stock_app
 from tests.benchmarks.contestant import Contestant, Stopwatch
 from tests.benchmarks.figures import Measured, Row, extrapolated, median_of, row_of, with_ratios
-from tests.benchmarks.free_services import Marks, Shelf, unfinished
 from tests.benchmarks.prefect_way import Prefect, interpreter
+from tests.benchmarks.shelves import Marks, Shelf, unfinished
 
 OURS = "ours: five steps, ledger"
 CHAIN = "celery: chain of five, results ignored"
@@ -266,7 +266,9 @@ def _print_ratios(rows: Sequence[Row]) -> None:
             f"x {row.per_item_to_chain} of the chain": row.per_item_to_chain,
             f"x {row.per_item_to_ours} of ours": row.per_item_to_ours,
         }
-        print(f"{row.what}, {row.items} items, time per item:", ", ".join(text for text, one in ratios.items() if one))  # noqa: T201
+        told = ", ".join(text for text, ratio in ratios.items() if ratio)
+        if told:
+            print(f"{row.what}, {row.items} items, time per item: {told}")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -14,18 +14,8 @@ from shared.stac.station import Station
 from shared.stac.stations import StationConfig
 from shared.storage.digests import Checksum
 from shared.storage.objects import Location
-from tests.benchmarks.free_services import (
-    FreeCatalog,
-    FreeStation,
-    FreeStore,
-    Shelf,
-    Shelves,
-    expand,
-    item_id,
-    number_of,
-    offered,
-    unfinished,
-)
+from tests.benchmarks.free_services import FreeCatalog, FreeStation, FreeStore, expand
+from tests.benchmarks.shelves import Shelf, Shelves, item_id, number_of, offered, unfinished
 from tests.unit.making import ANY, settings_of
 
 COLLECTION = "aux"
