@@ -91,7 +91,11 @@ if first == 1 then
   for i = 9, #ARGV do redis.call('HINCRBY', KEYS[2], ARGV[i], 1) end
   redis.call('HINCRBY', KEYS[2], 'bytes_finished', redis.call('HGET', KEYS[1], 'size') or 0)
   redis.call('HDEL', KEYS[3], ARGV[2])
-  redis.call('HDEL', KEYS[1], 'stac')
+  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    if field == 'stac' or string.find(field, '^staged_asset:') or string.find(field, '^ended:') then
+      redis.call('HDEL', KEYS[1], field)
+    end
+  end
 end
 redis.call('ZREM', KEYS[4], ARGV[2])
 if ARGV[1] ~= '' then redis.call('DEL', KEYS[6]) end

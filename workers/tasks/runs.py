@@ -1,13 +1,14 @@
 """Queue `runs`: opening and closing runs, and the upkeep."""
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from celery import states
 from celery.exceptions import Ignore
 
-from shared.errors import AuxipError, Busy
+from shared.errors import AuxipError, Busy, Retryable
 from shared.ledger import lease
 from shared.models import RunRequest
 from shared.stac.item import Json
@@ -24,6 +25,7 @@ from workers.queues import lane_of
 from workers.replays import replay_due
 from workers.sweeps import find_sweep
 
+_CLOSING_PAUSES = 10
 _CLOCKS_DIFFER = 60.0  # seconds that beat's clock may be ahead; no message moves a sweep further into the future
 
 
@@ -156,10 +158,23 @@ class _Closing(UnboundedTask):
 @app.task(name="auxip.step.close_run", bind=True, base=_Closing, ignore_result=False)
 def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
     """Close a run. This task has the id that the caller waits on: what it returns is the run's result."""
-    with retried(self), lease(context().ledger.redis, close_work(run_id), context().settings.lease):
+    with retried(self), _never_tired(), lease(context().ledger.redis, close_work(run_id), context().settings.lease):
         if not context().ledger.agenda.is_open(run_id):
             raise Ignore  # a copy: the caller has its result
         return close(context(), context().ledger.run(run_id))
+
+
+@contextmanager
+def _never_tired() -> Iterator[None]:
+    """Let a catalog or a store that is away for a night not fail a run whose items are all done."""
+    try:
+        yield
+    except Busy:
+        raise
+    except Retryable as error:
+        settings = context().settings
+        delay = min(_CLOSING_PAUSES * settings.backoff_base, settings.backoff_max)
+        raise Busy(error.code, error.reason, delay=delay) from error
 
 
 def _unforeseen(error: object) -> AuxipError:
