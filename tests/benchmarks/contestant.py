@@ -22,7 +22,7 @@ from shared.settings import PREFIX
 from tests.benchmarks.figures import Measured, Peaks, Sample, peaks, total_size
 from tests.benchmarks.shelves import FOLDER
 from tests.processes import cpu_of_tree
-from workers.queues import QUEUES
+from workers.queues import QUEUES, Queue
 
 LEDGER = "auxip:*"
 PROCESSES = 1
@@ -67,7 +67,7 @@ class Contestant:
             self.url = self._valkey.url
             self.redis = Redis.from_url(self.url, decode_responses=True)
             undo.callback(self.redis.close)
-            self._workers = [self._start(queue.name) for queue in QUEUES]
+            self._workers = [self._start(queue) for queue in QUEUES]
             undo.callback(lambda: processes.stop_all(self._workers, _GRACE))
             self._undo = undo.pop_all()
         return self
@@ -102,8 +102,8 @@ class Contestant:
     def is_quiet(self) -> bool:
         """Whether no message waits on a queue or is in a worker's hands."""
         with self.redis.pipeline(transaction=True) as pipe:
-            for queue in QUEUES:
-                pipe.llen(queue.name)
+            for name in (name for queue in QUEUES for name in queue.lists):
+                pipe.llen(name)
             pipe.hlen("unacked")
             return not any(cast("list[int]", pipe.execute()))
 
@@ -168,13 +168,13 @@ class Contestant:
             if worker.popen.poll() is not None:
                 raise SystemExit(f"{self._name}: {worker.name} has ended:\n{worker.tail()}")
 
-    def _start(self, queue: str) -> Child:
+    def _start(self, queue: Queue) -> Child:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        options = ["--queues", queue, "--pool", "prefork", "--concurrency", str(PROCESSES)]
-        options += ["--hostname", f"{queue}@%h", "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
+        options = ["--queues", ",".join(queue.lists), "--pool", "prefork", "--concurrency", str(PROCESSES)]
+        options += ["--hostname", f"{queue.name}@%h", "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
         argv = [sys.executable, "-m", "celery", "-A", self._app, "worker", *options]
-        log = self._folder / f"worker-{queue}.log"
-        return processes.start(f"worker-{queue}", argv, {**environ, **self.environment()}, Path.cwd(), log)
+        log = self._folder / f"worker-{queue.name}.log"
+        return processes.start(f"worker-{queue.name}", argv, {**environ, **self.environment()}, Path.cwd(), log)
 
 
 class Watch:

@@ -135,7 +135,11 @@ class FreeStore(ObjectStore):
         return written or digest_of(data)
 
     def open_writer(
-        self, location: Location, parts_at_once: int = UPLOADS_AT_ONCE, digest: Digest | None = None
+        self,
+        location: Location,
+        parts_at_once: int = UPLOADS_AT_ONCE,
+        digest: Digest | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectWriter:
         """See `ObjectStore`."""
         return FreeWriter(self._path(location), digest or RunningDigest())

@@ -77,7 +77,7 @@ def test_the_catalog_shows_an_item_as_it_was_written_last(catalog: Catalog) -> N
     catalog.publish(expanded(1))
 
     assert catalog.get(COLLECTION, item_id(1)) == expanded(1)
-    assert [item.id for item in catalog.items(COLLECTION, [item_id(1)])] == [item_id(1)]
+    assert [item["id"] for items in catalog.items(COLLECTION, [item_id(1)]) for item in items] == [item_id(1)]
 
 
 def test_the_catalog_does_not_show_what_was_not_written(catalog: Catalog) -> None:
