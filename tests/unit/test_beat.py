@@ -106,7 +106,7 @@ def test_a_broker_that_is_away_is_waited_for_without_end(file: Path) -> None:
 
 
 def test_without_a_file_only_the_upkeep_is_sent() -> None:
-    assert list(beat_schedule(settings_of())) == ["clean uploads"]
+    assert list(beat_schedule(settings_of())) == ["reconcile", "clean uploads"]
 
 
 def test_an_unchanged_sweep_is_an_unchanged_entry() -> None:
