@@ -29,10 +29,9 @@ def go_on_after(context: Context, run: Run, record: ItemRecord, part: str) -> li
     Raises:
         Busy: `claim-lost`.
     """
-    parts = expanding(run, record)
-    if context.ledger.next(record, part, parts):
+    if context.ledger.next(record, part, expanding(run, record)):
         return []
-    ended = record.model_copy(update={"ended": frozenset(parts), "claim": None})
+    ended = context.ledger.item(run.id, record.key)  # read anew: another archive may have failed meanwhile
     return [*due_steps(run, ended)] or settle_item(context, run, ended)
 
 
@@ -83,7 +82,7 @@ def _settle(context: Context, run: Run, record: ItemRecord) -> Settled:
 
 def outcome(run: Run, record: ItemRecord) -> Outcome:
     """Say how an item ended that goes no further."""
-    if record.state in (ItemState.SKIPPED, ItemState.FAILED):
+    if record.finished is not None or record.state in (ItemState.SKIPPED, ItemState.FAILED):
         return Outcome(state=record.state, code=record.code, reason=record.reason)
     if record.intact:
         return Outcome(state=ItemState.SKIPPED, code="already-staged", reason="catalog and S3 have it as it should be")

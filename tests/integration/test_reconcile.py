@@ -219,6 +219,19 @@ def test_a_search_whose_worker_died_is_begun_again_once_its_claim_has_lapsed(hal
     assert found_again(halted, run) == [whole(run, StepName.FIND)]
 
 
+def test_what_another_archive_has_failed_with_is_not_hidden_by_one_that_was_only_ended(
+    halted: Context, ledger: Ledger
+) -> None:
+    run, _ = reached(ledger, "expanded")
+    failing = run.die_at(part="a.zip")
+    ledger.cancel_run(run.id)
+    with ledger.claim(run.id, run.key, 30, "b.zip") as (record_of_run, record):
+        ledger.fail(failing, "archive-damaged", "a checksum is wrong")
+        ledger.next(failing, "a.zip", ARCHIVES)
+        assert go_on_after(halted, record_of_run, record, "b.zip") == [whole(run, StepName.CLOSE)]
+    assert run.item().code == "archive-damaged"
+
+
 # What goes on is left alone
 
 

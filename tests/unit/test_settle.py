@@ -80,6 +80,11 @@ def test_an_item_of_a_cancelled_run_is_skipped_and_says_how_far_it_came(state: I
     assert f"when the item was {state}" in ended.reason
 
 
+def test_an_item_that_is_finished_has_ended_as_it_is_recorded() -> None:
+    finished = record_of(state=ItemState.EXPANDED, code="left-out", reason="a link", finished=5.0)
+    assert outcome(CANCELLED, finished) == Outcome(state=ItemState.EXPANDED, code="left-out", reason="a link")
+
+
 def test_an_item_that_was_done_before_its_run_was_cancelled_is_done() -> None:
     assert outcome(CANCELLED, record(PLAIN, state=ItemState.CATALOGUED)).state is ItemState.CATALOGUED
     assert outcome(CANCELLED, record(ARCHIVE, state=ItemState.EXPANDED)).state is ItemState.EXPANDED
