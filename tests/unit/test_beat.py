@@ -110,11 +110,7 @@ def test_all_that_beat_sends_goes_into_the_bulk_lane(file: Path) -> None:
 
 
 def test_without_a_file_only_the_upkeep_is_sent() -> None:
-<<<<<<< HEAD
     assert list(beat_schedule(settings_of())) == ["reconcile", "clean up"]
-=======
-    assert list(beat_schedule(settings_of())) == ["reconcile", "clean uploads"]
->>>>>>> coretests
 
 
 def test_an_unchanged_sweep_is_an_unchanged_entry() -> None:
