@@ -21,11 +21,13 @@ class Scene:
         system: all of it.
         chance: what the fault chooses by, of its own seed.
         enqueue: enqueues the round's request once more.
+        request: pushes it onto the intake, as another system does.
     """
 
     system: System
     chance: random.Random
     enqueue: Callable[[], object]
+    request: Callable[[], object]
 
     def worker(self) -> str:
         """One worker, if possible one that is at work."""
@@ -92,6 +94,22 @@ def kill_all_workers(scene: Scene) -> Iterator[None]:
 def kill_beat(scene: Scene) -> Iterator[None]:
     """Beat is lost, and started again."""
     scene.system.kill("beat")
+    yield
+
+
+@_kind("kill-upkeep", kills=1)
+def kill_upkeep(scene: Scene) -> Iterator[None]:
+    """Beat is lost, and with it the worker that reconciles."""
+    scene.system.kill("beat")
+    scene.system.kill("runs")
+    yield
+
+
+@_kind("kill-gate")
+def kill_gate(scene: Scene) -> Iterator[None]:
+    """The gate is lost while another system asks for the same items, and started again."""
+    scene.request()
+    scene.system.kill("gate")
     yield
 
 

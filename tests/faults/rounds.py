@@ -67,13 +67,14 @@ def play(system: System, plan: Plan) -> Outcome:
     system.make_collection(name)
     system.offer(offers, name)
     with closing(system.context()) as context:
-        game = _Game(system, context, name, len(offers))
+        game = _Game(system, context, name, len(offers), odd=plan.seed % 2 == 1)
         game.play(plan.faults, outcome.faults, began + _ROUND_SECONDS)
         system.restore()
         if game.over:
             game.wait_until_quiet()
     with closing(Context(load_settings())) as context:
         outcome.findings = judge(offers, _observe(system, context, name, game))
+    outcome.findings += _unanswered(system, name, game)
     outcome.repeated = _repeated_steps(system, marks)
     system.withdraw(offers)
     outcome.seconds = time.monotonic() - began
@@ -83,22 +84,31 @@ def play(system: System, plan: Plan) -> Outcome:
 class _Game:
     """The course of a round: its runs, and the faults that are planned and active."""
 
-    def __init__(self, system: System, context: Context, name: str, items: int) -> None:
+    def __init__(self, system: System, context: Context, name: str, items: int, odd: bool) -> None:
         self.runs: list[str] = []
+        self.requested: list[str] = []
         self.first_closed: dict[str, float] = {}
         self._system = system
         self._context = context
         self._name = name
         self._items = items
-        self.enqueue()
+        (self.enqueue if odd else self.request)()
 
     def enqueue(self) -> None:
-        message: Json = {
+        """Enqueue the round's request as a program with Celery does."""
+        self.runs.append(self._system.enqueue("auxip.staging", self._message()))
+
+    def request(self) -> None:
+        """Push the round's request onto the intake, as another system does that wants an answer."""
+        self.runs.append(self._system.request("auxip.staging", self._message(), self._name))
+        self.requested.append(self.runs[-1])
+
+    def _message(self) -> Json:
+        return {
             "env": {"owner_id": _OWNER},
             "cql2_filter": {"filter": {"op": "=", "args": [{"property": "product:type"}, self._name]}},
             "catalog_collection_identifier": self._name,
         }
-        self.runs.append(self._system.enqueue("auxip.staging", message))
 
     def play(self, planned: tuple[Planned, ...], counts: Counter[str], deadline: float) -> None:
         """Inject and undo every fault, and wait until the runs are closed, or the deadline has passed."""
@@ -137,7 +147,7 @@ class _Game:
 
     def _inject(self, planned: Planned) -> AbstractContextManager[None]:
         chance = random.Random(planned.seed)  # noqa: S311  # a schedule, no secret
-        return KINDS[planned.kind].inject(Scene(self._system, chance, self.enqueue))
+        return KINDS[planned.kind].inject(Scene(self._system, chance, self.enqueue, self.request))
 
     def _progress(self) -> float:
         """The part of the items that are finished; 0 while the ledger cannot be read."""
@@ -149,6 +159,13 @@ class _Game:
                 if run.closed is not None:
                     self.first_closed.setdefault(run_id, run.closed)
         return finished / (self._items * len(self.runs))
+
+
+def _unanswered(system: System, name: str, game: _Game) -> list[Finding]:
+    """The requests of other systems whose answer is not on their reply list; it may be there twice."""
+    answers = cast("list[bytes]", system.redis.lrange(f"auxip:reply:{name}", 0, -1))
+    answered = {json.loads(answer)["id"] for answer in answers}
+    return [Finding("lost", f"request {each} is not answered") for each in game.requested if each not in answered]
 
 
 def messages_of(system: System) -> dict[str, int]:
@@ -163,7 +180,7 @@ def messages_of(system: System) -> dict[str, int]:
 
 
 def _holds_messages(name: str) -> bool:
-    return not name.startswith(("auxip:run:", "celery-")) and "pidbox" not in name
+    return not name.startswith(("auxip:run:", "auxip:reply:", "celery-")) and "pidbox" not in name
 
 
 def _record(context: Context, run_id: str) -> Run | None:

@@ -46,11 +46,11 @@ def plan_of(seed: int, kinds: Sequence[str]) -> Plan:
     """Return the round of a seed, of some of the kinds of faults."""
     chance = random.Random(seed)  # noqa: S311  # a schedule, no secret
     faults: list[Planned] = []
-    for name in [chance.choice(kinds) for _ in range(chance.randint(3, 5))]:
+    for name in [chance.choice(kinds) for _ in range(chance.randint(4, 8))]:
         if _fits(name, [fault.kind for fault in faults]):
             lasting = chance.uniform(*KINDS[name].lasting)
             faults.append(Planned(name, chance.uniform(0, 0.9), lasting, chance.getrandbits(32)))
-    return Plan(seed, chance.randint(6, 10), tuple(sorted(faults, key=lambda fault: fault.at)))
+    return Plan(seed, chance.randint(8, 12), tuple(sorted(faults, key=lambda fault: fault.at)))
 
 
 def _fits(name: str, others: Sequence[str]) -> bool:

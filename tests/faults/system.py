@@ -55,7 +55,8 @@ _TARGETS = {"broker": "AUXIP_REDIS_URL", "store": "AUXIP_S3_ENDPOINT", "catalog"
 """What each client has a link of its own to, and the setting that says where it is."""
 _CLOCK = Path(__file__).parent / "clock"
 _OTHERS: dict[str, Callable[[Stack, dict[str, str]], Child]] = {
-    "beat": lambda stack, extra: fleet.start_beat(stack, extra=extra)
+    "beat": lambda stack, extra: fleet.start_beat(stack, extra=extra),
+    "gate": lambda stack, extra: fleet.start_gate(stack, extra=extra),
 }
 """What runs beside the workers of the queues, by name."""
 _QUEUES = {queue.name: replace(queue, concurrency=min(queue.concurrency, 2)) for queue in QUEUES}
@@ -245,6 +246,13 @@ class System:
         self.redis.ping()
         run_id = str(uuid.uuid4())
         self._app.send_task(task, kwargs=message, task_id=run_id, queue=queue_for(task, Lane.ON_DEMAND))
+        return run_id
+
+    def request(self, task: str, message: Json, reply: str) -> str:
+        """Push a request onto the intake; returns its id, which is the run's."""
+        run_id = str(uuid.uuid4())
+        request = {"task": task, "arguments": message, "id": run_id, "reply": reply}
+        self.redis.lpush("auxip:intake", json.dumps(request))
         return run_id
 
     def context(self) -> Context:

@@ -1,9 +1,11 @@
-"""A run of two thousand items does not hold up a run of three: each is fed to the workers a window at a time."""
+"""A run of two thousand items is fed to the workers a window at a time: it holds up no other, and may be cancelled."""
 
 import hashlib
+import json
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
@@ -12,6 +14,7 @@ from local import samples
 from local.stac.store import Json, Store
 from local.stack import Stack
 from shared.context import Context
+from shared.models import RunState
 from tests.integration.conftest import Caller, of_type, wait_for
 from tests.integration.test_commands import auxip
 
@@ -81,6 +84,36 @@ def test_a_small_run_ends_while_most_of_a_giant_one_is_undone(
 
     assert context.ledger.run(small.id).counts.staged == SMALL
     assert finished < GIANT / 2
+
+
+@pytest.mark.timeout(240)
+def test_a_run_that_is_cancelled_begins_nothing_new_and_keeps_what_was_done(
+    caller: Caller, context: Context, offered: dict[int, str]
+) -> None:
+    giant = caller.stage(of_type(offered[GIANT]))
+    wait_for(lambda: _finished(context, giant.id) >= SMALL, "some of it is done")
+    told = json.loads(auxip("cancel", giant.id, "--json").stdout)
+    result: Any = giant.get(200)
+    status, collection = result
+
+    run = context.ledger.run(giant.id)
+    cancelled = [record for record in context.ledger.items(giant.id) if record.code == "cancelled"]
+    assert told == {"run": giant.id, "cancelled": True}
+    assert (status, run.state, run.counts.failed) == (False, RunState.CANCELLED, 0)
+    assert run.counts.staged + len(cancelled) == run.counts.items == GIANT
+    assert run.counts.staged < GIANT / 2
+    assert {record.staged for record in cancelled if record.claimed is None} == {None}
+    assert SMALL <= len(collection["features"]) < GIANT / 2
+
+
+def test_a_run_is_cancelled_once(caller: Caller, context: Context, offered: dict[int, str]) -> None:
+    small = caller.stage(of_type(offered[SMALL]))
+    small.get(60)
+    refused = auxip("cancel", small.id)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        f"auxip: not-cancelled: the run {small.id} was closed already (auxip show {small.id})\n",
+    )
 
 
 def _finished(context: Context, run_id: str) -> int:
