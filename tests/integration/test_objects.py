@@ -74,6 +74,38 @@ def test_an_object_is_replaced_whole(store: ObjectStore, place: Location) -> Non
     assert store.get(place, limit=100) == b"short"
 
 
+def test_an_object_is_replaced_by_whoever_knows_the_one_that_is_there(store: ObjectStore, place: Location) -> None:
+    first = store.replace(place, b"first", None)
+    second = store.replace(place, b"second", first.etag)
+
+    assert store.get(place, limit=100) == b"second"
+    assert second == digest_of(b"second")
+
+
+@pytest.mark.parametrize("known", [None, OTHER_MD5])
+def test_an_object_that_its_writer_does_not_know_is_not_replaced(
+    store: ObjectStore, place: Location, known: str | None
+) -> None:
+    store.put(place, b"another's")
+    with pytest.raises(Retryable, match="s3-changed"):
+        store.replace(place, b"ours", known)
+    assert store.get(place, limit=100) == b"another's"
+
+
+def test_an_object_that_is_gone_is_not_replaced(store: ObjectStore, place: Location) -> None:
+    with pytest.raises(Retryable, match="s3-changed"):
+        store.replace(place, b"ours", OTHER_MD5)
+    assert store.head(place) is None
+
+
+@pytest.mark.parametrize("known", [None, OTHER_MD5])
+def test_what_the_first_try_of_a_request_has_written_is_no_other_object(
+    store: ObjectStore, place: Location, known: str | None
+) -> None:
+    store.put(place, b"ours")
+    assert store.replace(place, b"ours", known) == digest_of(b"ours")
+
+
 @pytest.mark.parametrize(
     "name",
     ["with space", "a+b=c&d", "100%25", "a#b?c", "日本 é.EOF", "~!@$^*()[]{}';,", 'a|b`<>"', ".hidden", "ending."],

@@ -6,6 +6,7 @@ import pickle
 import random
 from collections.abc import Callable, Iterator
 
+import obstore
 import pytest
 
 from shared.archives import ArchiveFailed, Kind, Problem, Rules, expand, load_manifest, manifest_for
@@ -93,6 +94,20 @@ class EtagObjects(MemoryObjects):
     def list(self, prefix: Location) -> Iterator[Stored]:
         for stored in super().list(prefix):
             yield Stored(stored.key, stored.size, self._etags.get(stored.key, stored.etag))
+
+
+class IgnorantObjects(MemoryObjects):
+    """Knows no conditional PUT."""
+
+    def _send(
+        self,
+        location: Location,
+        data: bytes,
+        content_type: str,
+        written: Written,
+        mode: "obstore.PutMode",  # noqa: ARG002
+    ) -> Written:
+        return super()._send(location, data, content_type, written, "overwrite")
 
 
 @pytest.fixture
@@ -225,6 +240,24 @@ def test_an_archive_that_went_before_it_was_expanded_is_missing(settings: Settin
 
     with pytest.raises(ItemFailed, match="archive-missing"):
         expand(store, archive, PREFIX, rules)
+
+
+def test_whether_the_work_is_still_ours_is_asked_once_however_many_members_there_are(
+    store: MemoryObjects, archive: Location, rules: Rules
+) -> None:
+    asked: list[None] = []
+    expand(store, archive, PREFIX, rules, still_ours=lambda: asked.append(None))
+    assert len(asked) == 1
+
+
+def test_a_store_that_ignores_conditions_is_written_to_as_well(settings: Settings, rules: Rules) -> None:
+    store = IgnorantObjects(settings)
+    archive = store.hold("owner/item/product.zip", zip_of(FILES))
+    expand(store, archive, PREFIX, rules)
+    store.delete(Location(BUCKET, f"{PREFIX.key}00.dat"))
+
+    assert not expand(store, archive, PREFIX, rules).reused
+    assert store.content() == FLAT
 
 
 def test_a_member_that_is_gone_is_written_again(store: MemoryObjects, archive: Location, rules: Rules) -> None:
