@@ -80,6 +80,7 @@ class Ledger:
         self._merge = redis.register_script(scripts.MERGE_ITEM)
         self._begin_work = redis.register_script(scripts.BEGIN_WORK)
         self._begin = redis.register_script(scripts.BEGIN)
+        self._record_asset = redis.register_script(scripts.RECORD_ASSET)
         self._record = redis.register_script(scripts.RECORD)
         self._next = redis.register_script(scripts.NEXT)
         self._settle = redis.register_script(scripts.SETTLE)
@@ -112,7 +113,7 @@ class Ledger:
             "created": now,
             "continuation": continuation,
         }
-        args: list[str | float] = [run_id, now, self.patience, *(part for pair in fields.items() for part in pair)]
+        args: list[str | float] = [run_id, now, self.patience, *_flat(fields)]
         return self._open_run(keys=[_run(run_id), _RUNS, OPEN], args=args, client=pipe)
 
     def run(self, run_id: str) -> Run:
@@ -235,7 +236,7 @@ class Ledger:
         keys = [_run(run_id), f"{_run(run_id)}:order", pending_of(run_id)]
         return cast("list[str]", self._feed(keys=keys, args=self._feeding))
 
-    # Steps
+    # Steps: what one comes to in its end is written together with the end of its claim, what it fails with at once
 
     @contextmanager
     def claim(self, run_id: str, key: str, seconds: float, part: str = "") -> Iterator[tuple[Run, ItemRecord]]:
@@ -289,17 +290,16 @@ class Ledger:
 
     def record_intact(self, record: ItemRecord) -> None:
         """Record that an item was found as it should be: nothing is to be done."""
-        self._advance(record, {"intact": "1"})
+        self._conclude(record, {"intact": "1"})
         record.intact = True
 
     def record_asset(self, record: ItemRecord, name: str, asset: StagedAsset) -> None:
         """Record that an asset is in S3, verified: for this run, and for whichever comes to the item within a day."""
-        self._advance(record, {_STAGED + name: asset.model_dump_json()})
+        claim, text = record.claim or Claim("", token=""), asset.model_dump_json()
+        names = [_item(record.run_id, record.key), claim.key, _lately(record.key)]
+        if int(self._record_asset(keys=names, args=[claim.token, name, text, _LATELY])) < 0:
+            raise _lost(record)
         record.staged_assets[name] = asset
-        with self.redis.pipeline(transaction=True) as pipe:
-            pipe.hset(_lately(record.key), name, asset.model_dump_json())
-            pipe.expire(_lately(record.key), _LATELY)
-            pipe.execute()
 
     def lately_staged(self, key: str) -> dict[str, StagedAsset]:
         """Return what runs have lately put into S3 of an item, by asset key; the catalog may not show it yet."""
@@ -321,13 +321,13 @@ class Ledger:
 
     def record_expansion(self, record: ItemRecord, name: str, expansion: Expansion) -> None:
         """Record that an archive's members stand in S3, verified."""
-        self._advance(record, {_EXPANSION + name: expansion.model_dump_json()})
+        self._conclude(record, {_EXPANSION + name: expansion.model_dump_json()})
         record.expansions[name] = expansion
 
     def reach(self, record: ItemRecord, state: ItemState) -> None:
         """Record that an item has come to `staged`, `catalogued` or `expanded`, and when."""
         now = time.time()
-        self._advance(record, {"state": state.value, state.value: repr(now)})
+        self._conclude(record, {"state": state.value, state.value: repr(now)})
         record.state = state
         setattr(record, state.value, now)
 
@@ -352,7 +352,9 @@ class Ledger:
         """
         claim = _claim(record)
         names = [_item(record.run_id, record.key), claim.key, pending_of(record.run_id)]
-        left = int(self._next(keys=names, args=[claim.token, record.key, self.patience, ended, *parts]))
+        args: list[str | float] = [claim.token, record.key, self.patience, ended, len(parts)]
+        args += [*parts, *_flat(claim.facts)]
+        left = int(self._next(keys=names, args=args))
         claim.ended = True
         if left < 0:
             raise _lost(record)
@@ -369,7 +371,9 @@ class Ledger:
         names = [_item(record.run_id, record.key), run, f"{run}:in_flight"]
         names += [pending_of(record.run_id), f"{run}:order", claim.key]
         args = [claim.token, record.key, repr(time.time()), outcome.state.value, outcome.code, outcome.reason]
-        answer = self._settle(keys=names, args=[*args, *self._feeding, *_counters(outcome.state)])
+        counters = _counters(outcome.state)
+        args += [*map(str, self._feeding), str(len(counters)), *counters, *_flat(claim.facts)]
+        answer = self._settle(keys=names, args=args)
         first, last, keys = cast("tuple[int, int, list[str]]", answer)
         claim.ended = True
         if first < 0:
@@ -378,9 +382,15 @@ class Ledger:
             self.agenda.postpone_run(record.run_id, self.patience)
         return Settled(first=bool(first), last=bool(last), fed=tuple(keys))
 
+    def _conclude(self, record: ItemRecord, fields: _Fields) -> None:
+        if record.claim is None:
+            self._advance(record, fields)
+        else:
+            record.claim.facts |= fields
+
     def _advance(self, record: ItemRecord, fields: _Fields) -> None:
         claim = record.claim or Claim("", token="")
-        args = [claim.token, *(part for pair in fields.items() for part in pair)]
+        args = [claim.token, *_flat(fields)]
         if int(self._record(keys=[_item(record.run_id, record.key), claim.key], args=args)) < 0:
             raise _lost(record)
 
@@ -480,6 +490,10 @@ def _item_record(run_id: str, key: str, fields: _Fields) -> ItemRecord:
 
 def _under(prefix: str, fields: _Fields) -> Iterator[tuple[str, str]]:
     return ((name.removeprefix(prefix), text) for name, text in fields.items() if name.startswith(prefix))
+
+
+def _flat(fields: _Fields) -> list[str]:
+    return [part for pair in fields.items() for part in pair]
 
 
 def _paired(flat: list[str]) -> _Fields:

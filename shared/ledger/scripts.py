@@ -67,13 +67,28 @@ redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 return 1
 """
 
+RECORD_ASSET = f"""{_FENCE}
+-- KEYS item, lease, lately staged; ARGV token, asset key, asset, seconds that it is known to others
+if lost(KEYS[2], ARGV[1]) then return -1 end
+redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
+redis.call('EXPIRE', KEYS[3], ARGV[4])
+if redis.call('HEXISTS', KEYS[1], 'finished') == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'staged_asset:' .. ARGV[2], ARGV[3])
+return 1
+"""
+
 NEXT = f"""{_CLOCK}{_FENCE}
--- KEYS item, lease, pending; ARGV token, key, patience, part that has ended or '', the parts that there are, ...
+-- KEYS item, lease, pending
+-- ARGV token, key, patience, part that has ended or '', how many parts there are, parts, ..., field, value, ...
 -- Ends the claim. Returns -1 if it was lost already, else how many parts have not ended yet.
 if lost(KEYS[2], ARGV[1]) then return -1 end
+local parts = 5 + tonumber(ARGV[5])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'ended:' .. ARGV[4], '1') end
 local left = 0
-for i = 5, #ARGV do left = left + 1 - redis.call('HEXISTS', KEYS[1], 'ended:' .. ARGV[i]) end
+for i = 6, parts do left = left + 1 - redis.call('HEXISTS', KEYS[1], 'ended:' .. ARGV[i]) end
+if #ARGV > parts and redis.call('HEXISTS', KEYS[1], 'finished') == 0 then
+  redis.call('HSET', KEYS[1], unpack(ARGV, parts + 1))
+end
 redis.call('ZADD', KEYS[3], 'XX', seconds() + ARGV[3], ARGV[2])
 redis.call('DEL', KEYS[2])
 return left
@@ -81,14 +96,16 @@ return left
 
 SETTLE = f"""{_CLOCK}{_FENCE}{_FEED}
 -- KEYS item, run, in_flight, pending, order, lease
--- ARGV token, key, now, state, code, reason, window, patience, counter, ...
+-- ARGV token, key, now, state, code, reason, window, patience, how many counters, counter, ..., field, value, ...
 -- Returns -1 if the claim is lost; else whether this is the first call for the item, whether the run has no other
 -- item left, and keys of items whose turn it is now.
 if lost(KEYS[6], ARGV[1]) then return {{-1, 0, {{}}}} end
 local first = redis.call('HSETNX', KEYS[1], 'finished', ARGV[3])
 if first == 1 then
+  local counters = 9 + tonumber(ARGV[9])
+  if #ARGV > counters then redis.call('HSET', KEYS[1], unpack(ARGV, counters + 1)) end
   redis.call('HSET', KEYS[1], 'state', ARGV[4], 'code', ARGV[5], 'reason', ARGV[6])
-  for i = 9, #ARGV do redis.call('HINCRBY', KEYS[2], ARGV[i], 1) end
+  for i = 10, counters do redis.call('HINCRBY', KEYS[2], ARGV[i], 1) end
   redis.call('HINCRBY', KEYS[2], 'bytes_finished', redis.call('HGET', KEYS[1], 'size') or 0)
   redis.call('HDEL', KEYS[3], ARGV[2])
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do

@@ -29,9 +29,13 @@ def go_on_after(context: Context, run: Run, record: ItemRecord, part: str) -> li
     Raises:
         Busy: `claim-lost`.
     """
-    if context.ledger.next(record, part, expanding(run, record)):
+    parts = expanding(run, record)
+    if context.ledger.next(record, part, parts):
         return []
-    ended = context.ledger.item(run.id, record.key)  # read anew: another archive may have failed meanwhile
+    if len(parts) == 1:
+        ended = record.model_copy(update={"ended": frozenset(parts), "claim": None})
+    else:
+        ended = context.ledger.item(run.id, record.key)  # another archive may have failed meanwhile
     return [*due_steps(run, ended)] or settle_item(context, run, ended)
 
 

@@ -56,9 +56,10 @@ def _stage_missing(context: Context, record: ItemRecord, item: Item, targets: di
         staged = _already_in_s3(context, asset, target, lately.get(key))
         if staged is None:
             staged = _fetch(context, record, asset, target, there)
+        else:
+            context.ledger.progress(record, more=0, there=there + staged.size)
         context.ledger.record_asset(record, key, staged)
         there += staged.size
-        context.ledger.progress(record, more=0, there=there)
 
 
 def _already_in_s3(context: Context, asset: Asset, target: Location, lately: StagedAsset | None) -> StagedAsset | None:

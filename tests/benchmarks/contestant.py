@@ -25,7 +25,7 @@ from tests.processes import cpu_of_tree
 from workers.queues import QUEUES, Queue
 
 LEDGER = "auxip:*"
-PROCESSES = 1
+PROCESSES = 2
 """Of each worker: what it does here never waits, so more would only take turns."""
 
 _READY = 60.0

@@ -7,7 +7,7 @@ an object that was not staged is not there, an item that was not published is no
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -238,7 +238,14 @@ class FreeContext(Context):
         return FreeTransfer(self.store)
 
 
-def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules, md5: str | None = None) -> Expansion:
+def expand(
+    store: ObjectStore,
+    archive: Location,
+    prefix: Location,
+    rules: Rules,
+    md5: str | None = None,
+    still_ours: Callable[[], None] = lambda: None,
+) -> Expansion:
     """Say what an archive is expanded to, as `shared.archives.expand` does, and read and write nothing.
 
     Raises:
@@ -247,6 +254,7 @@ def expand(store: ObjectStore, archive: Location, prefix: Location, rules: Rules
     stored = store.head(archive)
     if stored is None or stored.etag != md5:
         raise ValueError(archive.href)
+    still_ours()
     return Expansion(
         archive=archive.href,
         archive_etag=stored.etag,

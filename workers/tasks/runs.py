@@ -166,12 +166,17 @@ def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
 
 @contextmanager
 def _never_tired() -> Iterator[None]:
-    """Let a catalog or a store that is away for a night not fail a run whose items are all done."""
+    """Let a catalog or a store that is away for a night not fail a run whose items are all done.
+
+    Where they answer, and show something else than was written, there is nothing to wait for.
+    """
     try:
         yield
     except Busy:
         raise
     except Retryable as error:
+        if error.code.endswith("-mismatch"):
+            raise
         settings = context().settings
         delay = min(_CLOSING_PAUSES * settings.backoff_base, settings.backoff_max)
         raise Busy(error.code, error.reason, delay=delay) from error
