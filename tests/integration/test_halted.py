@@ -67,11 +67,22 @@ class Begun:
 
 
 @contextmanager
-def standing_still(workers: list[Child], queue: str) -> Iterator[None]:
+def standing_still(context: Context, workers: list[Child], queue: str) -> Iterator[None]:
     """Let the worker of a queue take no message for the length of the block."""
+    from workers.app import app
+
+    redis = context.ledger.redis
+
+    def stays() -> bool:
+        """Whether a message stays on the queue, after one that the server may have owed to the worker."""
+        app.send_task("auxip.reconcile", queue=queue)
+        return int(redis.llen(queue)) > 0
+
     (worker,) = (worker for worker in workers if worker.name == f"worker-{queue}")
     worker.popen.send_signal(signal.SIGSTOP)
     try:
+        wait_for(stays, "the worker takes nothing")
+        redis.delete(queue)
         yield
     finally:
         worker.popen.send_signal(signal.SIGCONT)
@@ -93,7 +104,7 @@ def test_a_run_whose_messages_on_a_queue_are_all_lost_ends_once(
     caller: Caller, context: Context, workers: list[Child], queue: str
 ) -> None:
     redis = context.ledger.redis
-    with standing_still(workers, queue):
+    with standing_still(context, workers, queue):
         begun = Begun(context, caller)
         wait_for(lambda: redis.llen(queue) > 0, "there are messages to lose")
         redis.delete(queue)
@@ -102,14 +113,14 @@ def test_a_run_whose_messages_on_a_queue_are_all_lost_ends_once(
     expect_whole(begun, workers)
 
 
-def test_a_run_that_loses_messages_wherever_they_stand_ends_once(
+def test_a_run_that_loses_messages_of_its_items_on_every_queue_ends_once(
     caller: Caller, context: Context, workers: list[Child]
 ) -> None:
     lost, enough = [0], threading.Event()
 
     def lose() -> None:
         while not enough.wait(0.002):
-            for queue in QUEUES:
+            for queue in ("staging", "catalog", "decompress"):
                 lost[0] += int(context.ledger.redis.llen(queue))
                 context.ledger.redis.delete(queue)
 
@@ -117,7 +128,7 @@ def test_a_run_that_loses_messages_wherever_they_stand_ends_once(
     thief.start()
     begun = Begun(context, caller)
     try:
-        wait_for(lambda: lost[0] > 20 or begun.is_told(), "messages are lost")
+        wait_for(lambda: lost[0] > 10 or begun.is_told(), "messages are lost")
     finally:
         enough.set()
         thief.join()
@@ -173,7 +184,7 @@ def test_an_item_that_kills_its_worker_three_times_fails_and_its_neighbours_are_
 def test_a_run_that_cannot_be_closed_fails_and_is_not_left_open(
     caller: Caller, context: Context, workers: list[Child], stack: Stack
 ) -> None:
-    with standing_still(workers, "runs"):
+    with standing_still(context, workers, "runs"):
         begun = Begun(context, caller, "OPER_MPL_ORBPRE")
         wait_for(lambda: context.ledger.redis.llen("runs") > 0, "it is to be closed")
         stack.set_catalog_faults([{"path": "/search", "status": 503}])
@@ -188,7 +199,7 @@ def test_a_run_that_cannot_be_closed_fails_and_is_not_left_open(
 def test_what_fails_in_an_archive_is_told_when_its_messages_were_lost_too(
     caller: Caller, context: Context, workers: list[Child]
 ) -> None:
-    with standing_still(workers, "decompress"):
+    with standing_still(context, workers, "decompress"):
         begun = Begun(context, caller, samples.FAULTY_PRODUCT_TYPE)
         wait_for(lambda: context.ledger.redis.llen("decompress") >= 2, "archives are to be expanded")
         context.ledger.redis.delete("decompress")
