@@ -86,6 +86,12 @@ local raw = string.sub(held, 2, -#(',"","' .. ARGV[6] .. '"]') - 1)
 return park(KEYS[3], KEYS[4], KEYS[5], ARGV[2], ARGV[3], raw, 'message', ARGV[4], ARGV[5], ARGV[6])
 """
 
+_ACK = """
+-- KEYS unacked, unacked_index; ARGV tag
+redis.call('ZREM', KEYS[2], ARGV[1])
+return redis.call('HDEL', KEYS[1], ARGV[1])
+"""
+
 _RESTORE = """
 -- KEYS unacked, unacked_index, queue; ARGV tag, message, RPUSH (to be next) or LPUSH (to be last)
 redis.call('ZREM', KEYS[2], ARGV[1])
@@ -103,6 +109,12 @@ class Unacknowledged(stock.QoS):
     def append(self, message: virtual.Message, delivery_tag: str) -> None:
         """Remember a message; it was recorded when it was taken."""
         virtual.QoS.append(self, message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Forget a message that is done with."""
+        with self.channel.conn_or_acquire() as client:
+            client.register_script(_ACK)(keys=[self.unacked_key, self.unacked_index_key], args=[delivery_tag])
+        virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Give a message back as the last of its queue or, if the worker cannot work with it, bury it."""
@@ -189,6 +201,7 @@ class Channel(stock.Channel):
 
     def __init__(self, connection: object, **kwargs: object) -> None:
         self._unrecorded: set[str] = set()
+        self._client: Redis | None = None
         self._turns = Turns()
         super().__init__(connection, **kwargs)
 
@@ -196,6 +209,15 @@ class Channel(stock.Channel):
         """Begin to consume a queue; with `no_ack`, as replies are read, it is neither recorded nor validated."""
         (self._unrecorded.add if no_ack else self._unrecorded.discard)(queue)
         return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def _create_client(self, asynchronous: bool = False) -> "Redis":
+        """Return a client of the pool, always the same one: to make one costs more than to send a message with it."""
+        stock_channel = cast("Any", super())
+        if asynchronous:
+            return cast("Redis", stock_channel._create_client(asynchronous=True))
+        if self._client is None or self._client.connection_pool is not self.pool:
+            self._client = cast("Redis", stock_channel._create_client())
+        return self._client
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = self._queue_cycle.consume(len(self.active_queues))
