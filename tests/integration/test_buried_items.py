@@ -267,13 +267,7 @@ def failed_run(caller: Caller, context: Context, stack: Stack, **options: object
     with offering(stack, asset_with(stack, **{"file:checksum": "0" * 32})):
         result = caller.stage(of_id(PLAIN.item_id), **options)
         result.get(SECONDS)
-    return bury_all(context, closed_run(context, result.id))
-
-
-def bury_all(context: Context, run: Run) -> Run:
-    for record in context.ledger.items(run.id):
-        bury_item(context, run, record)
-    return run
+    return closed_run(context, result.id)
 
 
 def replayed(*arguments: str) -> list[dict[str, str]]:
@@ -334,15 +328,13 @@ def test_a_replay_that_was_cut_off_before_its_letter_was_dropped_is_one_run(
 def test_what_is_due_is_replayed_once_and_counted_in_the_next_failure(
     caller: Caller, context: Context, ruled: Callable[..., Context]
 ) -> None:
-    retrying = ruled(checksum_mismatch="retry after 0.001s at most 1")
-    result = caller.stage(of_id(samples.faulty(Defect.WRONG_CHECKSUM).item_id))
-    result.get(SECONDS)
-    bury_all(retrying, closed_run(context, result.id))
+    run = a_run(owner=caller.env["owner_id"], collection=caller.collection)
+    bad = failed(samples.faulty(Defect.WRONG_CHECKSUM).item_id, code="checksum-mismatch")
+    bury_item(ruled(checksum_mismatch="retry after 0.001s at most 1"), run, bad)
     wait_for(lambda: bool(context.dead_letters.due()), "the letter is due")
 
     assert (replay_due(context), replay_due(context)) == (1, 0)
     again = closed_run(context, context.ledger.runs(1)[0].id)
-    bury_all(retrying, again)
     (parked,) = buried(context, again)
     assert (parked.due, work_of(context, parked).request.replays) == (None, 2)
 
