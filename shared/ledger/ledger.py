@@ -20,21 +20,19 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from itertools import islice
-from typing import TypeAlias, cast
+from typing import cast
 
 from redis import Redis
 from redis.client import Pipeline
 
 from shared.archives import Expansion
-from shared.errors import Busy, Rejected
+from shared.errors import Busy
 from shared.ledger import scripts
 from shared.ledger.agenda import OPEN, Agenda, pending_of
 from shared.ledger.lease import held, judge, terms
+from shared.ledger.records import EXPANSION, Fields, flat, item_fields, item_json, item_record, paired, run_record
 from shared.models import (
     Claim,
-    Counts,
     ItemRecord,
     ItemState,
     Job,
@@ -47,16 +45,10 @@ from shared.models import (
     work_key,
 )
 from shared.stac.item import Found, Item
-from shared.stac.search import RECORDED
 
 _RUNS = "auxip:runs"
 _BATCH = 500
-_STAGED = "staged_asset:"
-_EXPANSION = "expansion:"
-_ENDED = "ended:"
 _LATELY = 86_400  # longer than a queue is full; afterwards the catalog tells, or an MD5
-
-_Fields: TypeAlias = dict[str, str]
 
 
 class Ledger:
@@ -113,7 +105,7 @@ class Ledger:
             "created": now,
             "continuation": continuation,
         }
-        args: list[str | float] = [run_id, now, self.patience, *_flat(fields)]
+        args: list[str | float] = [run_id, now, self.patience, *flat(fields)]
         return self._open_run(keys=[_run(run_id), _RUNS, OPEN], args=args, client=pipe)
 
     def run(self, run_id: str) -> Run:
@@ -122,7 +114,7 @@ class Ledger:
         Raises:
             Rejected: `unknown-run`.
         """
-        return _run_record(run_id, self._hash(_run(run_id)))
+        return run_record(run_id, self._hash(_run(run_id)))
 
     def find_run(self, prefix: str) -> Run:
         """Return the run whose id is `prefix` or, where just one does, begins with it.
@@ -144,7 +136,7 @@ class Ledger:
         for run_id in self._run_ids():
             fields = self._hash(_run(run_id))
             if float(fields.get("closed", "0")) >= since:
-                yield _run_record(run_id, fields)
+                yield run_record(run_id, fields)
 
     def continuation(self, run_id: str) -> str:
         """Return what was given to `open_run` as the run's continuation."""
@@ -188,7 +180,7 @@ class Ledger:
         with self.redis.pipeline(transaction=False) as pipe:
             for key, one in zip(keys, found, strict=True):
                 names = [_item(run_id, key), f"{_run(run_id)}:order", _run(run_id)]
-                self._add_item(keys=names, args=_item_fields(key, one), client=pipe)
+                self._add_item(keys=names, args=item_fields(key, one), client=pipe)
             new = [bool(answer) for answer in pipe.execute()]
         for key, one, is_new in zip(keys, found, new, strict=True):
             if one.item is not None and not is_new:
@@ -203,7 +195,7 @@ class Ledger:
         if not item.assets.keys() - known.assets.keys():
             return
         merged = known.model_copy(update={"assets": {**item.assets, **known.assets}})
-        self._merge(keys=[_item(run_id, key), _run(run_id)], args=[fields["stac"], merged.size, _json(merged)])
+        self._merge(keys=[_item(run_id, key), _run(run_id)], args=[fields["stac"], merged.size, item_json(merged)])
 
     def keys(self, run_id: str, start: int = 0, stop: int | None = None) -> list[str]:
         """Return the keys of a run's items, in the order they were found, from `start` to before `stop`."""
@@ -215,7 +207,7 @@ class Ledger:
         Raises:
             Rejected: `unknown-item`.
         """
-        return _item_record(run_id, key, self._hash(_item(run_id, key)))
+        return item_record(run_id, key, self._hash(_item(run_id, key)))
 
     def items(self, run_id: str) -> Iterator[ItemRecord]:
         """Yield the records of all items of a run, in the order they were found."""
@@ -225,7 +217,7 @@ class Ledger:
                 for key in keys:
                     pipe.hgetall(_item(run_id, key))
                 for key, fields in zip(keys, pipe.execute(), strict=True):
-                    yield _item_record(run_id, key, fields)
+                    yield item_record(run_id, key, fields)
             start += _BATCH
 
     def feed(self, run_id: str) -> list[str]:
@@ -254,8 +246,8 @@ class Ledger:
         code, run_fields, fields = cast("tuple[int, list[str], list[str]]", answer)
         judge(claim, code)
         with held(self.redis, claim, seconds):
-            run = _run_record(run_id, _paired(run_fields))
-            yield run, _item_record(run_id, key, _paired(fields)).model_copy(update={"claim": claim})
+            run = run_record(run_id, paired(run_fields))
+            yield run, item_record(run_id, key, paired(fields)).model_copy(update={"claim": claim})
 
     def attempt(self, run_id: str, key: str, step: str) -> int:
         """Count a failed try of a step of an item; returns how many there were, this one included."""
@@ -321,7 +313,7 @@ class Ledger:
 
     def record_expansion(self, record: ItemRecord, name: str, expansion: Expansion) -> None:
         """Record that an archive's members stand in S3, verified."""
-        self._conclude(record, {_EXPANSION + name: expansion.model_dump_json()})
+        self._conclude(record, {EXPANSION + name: expansion.model_dump_json()})
         record.expansions[name] = expansion
 
     def reach(self, record: ItemRecord, state: ItemState) -> None:
@@ -353,7 +345,7 @@ class Ledger:
         claim = _claim(record)
         names = [_item(record.run_id, record.key), claim.key, pending_of(record.run_id)]
         args: list[str | float] = [claim.token, record.key, self.patience, ended, len(parts)]
-        args += [*parts, *_flat(claim.facts)]
+        args += [*parts, *flat(claim.facts)]
         left = int(self._next(keys=names, args=args))
         claim.ended = True
         if left < 0:
@@ -372,7 +364,7 @@ class Ledger:
         names += [pending_of(record.run_id), f"{run}:order", claim.key]
         args = [claim.token, record.key, repr(time.time()), outcome.state.value, outcome.code, outcome.reason]
         counters = _counters(outcome.state)
-        args += [*map(str, self._feeding), str(len(counters)), *counters, *_flat(claim.facts)]
+        args += [*map(str, self._feeding), str(len(counters)), *counters, *flat(claim.facts)]
         answer = self._settle(keys=names, args=args)
         first, last, keys = cast("tuple[int, int, list[str]]", answer)
         claim.ended = True
@@ -382,20 +374,20 @@ class Ledger:
             self.agenda.postpone_run(record.run_id, self.patience)
         return Settled(first=bool(first), last=bool(last), fed=tuple(keys))
 
-    def _conclude(self, record: ItemRecord, fields: _Fields) -> None:
+    def _conclude(self, record: ItemRecord, fields: Fields) -> None:
         if record.claim is None:
             self._advance(record, fields)
         else:
             record.claim.facts |= fields
 
-    def _advance(self, record: ItemRecord, fields: _Fields) -> None:
+    def _advance(self, record: ItemRecord, fields: Fields) -> None:
         claim = record.claim or Claim("", token="")
-        args = [claim.token, *_flat(fields)]
+        args = [claim.token, *flat(fields)]
         if int(self._record(keys=[_item(record.run_id, record.key), claim.key], args=args)) < 0:
             raise _lost(record)
 
-    def _hash(self, name: str) -> _Fields:
-        return cast("_Fields", self.redis.hgetall(name))
+    def _hash(self, name: str) -> Fields:
+        return cast("Fields", self.redis.hgetall(name))
 
     def _run_ids(self) -> list[str]:
         # No older ones: their records may have expired, and the list is trimmed only when a run is closed.
@@ -425,17 +417,9 @@ class Ledger:
             if not keys:
                 return
             items = [_item(run_id, key) for key in keys]
-            answer = json.loads(str(self.redis.eval(_READ_FIELDS, len(items), *items, *names)))
+            answer = json.loads(str(self.redis.eval(scripts.READ_FIELDS, len(items), *items, *names)))
             told = [{name: value for name, value in zip(names, each, strict=True) if value} for each in answer]
             yield [ItemRecord(run_id=run_id, key=key, **fields) for key, fields in zip(keys, told, strict=True)]
-
-
-_READ_FIELDS = """
--- KEYS items; ARGV fields. Returns a JSON list with a list of the fields' values for each item; false is none.
-local found = {}
-for i, item in ipairs(KEYS) do found[i] = redis.call('HMGET', item, unpack(ARGV)) end
-return cjson.encode(found)
-"""
 
 
 def _run(run_id: str) -> str:
@@ -452,52 +436,6 @@ def _job(key: str) -> str:
 
 def _lately(key: str) -> str:
     return f"auxip:staged:{key}"
-
-
-def _json(item: Item) -> str:
-    return item.model_dump_json(by_alias=True, exclude_unset=True)
-
-
-def _item_fields(key: str, found: Found) -> list[str | int]:
-    state = ItemState.FOUND if found.item else ItemState.SKIPPED if found.skipped else ItemState.FAILED
-    size = found.item.size if found.item else 0
-    stac = _json(found.item) if found.item else ""
-    return [key, found.item_id, state.value, size, found.code, found.reason, stac, found.station]
-
-
-def _run_record(run_id: str, fields: _Fields) -> Run:
-    if "request" not in fields:
-        raise Rejected("unknown-run", f"the ledger has no run {run_id!r}; `auxip runs` lists them")
-    counts = Counts.model_validate({name: fields[name] for name in Counts.model_fields if name in fields})
-    return Run.model_validate({**fields, "id": run_id, "request": _request(fields["request"]), "counts": counts})
-
-
-@lru_cache(maxsize=64)
-def _request(text: str) -> RunRequest:
-    return RunRequest.model_validate_json(text, context=RECORDED)
-
-
-def _item_record(run_id: str, key: str, fields: _Fields) -> ItemRecord:
-    if not fields:
-        raise Rejected("unknown-item", f"the run {run_id!r} has no item {key!r}")
-    staged = {name: StagedAsset.model_validate_json(text) for name, text in _under(_STAGED, fields)}
-    expansions = {name: Expansion.model_validate_json(text) for name, text in _under(_EXPANSION, fields)}
-    ended = frozenset(name for name, _ in _under(_ENDED, fields))
-    known = {name: value for name, value in fields.items() if name in ItemRecord.model_fields}
-    facts = {"staged_assets": staged, "expansions": expansions, "ended": ended}
-    return ItemRecord.model_validate({**known, **facts, "run_id": run_id, "key": key})
-
-
-def _under(prefix: str, fields: _Fields) -> Iterator[tuple[str, str]]:
-    return ((name.removeprefix(prefix), text) for name, text in fields.items() if name.startswith(prefix))
-
-
-def _flat(fields: _Fields) -> list[str]:
-    return [part for pair in fields.items() for part in pair]
-
-
-def _paired(flat: list[str]) -> _Fields:
-    return dict(zip(islice(flat, 0, None, 2), islice(flat, 1, None, 2), strict=True))
 
 
 def _claim(record: ItemRecord) -> Claim:

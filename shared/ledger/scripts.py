@@ -168,3 +168,10 @@ if redis.call('HSETNX', KEYS[1], 'closed', ARGV[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'code', ARGV[3], 'reason', ARGV[4], 'artifact', ARGV[5])
 return 1
 """
+
+READ_FIELDS = """
+-- KEYS items; ARGV fields. Returns a JSON list with a list of the fields' values for each item; false is none.
+local found = {}
+for i, item in ipairs(KEYS) do found[i] = redis.call('HMGET', item, unpack(ARGV)) end
+return cjson.encode(found)
+"""
