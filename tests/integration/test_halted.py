@@ -181,18 +181,29 @@ def test_an_item_that_kills_its_worker_three_times_fails_and_its_neighbours_are_
     assert stack.station_traffic().downloads == before + len(codes) + MOST_STARTS
 
 
-def test_a_run_that_cannot_be_closed_fails_and_is_not_left_open(
+def test_a_run_whose_items_are_done_is_closed_however_often_the_catalog_is_away(
     caller: Caller, context: Context, workers: list[Child], stack: Stack
 ) -> None:
     with standing_still(context, workers, "runs"):
         begun = Begun(context, caller, "OPER_MPL_ORBPRE")
         wait_for(lambda: context.ledger.redis.llen("runs") > 0, "it is to be closed")
-        stack.set_catalog_faults([{"path": "/search", "status": 503}])
-    with pytest.raises(Exception, match="catalog-unavailable"):
+        stack.set_catalog_faults([{"path": "/search", "status": 503, "times": 2 * context.settings.attempts}])
+    begun.end()
+
+
+def test_a_run_whose_items_are_gone_from_the_catalog_fails_and_is_not_left_open(
+    caller: Caller, context: Context, workers: list[Child], stack: Stack
+) -> None:
+    with standing_still(context, workers, "runs"):
+        begun = Begun(context, caller, "OPER_MPL_ORBPRE")
+        wait_for(lambda: context.ledger.redis.llen("runs") > 0, "it is to be closed")
+        nothing = '{"type": "FeatureCollection", "features": [], "links": []}'
+        stack.set_catalog_faults([{"path": "/search", "body": nothing}])
+    with pytest.raises(Exception, match="catalog-mismatch"):
         begun.result.get(SECONDS)
 
     run = closed_run(context, begun.id)
-    assert (run.state, run.code) == (RunState.FAILED, "catalog-unavailable")
+    assert (run.state, run.code) == (RunState.FAILED, "catalog-mismatch")
     wait_for(lambda: not context.ledger.agenda.is_open(begun.id), "the run is off the agenda")
 
 

@@ -192,11 +192,11 @@ EXPANSION = Expansion(
     reused=False,
 )
 WRITES: dict[str, Callable[[Ledger, ItemRecord], object]] = {
-    "reach": lambda ledger, record: ledger.reach(record, ItemState.STAGED),
+    "reach": lambda ledger, record: (ledger.reach(record, ItemState.STAGED), ledger.next(record)),
     "fail": lambda ledger, record: ledger.fail(record, "late", "too late"),
-    "record_intact": lambda ledger, record: ledger.record_intact(record),
+    "record_intact": lambda ledger, record: (ledger.record_intact(record), ledger.settle(record, DONE)),
     "record_asset": lambda ledger, record: ledger.record_asset(record, "a", ASSET),
-    "record_expansion": lambda ledger, record: ledger.record_expansion(record, "a", EXPANSION),
+    "record_expansion": lambda ledger, record: (ledger.record_expansion(record, "a", EXPANSION), ledger.next(record)),
     "progress": lambda ledger, record: ledger.progress(record, 1, 1),
     "next": lambda ledger, record: ledger.next(record),
     "next of a part": lambda ledger, record: ledger.next(record, "a.zip", ["a.zip"]),
@@ -277,6 +277,9 @@ def test_the_fence_of_one_part_does_not_hold_up_another(ledger: Ledger, run: Ope
     first, second = run.die_at(part="a.zip"), run.die_at(part="b.zip")
     ledger.record_expansion(first, "a.zip", EXPANSION)
     ledger.record_expansion(second, "b.zip", EXPANSION)
+    assert [
+        ledger.next(record, part, ["a.zip", "b.zip"]) for record, part in ((first, "a.zip"), (second, "b.zip"))
+    ] == [1, 0]
     assert run.item().expansions.keys() == {"a.zip", "b.zip"}
 
 

@@ -96,6 +96,8 @@ def reached(ledger: Ledger, name: str) -> tuple[Opened, list[Step]]:
             through_staging(ledger, record)
         if name in ("expanded", "half expanded", "published again"):
             through_catalog(ledger, record)
+        if name != "staged":
+            ledger.next(record)
     if name in ("half expanded", "published again"):
         ledger.next(run.die_at(part="a.zip"), "a.zip", ARCHIVES)
     if name == "published again":
@@ -170,6 +172,14 @@ def test_a_kill_between_the_end_of_a_step_and_its_message_loses_nothing(halted: 
     assert found_again(halted, run) == [step_of(run, StepName.PUBLISH)]
 
 
+def test_a_kill_before_the_end_of_a_step_has_it_done_again(halted: Context, ledger: Ledger) -> None:
+    run = opened(ledger)
+    record = run.die_at()
+    through_staging(ledger, record)
+    lapse(ledger.redis, claim_of(record))
+    assert found_again(halted, run) == [step_of(run, StepName.STAGE)]
+
+
 def test_a_kill_after_the_last_archive_loses_nothing(halted: Context, ledger: Ledger) -> None:
     run, _ = reached(ledger, "half expanded")
     with ledger.claim(run.id, run.key, 30, "b.zip") as (record_of_run, record):
@@ -195,11 +205,11 @@ def test_a_kill_between_a_failure_and_its_settling_settles_the_item_and_lets_the
 def test_the_last_item_that_only_had_to_be_settled_closes_its_run(halted: Context, ledger: Ledger) -> None:
     run = opened(ledger)
     record = run.die_at()
-    ledger.record_intact(record)
+    ledger.fail(record, "size-mismatch", "3 bytes")
     lapse(ledger.redis, claim_of(record))
 
     assert found_again(halted, run) == [whole(run, StepName.CLOSE)]
-    assert run.counts.skipped == 1
+    assert run.counts.failed == 1
 
 
 def test_a_claim_that_lapsed_is_a_step_to_be_done_again(halted: Context, ledger: Ledger) -> None:
