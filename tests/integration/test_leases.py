@@ -191,12 +191,29 @@ EXPANSION = Expansion(
     size=9,
     reused=False,
 )
+
+
+def end_staged(ledger: Ledger, record: ItemRecord) -> None:
+    ledger.reach(record, ItemState.STAGED)
+    ledger.next(record)
+
+
+def end_intact(ledger: Ledger, record: ItemRecord) -> None:
+    ledger.record_intact(record)
+    ledger.settle(record, DONE)
+
+
+def end_expanded(ledger: Ledger, record: ItemRecord) -> None:
+    ledger.record_expansion(record, "a", EXPANSION)
+    ledger.next(record)
+
+
 WRITES: dict[str, Callable[[Ledger, ItemRecord], object]] = {
-    "reach": lambda ledger, record: (ledger.reach(record, ItemState.STAGED), ledger.next(record)),
+    "reach": end_staged,
     "fail": lambda ledger, record: ledger.fail(record, "late", "too late"),
-    "record_intact": lambda ledger, record: (ledger.record_intact(record), ledger.settle(record, DONE)),
+    "record_intact": end_intact,
     "record_asset": lambda ledger, record: ledger.record_asset(record, "a", ASSET),
-    "record_expansion": lambda ledger, record: (ledger.record_expansion(record, "a", EXPANSION), ledger.next(record)),
+    "record_expansion": end_expanded,
     "progress": lambda ledger, record: ledger.progress(record, 1, 1),
     "next": lambda ledger, record: ledger.next(record),
     "next of a part": lambda ledger, record: ledger.next(record, "a.zip", ["a.zip"]),
