@@ -53,7 +53,10 @@ def test_a_message_says_what_is_to_be_done_by_ids_alone(name: str) -> None:
     assert message["task"] == f"auxip.step.{EVERY[name].name}"
     assert message["args"] == list(EVERY[name].args)
     assert message["kwargs"] == {}
-    assert message["options"] == {"task_id": task_id(EVERY[name])}
+    assert message["options"] == {
+        "task_id": task_id(EVERY[name]),
+        "queue": queue_for(str(message["task"]), Lane.ON_DEMAND),
+    }
     assert all(value is None or isinstance(value, str | int | bool) for value in leaves(message))
 
 
