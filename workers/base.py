@@ -23,6 +23,8 @@ from workers.app import context
 
 _log = logging.getLogger(__name__)
 
+_NEARLY = 0.9  # of a pause, so that the message that ends it does not come too early
+
 BoundTask: TypeAlias = "Task[..., object]"
 
 ItemStep = Callable[[Context, Run, ItemRecord], None]
@@ -135,6 +137,7 @@ def _try(step: Step, call: ItemStep, run: Run, record: ItemRecord) -> None:
         delay = delay_before_retry(error, attempt, context().settings)
         if delay is not None:
             _log.warning("%s of item %s will be tried again in %.1f s: %s", step.name, step.key, delay, error)
+            context().ledger.put_off(step.run_id, step.key, _NEARLY * delay, step.part)
             raise _Again(delay) from error
         _fail(record, error.code, f"{error.reason} (tried {attempt} times)")
     except AuxipError as error:

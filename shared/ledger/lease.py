@@ -101,7 +101,9 @@ def judge(claim: Claim, answer: int) -> None:
     """
     if answer > 0:
         delay = min(answer / 1000, _RETRY_AFTER)
-        raise Busy("claimed-elsewhere", f"another worker holds the claim on {claim.work}", delay=delay)
+        raise Busy(
+            "claimed-elsewhere", f"another worker holds the claim on {claim.work}, or it is put off", delay=delay
+        )
     claim.worn = answer < 0
 
 

@@ -72,6 +72,7 @@ class Ledger:
         self._merge = redis.register_script(scripts.MERGE_ITEM)
         self._begin_work = redis.register_script(scripts.BEGIN_WORK)
         self._begin = redis.register_script(scripts.BEGIN)
+        self._put_off = redis.register_script(scripts.PUT_OFF)
         self._record_asset = redis.register_script(scripts.RECORD_ASSET)
         self._record = redis.register_script(scripts.RECORD)
         self._next = redis.register_script(scripts.NEXT)
@@ -237,12 +238,12 @@ class Ledger:
         The first claim of an item in a run is recorded as its beginning.
 
         Raises:
-            Busy: `claimed-elsewhere`.
+            Busy: `claimed-elsewhere`, or it is put off.
             Rejected: `unknown-run`, `unknown-item`.
         """
         claim = Claim(f"{key}:{part}" if part else key)
         names = [claim.key, _item(run_id, key), _run(run_id)]
-        answer = self._begin(keys=names, args=[claim.token, *terms(seconds), repr(time.time())])
+        answer = self._begin(keys=names, args=[claim.token, *terms(seconds), repr(time.time()), _not_before(part)])
         code, run_fields, fields = cast("tuple[int, list[str], list[str]]", answer)
         judge(claim, code)
         with held(self.redis, claim, seconds):
@@ -255,6 +256,10 @@ class Ledger:
             pipe.hincrby(_item(run_id, key), "attempts", 1)
             pipe.hincrby(_item(run_id, key), f"attempts:{step}", 1)
             return int(pipe.execute()[1])
+
+    def put_off(self, run_id: str, key: str, seconds: float, part: str = "") -> None:
+        """Let nobody claim an item, or a part of it, before so many seconds: a copy of a message uses up no try."""
+        self._put_off(keys=[_item(run_id, key)], args=[_not_before(part), int(seconds * 1000)])
 
     def progress(self, record: ItemRecord, more: int, there: int) -> None:
         """Record that `more` bytes have come from the station, and `there` bytes of the item are in S3 by now.
@@ -428,6 +433,10 @@ def _run(run_id: str) -> str:
 
 def _item(run_id: str, key: str) -> str:
     return f"auxip:run:{run_id}:item:{key}"
+
+
+def _not_before(part: str) -> str:
+    return f"not_before:{part}"
 
 
 def _job(key: str) -> str:

@@ -48,14 +48,23 @@ return 1
 """
 
 BEGIN = f"""{ACQUIRE_FUNCTION}
--- KEYS lease, item, run; ARGV token, milliseconds, most, now.
--- Returns what `acquire` does, the run's record and the item's.
+-- KEYS lease, item, run; ARGV token, milliseconds, most, now, the field that says before when it is not to be begun.
+-- Returns what `acquire` does, or the milliseconds to wait; the run's record, and the item's.
+local t = redis.call('TIME')
+local early = (tonumber(redis.call('HGET', KEYS[2], ARGV[5]) or '0') or 0) - t[1] * 1000 - math.floor(t[2] / 1000)
+if early > 0 then return {{early, {{}}, {{}}}} end
 local answer = acquire(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
 if answer <= 0 then redis.call('HDEL', KEYS[2], 'again') end
 if answer <= 0 and redis.call('HGET', KEYS[2], 'state') == 'found' then
   redis.call('HSET', KEYS[2], 'state', 'claimed', 'claimed', ARGV[4])
 end
 return {{answer, redis.call('HGETALL', KEYS[3]), redis.call('HGETALL', KEYS[2])}}
+"""
+
+PUT_OFF = """
+-- KEYS item; ARGV field, milliseconds from now
+local t = redis.call('TIME')
+return redis.call('HSET', KEYS[1], ARGV[1], t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[2])
 """
 
 RECORD = f"""{_FENCE}

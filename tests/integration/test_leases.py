@@ -361,3 +361,26 @@ def test_a_search_that_ends_its_workers_is_given_up_as_well(redis: Redis, work: 
     with pytest.raises(ItemFailed, match="worker-killed"), lease(redis, work, 30):
         pass
     assert is_free(redis, work)
+
+
+# Put off
+
+
+def test_a_step_that_is_put_off_is_begun_by_no_copy_of_its_message(ledger: Ledger, run: Opened) -> None:
+    ledger.put_off(run.id, run.key, seconds=30)
+    with pytest.raises(Busy) as raised, ledger.claim(run.id, run.key, seconds=30):
+        pass
+    assert raised.value.delay
+    assert run.item().state is ItemState.FOUND
+
+
+def test_a_step_that_was_put_off_is_begun_when_its_time_has_come(ledger: Ledger, run: Opened) -> None:
+    ledger.put_off(run.id, run.key, seconds=0)
+    with ledger.claim(run.id, run.key, seconds=30) as (_, record):
+        assert record.state is ItemState.CLAIMED
+
+
+def test_an_archive_that_is_put_off_holds_up_no_other(ledger: Ledger, run: Opened) -> None:
+    ledger.put_off(run.id, run.key, seconds=30, part="a.zip")
+    with ledger.claim(run.id, run.key, 30, "b.zip"), pytest.raises(Busy), ledger.claim(run.id, run.key, 30, "a.zip"):
+        pass

@@ -140,6 +140,6 @@ def test_a_run_that_was_closed_before_is_not_looked_at(expanded: Expanded) -> No
 def test_a_run_that_goes_on_is_not_looked_at(context: Context, collection: str) -> None:
     work = Work(context, collection)
     work.do(stage_item, publish_item, expand)
-    remove_leftovers(context, 0)
+    remove_leftovers(context, work.run.created)
     assert context.store.head(archive_of(work)) is not None
     assert list(context.store.list(prefix_for(archive_of(work))))
