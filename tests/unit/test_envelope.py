@@ -4,6 +4,7 @@ import base64
 import json
 import pickle
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -127,6 +128,29 @@ def test_arguments_that_do_not_fit_their_task_make_no_request() -> None:
     with pytest.raises(InvalidTaskError, match=r"of\.one: .*argument"):
         receiver.receive(envelope("of.one", [[1, 2], {}, None]))
     assert receiver.sent == 0
+
+
+def eta_of(monkeypatch: pytest.MonkeyPatch, task: str, seconds: float) -> float:
+    """Seconds that a worker waits with a message that another machine has put off for so many."""
+    monkeypatch.setattr("workers.request._longest_wait", lambda: timedelta(seconds=120))
+    receiver = Receiver()
+    receiver.task = receiver.app.task(name=task)(_of_any)
+    channel: Any = SimpleNamespace(codecs=Channel.codecs, no_ack_consumers=None)
+    channel.decode_body = lambda body, encoding: Channel.decode_body(channel, body, encoding)
+    until = datetime.now(UTC) + timedelta(seconds=seconds)
+    message = Message(envelope(task, eta=until.isoformat()), channel=channel)
+    request = Request(message, app=receiver.app, task=receiver.task)
+    assert request.eta is not None
+    return float((request.eta - datetime.now(UTC)).total_seconds())
+
+
+def test_a_step_is_put_off_no_longer_than_any_has_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert eta_of(monkeypatch, "auxip.step.stage_item", 3600) == pytest.approx(120, abs=5)
+    assert eta_of(monkeypatch, "auxip.step.stage_item", 60) == pytest.approx(60, abs=5)
+
+
+def test_what_a_caller_puts_off_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert eta_of(monkeypatch, "auxip.staging", 3600) == pytest.approx(3600, abs=5)
 
 
 _JSON = st.recursive(
