@@ -66,7 +66,7 @@ class Plan:
     Attributes:
         rounds: by the number of items, how many.
         prefect: items of two runs of each flow, of which the rest is extrapolated.
-        larger: items of the largest of ours in the quick mode, where the time is enough; at least `least`.
+        larger: items of the largest of ours in the quick mode, as the time allows; it is left out below `least`.
         seconds: that the quick mode may take.
     """
 
@@ -112,7 +112,8 @@ def _rows(plan: Plan, python: str | None, begun: float) -> list[Row]:
         if plan.larger:
             measured = next(row for row in rows if row.what == OURS)
             items = _as_many_as(plan, measured, plan.seconds - (time.monotonic() - begun))
-            rows.append(_told(row_of(OURS, ours.run(items))))
+            if items >= plan.least:
+                rows.append(_told(row_of(OURS, ours.run(items))))
         return rows
 
 
@@ -130,7 +131,7 @@ def _rounds(ours: "Ours", stock: "Stock", items: int, rounds: int) -> list[Row]:
 def _as_many_as(plan: Plan, row: Row, left: float) -> int:
     """How many items can be done in the seconds that are left, at the speed of a row, with some to spare."""
     possible = int((row.items_per_s or 0) * left * 0.85) // 500 * 500
-    return max(plan.least, min(plan.larger, possible))
+    return min(plan.larger, possible)
 
 
 class Ours:
