@@ -229,22 +229,22 @@ def _asked(plan: Plan) -> list[tuple[str, int]]:
 def _prefect_rows(plan: Plan, prefect: Prefect | None) -> list[Row]:
     items = min(plan.rounds)
     if prefect is None:
-        return _unmeasured(items, "no interpreter with Prefect, see --prefect")
+        return _unmeasured(plan, "no interpreter with Prefect, see --prefect")
     try:
         prefect.wait()
         runs = prefect.run()
     except StackError as error:
-        return _unmeasured(items, str(error))
+        return _unmeasured(plan, str(error))
     rows: list[Row] = []
-    for flow, what in _PREFECT.items():
+    for flow in plan.prefect:
         few, more = (one for name, one in runs if name == flow)
         note = f"extrapolated from runs of {few.items} and {more.items} items, of {more.seconds:.1f} s the larger"
-        rows.append(_told(row_of(what, extrapolated(few, more, items), note)))
+        rows.append(_told(row_of(_PREFECT[flow], extrapolated(few, more, items), note)))
     return rows
 
 
-def _unmeasured(items: int, why: str) -> list[Row]:
-    return [_told(Row(what, items, note=f"not measured: {why}")) for what in _PREFECT.values()]
+def _unmeasured(plan: Plan, why: str) -> list[Row]:
+    return [_told(Row(_PREFECT[flow], min(plan.rounds), note=f"not measured: {why}")) for flow in plan.prefect]
 
 
 @contextmanager
