@@ -283,3 +283,8 @@ class Job(BaseModel):
 def work_key(owner: str, collection: str, item_id: str) -> str:
     """Return the id of the work on an item: the same for every run and every worker that wants it (24 hex digits)."""
     return hashlib.sha256(f"{owner}\0{collection}\0{item_id}".encode()).hexdigest()[:24]
+
+
+def claimed_as(key: str, part: str) -> str:
+    """Return the work that an item is claimed as or, where `part` is an asset key, one of its archives."""
+    return f"{key}:{part}" if part else key

@@ -42,6 +42,7 @@ from shared.models import (
     RunState,
     Settled,
     StagedAsset,
+    claimed_as,
     work_key,
 )
 from shared.stac.item import Found, Item
@@ -241,7 +242,7 @@ class Ledger:
             Busy: `claimed-elsewhere`, or it is put off.
             Rejected: `unknown-run`, `unknown-item`.
         """
-        claim = Claim(f"{key}:{part}" if part else key)
+        claim = Claim(claimed_as(key, part))
         names = [claim.key, _item(run_id, key), _run(run_id)]
         answer = self._begin(keys=names, args=[claim.token, *terms(seconds), repr(time.time()), _not_before(part)])
         code, run_fields, fields = cast("tuple[int, list[str], list[str]]", answer)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shared.models import ItemRecord, Lane, Run, RunKind
+from shared.models import ItemRecord, Lane, Run, RunKind, claimed_as
 from shared.steps.standing import archives_of
 
 
@@ -44,7 +44,7 @@ class Step:
     @property
     def work(self) -> str:
         """What is claimed for it: of an item the whole, or the archive."""
-        return f"{self.key}:{self.part}" if self.part else self.key
+        return claimed_as(self.key, self.part)
 
 
 def step_of(run: Run, name: StepName) -> Step:
@@ -62,12 +62,10 @@ def due_steps(run: Run, record: ItemRecord) -> tuple[Step, ...]:
         return ()
     parts = expanding(run, record)
     left = [part for part in parts if part not in record.ended]
-    if left and record.claimed is not None:
+    if left and (record.claimed is not None or not stopped(run, record)):
         return tuple(Step(StepName.EXPAND, run.id, record.key, part, run.request.lane) for part in left)
-    if record.over or run.cancelled is not None:
+    if stopped(run, record):
         return ()
-    if left:
-        return tuple(Step(StepName.EXPAND, run.id, record.key, part, run.request.lane) for part in left)
     name = _whole_step(run, record, bool(parts))
     return () if name is None else (Step(name, run.id, record.key, lane=run.request.lane),)
 
