@@ -8,12 +8,12 @@ RUN python3 -m venv /opt/auxip
 WORKDIR /src
 # The locked dependencies are a layer of their own: a change of the code does not install them again.
 COPY requirements/runtime.txt requirements/
-RUN /opt/auxip/bin/pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
+RUN /opt/auxip/bin/pip install --no-deps --require-hashes --only-binary :all: -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY local local
 COPY shared shared
 COPY workers workers
-RUN /opt/auxip/bin/pip install --no-deps .
+RUN /opt/auxip/bin/pip install --no-deps . && /opt/auxip/bin/pip check
 
 FROM ${BASE_IMAGE}
 # The numeric id is what Kubernetes' runAsNonRoot can check; the name is what Celery looks up at start.

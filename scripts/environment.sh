@@ -34,14 +34,35 @@ make_venv() {
     fi
 }
 
+# The lock is complete, so nothing is resolved: --no-deps. What it misses or contradicts is told by `pip check`.
 install_locked() {
     if command -v uv >/dev/null 2>&1; then
-        uv pip install --quiet --python .venv/bin/python --require-hashes -r "$1"
+        uv pip install --quiet --python .venv/bin/python --no-deps --require-hashes -r "$1"
         uv pip install --quiet --python .venv/bin/python --no-deps --editable .
+        complaints=$(uv pip check --python .venv/bin/python 2>&1) || contradicted "$1"
     else
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$1"
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+        export PIP_DISABLE_PIP_VERSION_CHECK=1
+        .venv/bin/python -m pip install --quiet --no-deps --require-hashes -r "$1"
+        .venv/bin/python -m pip install --quiet --no-deps --editable .
+        complaints=$(.venv/bin/python -m pip check 2>&1) || contradicted "$1"
     fi
+}
+
+contradicted() {
+    say "$complaints"
+    fail "$1 and pyproject.toml contradict each other (see above); write the lock anew with scripts/lock."
+}
+
+# What an installation was made from.
+source_of() { cat "requirements/$1.txt" pyproject.toml; }
+
+# Whether .venv holds a lock that is no longer the present one: it may hold packages that no lock names.
+is_outdated() {
+    for stamp in .venv/.installed-*; do
+        [ -e "$stamp" ] || continue
+        source_of "${stamp##*-}" | cmp -s - "$stamp" || return 0
+    done
+    return 1
 }
 
 # ensure_environment NAME: installs requirements/NAME.txt and the project, unless that very lock is installed already.
@@ -49,9 +70,10 @@ ensure_environment() {
     export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
     lock=requirements/$1.txt
     stamp=.venv/.installed-$1
-    if [ -x .venv/bin/auxip ] && cat "$lock" pyproject.toml | cmp -s - "$stamp"; then return; fi
+    if [ -x .venv/bin/auxip ] && source_of "$1" | cmp -s - "$stamp"; then return; fi
     say "Installing the locked versions of $lock into .venv (once; a minute without uv) ..."
+    if is_outdated; then rm -rf .venv; fi
     make_venv
     install_locked "$lock"
-    cat "$lock" pyproject.toml >"$stamp"
+    source_of "$1" >".venv/.installed-$1"
 }
