@@ -30,6 +30,7 @@ from kombu.transport import virtual
 from kombu.utils import json
 from kombu.utils.uuid import uuid
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from shared.errors import Rejected
@@ -142,8 +143,7 @@ class Unacknowledged(stock.QoS):
 
         Without its connection stock kombu fails here in a way that ends the worker.
         """
-        transport = self.channel.connection
-        if transport is None or transport.client is None:
+        if self.channel.is_lost():
             (self._delivered or {}).clear()
         else:
             super().restore_unacked(client)
@@ -194,6 +194,7 @@ class Channel(stock.Channel):
     connection_errors: tuple[type[Exception], ...]
     _flush_brpop_reauth: Callable[[], None]
     connection: Any
+    _pool: object
     _queue_cycle: Any
     _in_poll: Any
     _tag = ""
@@ -210,11 +211,22 @@ class Channel(stock.Channel):
         (self._unrecorded.add if no_ack else self._unrecorded.discard)(queue)
         return super().basic_consume(queue, no_ack, *args, **kwargs)
 
+    def is_lost(self) -> bool:
+        """Whether the worker has given this channel up, since the broker was away; it has another one then."""
+        return self.connection is None or self.connection.client is None
+
     def _create_client(self, asynchronous: bool = False) -> "Redis":
-        """Return a client of the pool, always the same one: to make one costs more than to send a message with it."""
+        """Return a client of the pool, always the same one: to make one costs more than to send a message with it.
+
+        Raises:
+            ConnectionError: the channel is lost. A task that ends then is acknowledged on it; Celery expects and logs
+                this error, while stock kombu's `AttributeError` ends the worker. The message is delivered again.
+        """
         stock_channel = cast("Any", super())
         if asynchronous:
             return cast("Redis", stock_channel._create_client(asynchronous=True))
+        if self._pool is None and self.is_lost():
+            raise RedisConnectionError("the broker was away, and this channel has been given up")
         if self._client is None or self._client.connection_pool is not self.pool:
             self._client = cast("Redis", stock_channel._create_client())
         return self._client

@@ -9,7 +9,8 @@ import logging
 import socket
 import typing
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import httpcore
 import httpx
@@ -160,19 +161,69 @@ class _Routes(httpx.BaseTransport):
             transport.close()
 
 
-class _Direct(httpx.HTTPTransport):
-    """httpx's own transport, with a say in what it connects to: the class lets nobody give it a network backend."""
+class _Direct(httpx.BaseTransport):
+    """httpx's connections with a say in what they lead to.
+
+    httpx's own transport takes no network backend, so this one stands on what both libraries publish: httpcore's pool,
+    which takes one, and httpx's interface of a transport.
+    """
 
     def __init__(self, guard: "_Guard") -> None:
-        context = httpx.create_ssl_context()
-        super().__init__(verify=context)
         self._pool = httpcore.ConnectionPool(
-            ssl_context=context,
+            ssl_context=httpx.create_ssl_context(),
             max_connections=100,
             max_keepalive_connections=20,
             keepalive_expiry=5,
             network_backend=guard,
         )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        sent = httpcore.Request(
+            request.method,
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=typing.cast("httpx.SyncByteStream", request.stream),
+            extensions=request.extensions,
+        )
+        with _as_httpx_says():
+            answer = self._pool.handle_request(sent)
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(typing.cast("Iterable[bytes]", answer.stream), answer.close),
+            extensions=answer.extensions,
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    """What an answer brings, as it comes."""
+
+    def __init__(self, stream: Iterable[bytes], close: Callable[[], None]) -> None:
+        self._stream = stream
+        self._close = close
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _as_httpx_says():
+            yield from self._stream
+
+    def close(self) -> None:
+        self._close()
+
+
+@contextmanager
+def _as_httpx_says() -> Iterator[None]:
+    """Turn an error of httpcore into httpx's, which has the same name."""
+    try:
+        yield
+    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
+        kind = getattr(httpx, type(error).__name__, httpx.TransportError)
+        raise kind(str(error)) from error
+    except httpcore.UnsupportedProtocol as error:
+        raise httpx.UnsupportedProtocol(str(error)) from error
 
 
 class _Guard(httpcore.NetworkBackend):

@@ -13,7 +13,7 @@ _BROUGHT_BY_VENV = {"pip", "setuptools"}  # `python3 -m venv` of Python 3.11 ins
 
 def locked(name: str) -> dict[str, str]:
     """The versions that requirements/<name>.txt gives for this machine."""
-    lines = re.findall(r"^([a-z0-9].*?) *\\$", (ROOT / "requirements" / f"{name}.txt").read_text(), re.M)
+    lines = re.findall(r"^([a-z0-9].*?) *\\$", (ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE)
     requirements = [Requirement(line) for line in lines]
     return {
         canonicalize_name(each.name): str(each.specifier).removeprefix("==")
@@ -23,7 +23,7 @@ def locked(name: str) -> dict[str, str]:
 
 
 def test_what_is_installed_is_exactly_the_lock() -> None:
-    found = {canonicalize_name(each.name): each.version for each in distributions()}
+    found: dict[str, str] = {canonicalize_name(each.name): each.version for each in distributions()}
     installed = {name: version for name, version in found.items() if name not in _BROUGHT_BY_VENV}
     assert installed.pop("auxip-workers")
     assert installed == {name: version for name, version in locked("test").items() if name not in _BROUGHT_BY_VENV}

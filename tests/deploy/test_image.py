@@ -87,7 +87,9 @@ def test_installs_the_locked_runtime_requirements_with_their_hashes() -> None:
 
 
 def test_installs_nothing_else_than_the_project() -> None:
-    assert [run.partition("pip install ")[2] for run in pip_installs()[1:]] == ["--no-deps . && /opt/auxip/bin/pip check"]
+    assert [run.partition("pip install ")[2] for run in pip_installs()[1:]] == [
+        "--no-deps . && /opt/auxip/bin/pip check"
+    ]
 
 
 def test_every_package_of_the_project_is_copied() -> None:

@@ -1,5 +1,6 @@
 """Messages between a queue and a worker: none is lost by a kill, and none stops what is behind it."""
 
+import logging
 import os
 import signal
 import sys
@@ -108,6 +109,35 @@ def test_a_broker_that_goes_while_a_message_is_held_does_not_end_the_worker(
     with suppress(Exception):
         one.connection.collect()
     one.connection.close()
+
+
+@pytest.mark.parametrize("end", [Message.ack_log_error, Message.reject_log_error])
+def test_a_task_that_ends_on_a_channel_that_is_lost_is_an_error_that_celery_expects(
+    redis: Redis, reader: Callable[..., Reader], end: Callable[..., None]
+) -> None:
+    redis.lpush(A, raw(envelope("t")))
+    one = reader()
+    one.until(1)
+    one.connection.transport.client = None  # as Celery leaves it when the broker is away
+    one.channel.close()
+    end(one.got[0], logging.getLogger(__name__), one.connection.connection_errors)
+    assert held(redis) == (1, 1)  # it will be delivered again
+
+
+def test_a_task_that_ends_while_the_broker_is_away_does_not_end_the_worker(
+    broker: Valkey, redis: Redis, tmp_path: Path
+) -> None:
+    with closing(_Worker(broker, tmp_path)) as worker:
+        redis.lpush(A, raw(envelope("delivery.count", [[0, 2], {}, None], queue=A)))
+        wait_for(lambda: held(redis) == (1, 1), "the task is begun", SECONDS)
+        broker.child.popen.kill()
+        broker.child.popen.wait()
+        wait_for(lambda: worker.says("Trying again in 4"), "the worker has lost its connection for good", SECONDS)
+        broker.start_again()
+        broker.wait(SECONDS)
+        redis.lpush(A, raw(envelope("delivery.count", [[1], {}, None], queue=A)))
+        wait_for(lambda: redis.hexists(RAN, "0") and redis.hexists(RAN, "1"), "both tasks ran", SECONDS)
+        assert worker.alive()
 
 
 def test_two_copies_of_one_message_are_two(redis: Redis, reader: Callable[..., Reader]) -> None:
@@ -307,7 +337,14 @@ class _Worker:
         options += ["--without-mingle", "--without-gossip", "--without-heartbeat"]
         argv = [sys.executable, "-m", "celery", "-A", "tests.integration.delivery_app", "worker", *options]
         environ = {**os.environ, "DELIVERY_URL": broker.url, "PYTHONPATH": str(ROOT)}
-        self._child = start("worker", argv, environ, folder, folder / "worker.log")
+        self._log = folder / "worker.log"
+        self._child = start("worker", argv, environ, folder, self._log)
+
+    def says(self, what: str) -> bool:
+        return what in self._log.read_text()
+
+    def alive(self) -> bool:
+        return self._child.popen.poll() is None
 
     def close(self) -> None:
         os.killpg(self._child.popen.pid, signal.SIGKILL)

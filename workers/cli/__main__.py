@@ -1,5 +1,5 @@
 """Lets `python -m workers.cli` be the command `auxip`."""
 
-from workers.cli.main import main
+from workers.cli import main
 
 main()

@@ -6,7 +6,7 @@ from shared.errors import Rejected
 from shared.ledger import lease
 from shared.stac.item import Json
 from shared.steps.reconcile import reconcile as steps_to_repeat
-from workers.cli.output import print_json
+from workers.cli.printing import print_json
 
 
 @click.command()

@@ -12,7 +12,8 @@ from shared.ledger import DeadLetters, Letter
 from shared.settings import load_settings
 from shared.stac.item import Json
 from shared.times import format_instant
-from workers.cli.output import print_json, print_letters
+from workers.cli.output import print_letters
+from workers.cli.printing import print_json
 
 _SHOWN_BYTES = 2000
 

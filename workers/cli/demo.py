@@ -7,7 +7,8 @@ import click
 
 from shared.models import Run, RunState
 from shared.stac.item import Json
-from workers.cli.output import print_json, print_outcomes, run_json, summary
+from workers.cli.output import print_outcomes, run_json, summary
+from workers.cli.printing import print_json
 
 if TYPE_CHECKING:
     from local.processes import Child

@@ -1,16 +1,18 @@
 """`auxip expand`: one archive, expanded in S3 through the queue, or only looked at."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from shared.archives import ArchiveFailed, FileSource, Inspection, Manifest, Problem, Rules, inspect, load_manifest
 from shared.errors import AuxipError, ItemFailed, Rejected, UnsupportedArchive
 from shared.settings import load_archive_settings, load_settings
-from shared.stac.item import Json
-from shared.steps.expand import inspect_asset
 from shared.storage.objects import Location
-from workers.cli.output import print_json
+from workers.cli.printing import print_json
+
+if TYPE_CHECKING:
+    from shared.stac.item import Json
 
 _REFUSED = 3
 
@@ -45,6 +47,7 @@ def expand(href: str | None, file: Path | None, dry_run: bool, as_json: bool) ->
 def _inspected(href: str | None, file: Path | None) -> Inspection:
     if href is not None:
         from shared.context import Context
+        from shared.steps.expand import inspect_asset
 
         return inspect_asset(Context(load_settings()), href)
     assert file is not None  # noqa: S101 - one of both is given

@@ -1,46 +1,69 @@
-"""The group of commands, and how every error leaves it: one line with its code, and a status."""
+"""The group of commands, each loaded when it is asked for, and how every error leaves it: one line, and a status."""
 
-import sys
+from importlib import import_module
 
 import click
 
 from shared.errors import AuxipError
-from workers.cli.control import cancel, reconcile
-from workers.cli.dead import dead
-from workers.cli.demo import demo
-from workers.cli.expand import expand
-from workers.cli.gate import gate
-from workers.cli.records import contract, runs, show
-from workers.cli.stage import stage
-from workers.cli.sweeps import sweep, sweeps
-from workers.cli.up import up
 
 _INTERRUPTED = 130
 
+# Where each command stands, and what it does. `auxip --help` loads none of them: Celery alone takes 0.2 s.
+COMMANDS = {
+    "demo": ("workers.cli.demo:demo", "Try it: a sweep on an embedded stack, twice"),
+    "up": ("workers.cli.up:up", "Run the embedded stack and all workers until Ctrl-C"),
+    "stage": ("workers.cli.stage:stage", "Stage what policies select or a filter finds"),
+    "expand": ("workers.cli.expand:expand", "Expand one archive, or only look at it"),
+    "sweep": ("workers.cli.sweeps:sweep", "Run one sweep now"),
+    "sweeps": ("workers.cli.sweeps:sweeps", "List the sweeps: their last runs and next times"),
+    "runs": ("workers.cli.records:runs", "List the newest runs"),
+    "show": ("workers.cli.records:show", "Show a run and each of its items"),
+    "cancel": ("workers.cli.control:cancel", "Begin nothing new of a run"),
+    "reconcile": ("workers.cli.control:reconcile", "Put lost steps on their queues again"),
+    "dead": ("workers.cli.dead:dead", "List, show, replay and drop dead letters"),
+    "gate": ("workers.cli.gate:gate", "Turn requests on the intake into tasks"),
+    "contract": ("workers.cli.records:contract", "Print the JSON Schema of what callers send"),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """A group that knows its commands' names and imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table is ours
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="auxip-workers")
 def auxip() -> None:
     """Stage Copernicus auxiliary data into S3 and a STAC catalog, with Celery workers."""
 
 
-for _command in (demo, up, stage, expand, sweep, sweeps, runs, show, cancel, reconcile, dead, gate, contract):
-    auxip.add_command(_command)
-
-
-def main() -> None:
-    """Run the command line; the status is 0 (done), 1 (failed), 2 (usage), 3 (archive refused) or 130 (interrupted)."""
+def run() -> int:
+    """Run the command line and give its status: 0 (done), 1 (failed), 2 (usage), 3 (archive refused)."""
     try:
-        sys.exit(auxip.main(standalone_mode=False))
+        return int(auxip.main(standalone_mode=False) or 0)
     except AuxipError as error:
         click.echo(f"auxip: {error}", err=True)
-        sys.exit(1)
+        return 1
     except ModuleNotFoundError as error:
         click.echo(f"auxip: no module {error.name}; `auxip demo` and `auxip up` need requirements/demo.txt", err=True)
-        sys.exit(1)
+        return 1
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+        return error.exit_code
+    except click.Abort:
         click.echo("auxip: interrupted", err=True)
-        sys.exit(_INTERRUPTED)
+        return _INTERRUPTED

@@ -43,11 +43,6 @@ class SweepStanding:
     next: float
 
 
-def print_json(value: Json) -> None:
-    """Print one JSON object on a line of its own."""
-    click.echo(json.dumps(value))
-
-
 def run_json(run: Run) -> Json:
     """Return what a program wants to know of a run."""
     counts = run.counts

@@ -4,7 +4,8 @@ import click
 
 from shared.context import Context
 from shared.settings import load_settings
-from workers.cli.output import print_items, print_json, print_run_json, print_runs, run_json, summary
+from workers.cli.output import print_items, print_run_json, print_runs, run_json, summary
+from workers.cli.printing import print_json
 from workers.contract import json_schema
 from workers.intake import request_schema
 

@@ -10,7 +10,8 @@ from shared.errors import Rejected
 from shared.models import Run, SweepRecord
 from shared.settings import load_settings
 from workers.cli.follow import run_to_its_end
-from workers.cli.output import SweepStanding, print_json, print_sweeps, sweep_json
+from workers.cli.output import SweepStanding, print_sweeps, sweep_json
+from workers.cli.printing import print_json
 
 if TYPE_CHECKING:
     from workers.sweeps import Sweep

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from shared.stac.item import Json
-from workers.cli.output import print_json
+from workers.cli.printing import print_json
 
 _CHECK_EVERY = 0.5
 
