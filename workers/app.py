@@ -3,7 +3,8 @@
 from functools import cache
 
 from celery import Celery, Task
-from celery.signals import worker_process_init
+from celery.signals import celeryd_after_setup, worker_process_init
+from celery.worker import WorkController
 from kombu.transport import TRANSPORT_ALIASES
 
 from shared.context import Context
@@ -45,6 +46,15 @@ def _configure() -> dict[str, object]:
         return {**celery_config(settings), "beat_schedule": beat_schedule(settings)}
     except SettingsError as error:
         raise SystemExit(f"auxip: {error}") from None
+
+
+@celeryd_after_setup.connect
+def _let_callers_have_queues(instance: WorkController, **_: object) -> None:
+    """Let a worker send what a caller has linked to its task on a queue that only the caller has.
+
+    The worker's own queues are set up by now: one that was misspelt has ended it.
+    """
+    instance.app.amqp.queues.create_missing = True
 
 
 @worker_process_init.connect

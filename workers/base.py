@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, cast
 
 from celery import Task
 from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
@@ -16,8 +16,8 @@ from shared.ledger.lease import require_unworn
 from shared.models import ItemRecord, Run
 from shared.retries import delay_before_retry
 from shared.steps.close import close_failed
-from shared.steps.due import Step, StepName, due_steps, step_of, stopped
-from shared.steps.settle import go_on, go_on_after
+from shared.steps.due import Plan, Step, StepName, closing, due_steps, stopped
+from shared.steps.settle import settle_item
 from workers import flows
 from workers.app import context
 
@@ -39,15 +39,17 @@ class _Again(Exception):
 
 
 def perform(task: BoundTask, step: Step, call: ItemStep) -> None:
-    """Do one step of one item, record whatever comes of it, and publish what is due then: the task itself never fails.
+    """Do one step of one item and record its outcome; the task itself never fails.
+
+    Celery sends the next link. Where the item ends here, the chain ends, and what that lets begin is published.
 
     Args:
-        task: the bound task, for its retry.
-        step: what the message says is to be done; a copy of one that is done already does nothing.
+        task: the bound task.
+        step: what the message asks for.
         call: the one call.
     """
     try:
-        publish(_done(step, call))
+        publish(_done(task, step, call))
     except Busy as error:
         _wait(task, step, error.delay or 0, error)
     except _Again as error:
@@ -58,34 +60,36 @@ def perform(task: BoundTask, step: Step, call: ItemStep) -> None:
         _hand_back(error)
 
 
-def publish(steps: Iterable[Step]) -> None:
-    """Put steps on their queues; the last one of a run goes with what its caller has linked to it.
+def publish(plans: Iterable[Plan]) -> None:
+    """Put plans on their queues; the closing of a run goes with what its caller has linked to it.
 
-    Where the broker is away for longer than publishing is tried, the reconciler does it later.
+    The run is the root of all its tasks. If the broker is away for longer than publishing is retried, the reconciler
+    publishes later.
     """
     try:
-        for step in steps:
-            closes = step.name is StepName.CLOSE
-            message = flows.closing(step, context().ledger.continuation(step.run_id)) if closes else None
-            (message or flows.message(step)).apply_async()
+        for plan in plans:
+            (first, *_), *_ = plan
+            closes = first.name is StepName.CLOSE
+            message = flows.closing(first, context().ledger.continuation(first.run_id)) if closes else None
+            (message or flows.canvas(plan)).apply_async(root_id=first.run_id)
     except OperationalError as error:
-        _log.warning("a step could not be published, the reconciler will do it: %s", type(error).__name__)
+        _log.warning("a plan could not be published, the reconciler will do it: %s", type(error).__name__)
 
 
-def perform_search(task: BoundTask, run_id: str, step: Callable[[], list[Step]]) -> None:
-    """Do a step that a whole run depends on: what fails for good closes the run, and the caller is told."""
+def perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> None:
+    """Do a step that a whole run depends on: where it fails, the chain ends and the run is closed."""
     try:
         with retried(task):
-            publish(step())
+            call()
     except AuxipError as error:
-        _fail_run(run_id, error.code, error.reason)
+        _fail_run(task, run_id, error.code, error.reason)
     except SoftTimeLimitExceeded:
-        _fail_run(run_id, "step-timeout", f"the search took longer than {context().settings.step_timeout} s")
+        _fail_run(task, run_id, "step-timeout", f"the search took longer than {context().settings.step_timeout} s")
     except (Retry, Reject):
         raise
-    except Exception as error:  # noqa: BLE001 - the caller must be told, whatever it is; the log has it whole
+    except Exception as error:  # noqa: BLE001 - the caller must learn of it, whatever it is; the log has the traceback
         _log.exception("%s failed for run %s", task.name, run_id)
-        _fail_run(run_id, "internal-error", f"{task.name}: {type(error).__name__}; see the worker's log")
+        _fail_run(task, run_id, "internal-error", f"{task.name}: {type(error).__name__}; see the worker's log")
 
 
 @contextmanager
@@ -106,18 +110,32 @@ def retried(task: BoundTask) -> Iterator[None]:
         _hand_back(error)
 
 
-def _done(step: Step, call: ItemStep) -> list[Step]:
-    """Do a step under its claim; returns what is due then."""
+def _done(task: BoundTask, step: Step, call: ItemStep) -> list[Plan]:
+    """Do a step under its claim; returns the plans that the end of its item lets begin."""
     ledger = context().ledger
     with ledger.claim(step.run_id, step.key, context().settings.lease, step.part) as (run, record):
         due = due_steps(run, record)
         if record.finished is not None or (due and step not in due):
+            # Done already. A message that is delivered again goes on: its worker may have died between record and link.
+            if record.finished is not None or not _is_redelivered(task):
+                _end_chain(task)
             return []
         if due and not stopped(run, record):
             _try(step, call, run, record)
-        if due and step.part:
-            return go_on_after(context(), run, record, step.part)
-        return go_on(context(), run, record)
+        if step.part or due_steps(run, record):
+            ledger.next(record, step.part)
+            return []
+        _end_chain(task)
+        return settle_item(context(), run, record)
+
+
+def _end_chain(task: BoundTask) -> None:
+    """Have Celery send no further link. `Ignore` would do so too, but then a chord never gets its body."""
+    task.request.chain = None
+
+
+def _is_redelivered(task: BoundTask) -> bool:
+    return bool((task.request.delivery_info or {}).get("redelivered"))
 
 
 def _try(step: Step, call: ItemStep, run: Run, record: ItemRecord) -> None:
@@ -155,7 +173,8 @@ def _try(step: Step, call: ItemStep, run: Run, record: ItemRecord) -> None:
 def _wait(task: BoundTask, step: Step, delay: float, error: Exception) -> NoReturn:
     """Have a step tried again after a delay: as a message of its own or, should that be lost, by the reconciler."""
     context().ledger.agenda.postpone_item(step.run_id, step.key, delay)
-    raise task.retry(exc=error, countdown=delay) from error
+    shown = cast("Any", task.request).argsrepr  # which Celery leaves out of a retry
+    raise cast("Any", task).retry(exc=error, countdown=delay, argsrepr=shown) from error
 
 
 def _fail(record: ItemRecord, code: str, reason: str) -> None:
@@ -163,10 +182,11 @@ def _fail(record: ItemRecord, code: str, reason: str) -> None:
     context().ledger.fail(record, code, reason)
 
 
-def _fail_run(run_id: str, code: str, reason: str) -> None:
+def _fail_run(task: BoundTask, run_id: str, code: str, reason: str) -> None:
     _log.error("run %s failed: %s: %s", run_id, code, reason)
+    _end_chain(task)
     close_failed(context(), run_id, code, reason)
-    publish([step_of(context().ledger.run(run_id), StepName.CLOSE)])
+    publish([closing(context().ledger.run(run_id))])
 
 
 def _hand_back(error: RedisError) -> NoReturn:

@@ -19,7 +19,7 @@ def celery_config(settings: Settings) -> dict[str, object]:
     url = settings.redis_url.get_secret_value()
     return {
         "broker_url": url,
-        "result_backend": url,
+        "result_backend": f"workers.results:Backend+{url}",
         **_delivery(),
         **_messages(),
         **_results(),
@@ -52,7 +52,7 @@ def _messages() -> dict[str, object]:
         # On-demand unless the sender says otherwise, as flows.py and beat do for what nobody waits for.
         "task_routes": {task: {"queue": queue.name} for queue in QUEUES for task in queue.tasks},
         "task_default_queue": "runs",
-        # A misspelt queue is an error, not a queue that nobody reads.
+        # A misspelt queue is an error, not a queue that nobody reads; app.py lets links of callers name their own.
         "task_create_missing_queues": False,
         # JSON only: a message can hold no code.
         "accept_content": ["json"],

@@ -1,17 +1,42 @@
-"""How the tasks link: which message a step is, and nothing else. Messages carry ids; what is due is in the ledger."""
+"""The graph of tasks, in Celery's canvas. What is left of a run or an item is a plan of `shared.steps.due`.
+
+run      chain(find_items, begin_items)                                                     queues search, runs
+item     chain(stage_item, publish_and_fetch)                                               staging, catalog
+         chain(stage_item, publish_and_fetch, expand_asset, publish_expanded)               one archive: decompress
+         chain(stage_item, publish_and_fetch, chord([expand_asset, ...], publish_expanded)) several archives
+catalog  chord([expand_asset, ...], publish_expanded)                                       unzip_decompress
+end      close_run, which the item that ends last publishes                                 runs
+
+A message carries ids only; the ledger says whether its step is due. The reconciler publishes the same canvas for what
+is left after a loss. A task ends its chain where its item ends early.
+"""
 
 import json
 import uuid
+from collections.abc import Iterator
 
+from celery import chain, chord
 from celery.app.task import Context as TaskRequest
 from celery.canvas import Signature
 
-from shared.steps.due import Step
+from shared.steps.due import Plan, Stage, Step
 from workers.app import app
 from workers.queues import queue_for
 
 _STEPS = uuid.UUID("b8a4f4f6-4c4e-5b43-9c0b-6f1d1c6c2a55")
 _CONTINUATION = ("chain", "chord", "group_index")
+_SHOWN = 100  # characters of a name in Flower, which a station has chosen
+
+
+def canvas(plan: Plan) -> Signature:
+    """Return a plan as one message, a chain of messages, or a chain with a chord in it.
+
+    The id of a chord's group is never computed: it counts the parts of one publication, and parts that are published
+    again under it would be counted together with those of before.
+    """
+    stages = iter(plan)
+    links = [_link(stage, stages) for stage in stages]
+    return chain(*links) if len(links) > 1 else links[0]
 
 
 def message(step: Step) -> Signature:
@@ -32,6 +57,22 @@ def continuation_of(request: TaskRequest) -> str:
     return json.dumps({name: value for name, value in options.items() if value is not None})
 
 
+def _link(stage: Stage, following: Iterator[Stage]) -> Signature:
+    """Return the link of a chain for a stage; a chord takes the stage after it as its body."""
+    if len(stage) == 1:
+        return message(stage[0])
+    (body,) = next(following)
+    return chord([message(step) for step in stage], message(body))
+
+
 def _signature(step: Step, **options: object) -> Signature:
     name = f"auxip.step.{step.name}"
-    return app.signature(name, args=step.args, immutable=True, queue=queue_for(name, step.lane), **options)
+    return app.signature(
+        name, args=step.args, immutable=True, queue=queue_for(name, step.lane), argsrepr=_shown(step), **options
+    )
+
+
+def _shown(step: Step) -> str:
+    """Return what Flower shows of a step: `run 1b9d6bcd, item S1A_.., archive a.zip`."""
+    parts = [f"run {step.run_id[:8]}", f"item {step.item_id or step.key}" if step.key else "", step.part]
+    return ", ".join(part[:_SHOWN] for part in parts if part)

@@ -89,7 +89,7 @@ QUEUES: tuple[Queue, ...] = (
     ),
     Queue(
         name="catalog",
-        tasks=("auxip.step.publish_item", "auxip.step.publish_expanded"),
+        tasks=("auxip.step.publish_and_fetch", "auxip.step.publish_expanded"),
         pool="prefork",
         concurrency=2,
         bound_by="the catalog's answers",
@@ -112,6 +112,7 @@ QUEUES: tuple[Queue, ...] = (
             "auxip.clean_up",
             "auxip.reconcile",
             "auxip.reply",
+            "auxip.step.begin_items",
             "auxip.step.close_run",
         ),
         pool="prefork",

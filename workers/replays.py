@@ -6,7 +6,7 @@ from contextlib import suppress
 from shared.context import Context
 from shared.errors import Rejected
 from shared.steps.bury import open_replay
-from shared.steps.due import StepName, step_of
+from shared.steps.due import searching
 from workers.base import publish
 
 _log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ def replay_item(context: Context, letter_id: str) -> str:
         Rejected: `unknown-letter`, `not-replayable`.
     """
     run_id = open_replay(context, letter_id)
-    publish([step_of(context.ledger.run(run_id), StepName.FIND)])
+    publish([searching(context.ledger.run(run_id))])
     with suppress(Rejected):  # another has replayed or dropped it meanwhile: there is one run all the same
         context.dead_letters.drop(letter_id)
     return run_id

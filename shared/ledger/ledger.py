@@ -334,29 +334,23 @@ class Ledger:
         self._advance(record, {"state": ItemState.FAILED.value, "code": code, "reason": reason})
         record.state, record.code, record.reason = ItemState.FAILED, code, reason
 
-    def next(self, record: ItemRecord, ended: str = "", parts: Sequence[str] = ()) -> int:
+    def next(self, record: ItemRecord, ended: str = "") -> None:
         """End the claim of a record whose item goes on.
 
         Args:
             record: as it was claimed.
-            ended: the part of the item whose work has ended, well or not.
-            parts: all that there are.
-
-        Returns:
-            How many of the parts have not ended.
+            ended: the part of the item whose work has ended, successfully or not.
 
         Raises:
             Busy: `claim-lost`.
         """
         claim = _claim(record)
         names = [_item(record.run_id, record.key), claim.key, pending_of(record.run_id)]
-        args: list[str | float] = [claim.token, record.key, self.patience, ended, len(parts)]
-        args += [*parts, *flat(claim.facts)]
-        left = int(self._next(keys=names, args=args))
+        args: list[str | float] = [claim.token, record.key, self.patience, ended, *flat(claim.facts)]
+        answer = int(self._next(keys=names, args=args))
         claim.ended = True
-        if left < 0:
+        if answer < 0:
             raise _lost(record)
-        return left
 
     def settle(self, record: ItemRecord, outcome: Outcome) -> Settled:
         """Finish an item, whatever has become of it, count it, and let the next ones have their turn.

@@ -87,20 +87,16 @@ return 1
 """
 
 NEXT = f"""{_CLOCK}{_FENCE}
--- KEYS item, lease, pending
--- ARGV token, key, patience, part that has ended or '', how many parts there are, parts, ..., field, value, ...
--- Ends the claim. Returns -1 if it was lost already, else how many parts have not ended yet.
+-- KEYS item, lease, pending; ARGV token, key, patience, the part that has ended or '', field, value, ...
+-- Ends the claim. Returns -1 if it was lost already.
 if lost(KEYS[2], ARGV[1]) then return -1 end
-local parts = 5 + tonumber(ARGV[5])
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'ended:' .. ARGV[4], '1') end
-local left = 0
-for i = 6, parts do left = left + 1 - redis.call('HEXISTS', KEYS[1], 'ended:' .. ARGV[i]) end
-if #ARGV > parts and redis.call('HEXISTS', KEYS[1], 'finished') == 0 then
-  redis.call('HSET', KEYS[1], unpack(ARGV, parts + 1))
+if redis.call('HEXISTS', KEYS[1], 'finished') == 0 then
+  if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'ended:' .. ARGV[4], '1') end
+  if #ARGV > 4 then redis.call('HSET', KEYS[1], unpack(ARGV, 5)) end
 end
 redis.call('ZADD', KEYS[3], 'XX', seconds() + ARGV[3], ARGV[2])
 redis.call('DEL', KEYS[2])
-return left
+return 1
 """
 
 SETTLE = f"""{_CLOCK}{_FENCE}{_FEED}

@@ -1,18 +1,24 @@
-"""Which step of an item is due, told by its record alone: so it can be found again whatever was lost on the way."""
+"""What is left of an item or a run, derived from its record alone: so it is found again whatever was lost on the way.
 
+A plan is what is to be done, in order. `workers/flows.py` turns it into a chain, and a stage of several into a chord.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 from shared.models import ItemRecord, Lane, Run, RunKind, claimed_as
 from shared.steps.standing import archives_of
 
 
 class StepName(StrEnum):
-    """The steps that are messages; what each does is in the module of its name."""
+    """The steps that are messages."""
 
     FIND = "find_items"
+    BEGIN = "begin_items"
     STAGE = "stage_item"
-    PUBLISH = "publish_item"
+    PUBLISH = "publish_and_fetch"
     EXPAND = "expand_asset"
     PUBLISH_EXPANDED = "publish_expanded"
     CLOSE = "close_run"
@@ -24,10 +30,11 @@ class Step:
 
     Attributes:
         name: which.
-        run_id: of what run.
-        key: of what item; empty for a step of the whole run.
-        part: the archive that is expanded.
-        lane: of its run, in which it travels.
+        run_id: the run that it belongs to.
+        key: the item's key; empty for a step of the whole run.
+        part: the asset key of the archive to expand.
+        lane: the lane of its run.
+        item_id: the item's id, for people.
     """
 
     name: StepName
@@ -35,6 +42,7 @@ class Step:
     key: str = ""
     part: str = ""
     lane: Lane = field(default=Lane.ON_DEMAND, compare=False)
+    item_id: str = field(default="", compare=False)
 
     @property
     def args(self) -> tuple[str, ...]:
@@ -43,50 +51,64 @@ class Step:
 
     @property
     def work(self) -> str:
-        """What is claimed for it: of an item the whole, or the archive."""
+        """What is claimed for it: the whole item, or the archive."""
         return claimed_as(self.key, self.part)
 
 
-def step_of(run: Run, name: StepName) -> Step:
-    """Return a step of a whole run."""
-    return Step(name, run.id, lane=run.request.lane)
+Stage: TypeAlias = tuple[Step, ...]
+"""Steps that may be done at the same time."""
+
+Plan: TypeAlias = tuple[Stage, ...]
+"""Stages in their order; a stage of several steps is never the last."""
 
 
-def due_steps(run: Run, record: ItemRecord) -> tuple[Step, ...]:
-    """Return the steps of an item that may be done now; none where only its end is to be recorded.
+def searching(run: Run) -> Plan:
+    """Return the plan of a run that is not searched: find its items, then begin the first of them."""
+    return (_of_run(run, StepName.FIND),), (_of_run(run, StepName.BEGIN),)
+
+
+def closing(run: Run) -> Plan:
+    """Return the plan of a run whose items have all ended."""
+    return ((_of_run(run, StepName.CLOSE),),)
+
+
+def rest_of(run: Run, record: ItemRecord) -> Iterator[Stage]:
+    """Yield the stages that are left of an item; none where only its end is to be recorded.
 
     Once the archives of an item are being expanded, each of them ends before the item does, also where one has failed
-    or the run is cancelled: nobody is at work on an item that is settled.
+    or the run is cancelled: no worker works on an item that is settled.
+
+    It is lazy: the STAC item is parsed only when a stage after the catalog is asked for.
     """
-    if record.finished is not None:
-        return ()
-    parts = expanding(run, record)
-    left = [part for part in parts if part not in record.ended]
-    if left and (record.claimed is not None or not stopped(run, record)):
-        return tuple(Step(StepName.EXPAND, run.id, record.key, part, run.request.lane) for part in left)
-    if stopped(run, record):
-        return ()
-    name = _whole_step(run, record, bool(parts))
-    return () if name is None else (Step(name, run.id, record.key, lane=run.request.lane),)
+
+    def step(name: StepName, part: str = "") -> Step:
+        return Step(name, run.id, record.key, part, run.request.lane, record.item_id)
+
+    in_catalog = record.catalogued is not None or run.request.kind is RunKind.DECOMPRESS
+    halted = stopped(run, record)
+    if record.finished is not None or (halted and not (in_catalog and record.claimed is not None)):
+        return
+    if not in_catalog and record.staged is None:
+        yield (step(StepName.STAGE),)
+    if not in_catalog:
+        yield (step(StepName.PUBLISH),)
+    archives = archives_of(record.stac_item()) if run.request.decompress and record.stac else []
+    left = [name for name in archives if name not in record.ended]
+    if left:
+        yield tuple(step(StepName.EXPAND, name) for name in left)
+    if archives and record.expanded is None and (left or not halted):
+        yield (step(StepName.PUBLISH_EXPANDED),)
 
 
-def expanding(run: Run, record: ItemRecord) -> tuple[str, ...]:
-    """Return the asset keys of an item's archives if their expansion may have begun, else none."""
-    begun = record.catalogued is not None or run.request.kind is RunKind.DECOMPRESS
-    if not begun or not run.request.decompress or not record.stac:
-        return ()
-    return tuple(archives_of(record.stac_item()))
+def due_steps(run: Run, record: ItemRecord) -> Stage:
+    """Return the steps of an item that may be done now."""
+    return next(rest_of(run, record), ())
 
 
 def stopped(run: Run, record: ItemRecord) -> bool:
-    """Whether nothing more is to be done for an item, but that what has begun must end."""
+    """Whether no new step of an item starts; its archives that are being expanded still end."""
     return record.over or run.cancelled is not None
 
 
-def _whole_step(run: Run, record: ItemRecord, has_parts: bool) -> StepName | None:
-    if run.request.kind is RunKind.STAGING:
-        if record.staged is None:
-            return StepName.STAGE
-        if record.catalogued is None:
-            return StepName.PUBLISH
-    return StepName.PUBLISH_EXPANDED if has_parts and record.expanded is None else None
+def _of_run(run: Run, name: StepName) -> Step:
+    return Step(name, run.id, lane=run.request.lane)

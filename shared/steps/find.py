@@ -15,16 +15,14 @@ from shared.selection import Given, PolicySelection, Search, choose
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 from shared.stac.station import Station
-from shared.steps.due import Step, StepName, step_of
-from shared.steps.settle import feed
 from shared.steps.standing import require_owner
 
 _BATCH = 200
 _Answer = TypeVar("_Answer", int, list[Item])
 
 
-def search_run(context: Context, run_id: str) -> list[Step]:
-    """Do the search of a run, once, and let its first items have their turn; returns what is to be published then.
+def search_run(context: Context, run_id: str) -> None:
+    """Search for the items of a run, once; where that is done already, do nothing.
 
     Raises:
         Busy: `claimed-elsewhere`.
@@ -37,10 +35,6 @@ def search_run(context: Context, run_id: str) -> list[Step]:
             if run.cancelled is None:
                 find_items(context, run)
             context.ledger.begin_work(run_id)
-        run = context.ledger.run(run_id)
-    if run.state.final or run.counts.finished == run.counts.items:
-        return [step_of(run, StepName.CLOSE)]
-    return feed(context, run)
 
 
 def find_work(run_id: str) -> str:

@@ -17,7 +17,7 @@ from shared.steps.standing import (
 from shared.storage.objects import Location
 
 
-def publish_item(context: Context, run: Run, record: ItemRecord) -> None:
+def publish_and_fetch(context: Context, run: Run, record: ItemRecord) -> None:
     """Write a staged item to the catalog and read it back; an asset that stands there is kept as the catalog has it.
 
     So are assets that the station does not offer, or that this run was not asked for.

@@ -12,7 +12,7 @@ from shared.context import Context
 from shared.errors import Rejected
 from shared.models import Run, RunState
 from shared.steps.close import close_failed, close_work
-from shared.steps.due import Step, StepName, due_steps, step_of
+from shared.steps.due import Plan, closing, rest_of, searching
 from shared.steps.find import find_work
 from shared.steps.settle import feed, settle_item
 
@@ -22,14 +22,14 @@ _MOST_ITEMS = 1_000
 _log = logging.getLogger(__name__)
 
 
-def reconcile(context: Context) -> Iterator[Step]:
-    """Yield the steps that are to be published again, of every run in turn."""
+def reconcile(context: Context) -> Iterator[Plan]:
+    """Yield the plans that are to be published again, of every run in turn."""
     for run_id in context.ledger.agenda.due_runs(_MOST_RUNS):
         yield from reconcile_run(context, run_id)
 
 
-def reconcile_run(context: Context, run_id: str) -> Iterator[Step]:
-    """Yield the steps of one run that are to be published again."""
+def reconcile_run(context: Context, run_id: str) -> Iterator[Plan]:
+    """Yield the plans of one run that are to be published again."""
     agenda = context.ledger.agenda
     try:
         run = context.ledger.run(run_id)
@@ -46,35 +46,39 @@ def reconcile_run(context: Context, run_id: str) -> Iterator[Step]:
         for key in agenda.due_items(run_id, _MOST_ITEMS):
             yield from _of_item(context, run, key)
     else:
-        yield from _of_whole(context, run)
+        yield from _of_run(context, run)
 
 
-def _of_whole(context: Context, run: Run) -> Iterator[Step]:
-    """Find a run that is neither searched nor closed, unless a worker is at it."""
+def _of_run(context: Context, run: Run) -> Iterator[Plan]:
+    """Yield the plan of a run that is neither searched nor closed, unless a worker works on it."""
     agenda, searched = context.ledger.agenda, run.state is not RunState.ACCEPTED
-    name, work = (StepName.CLOSE, close_work(run.id)) if searched else (StepName.FIND, find_work(run.id))
+    plan, work = (closing(run), close_work(run.id)) if searched else (searching(run), find_work(run.id))
     left = agenda.claim_left(work)
     if left:
         agenda.postpone_run(run.id, left)
         return
     if agenda.publish_run_again(run.id):
-        _log.warning("%s of run %s is published again", name, run.id)
-        yield step_of(run, name)
+        _log.warning("%s of run %s is published again", plan[0][0].name, run.id)
+        yield plan
 
 
-def _of_item(context: Context, run: Run, key: str) -> Iterator[Step]:
-    """Find an item whose step nobody is at, or that has only to be settled."""
+def _of_item(context: Context, run: Run, key: str) -> Iterator[Plan]:
+    """Yield the whole rest of an item that no worker works on, or settle it where nothing is left.
+
+    The rest includes an archive that a worker works on: what follows the archives must count all of them, so its copy
+    waits for that worker.
+    """
     agenda, record = context.ledger.agenda, context.ledger.item(run.id, key)
     if record.finished is not None:
         return  # settled since the agenda was read
-    steps = due_steps(run, record)
+    plan = tuple(rest_of(run, record))
     # Whoever claims an item that this run has never begun, works for another run.
-    works = [step.work for step in steps] or ([key] if record.claimed is not None else [])
-    left = {work: agenda.claim_left(work) for work in works}
-    if left and all(left.values()):
-        agenda.postpone_item(run.id, key, max(left.values()))
-    elif not steps:
+    works = [step.work for step in plan[0]] if plan else ([key] if record.claimed is not None else [])
+    left = [agenda.claim_left(work) for work in works]
+    if left and all(left):
+        agenda.postpone_item(run.id, key, max(left))
+    elif not plan:
         yield from settle_item(context, run, record)
     elif agenda.publish_item_again(run.id, key):
-        _log.warning("%s of item %s of run %s is published again", steps[0].name, key, run.id)
-        yield from (step for step in steps if not left[step.work])
+        _log.warning("%s of item %s of run %s is published again", plan[0][0].name, key, run.id)
+        yield plan

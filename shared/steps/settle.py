@@ -4,76 +4,54 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from shared.context import Context
-from shared.models import ItemRecord, ItemState, Outcome, Run, Settled
+from shared.models import ItemRecord, ItemState, Outcome, Run, RunState, Settled
 from shared.steps.bury import bury_item
-from shared.steps.due import Step, StepName, due_steps, expanding, step_of
+from shared.steps.due import Plan, closing, rest_of
 from shared.steps.standing import archives_of
 
 
-def go_on(context: Context, run: Run, record: ItemRecord) -> list[Step]:
-    """End the claim of an item whose step has ended, well or not; returns what is to be published next.
-
-    Raises:
-        Busy: `claim-lost`, it is another worker's by now.
-    """
-    steps = due_steps(run, record)
-    if not steps:
-        return settle_item(context, run, record)
-    context.ledger.next(record)
-    return [*steps]
-
-
-def go_on_after(context: Context, run: Run, record: ItemRecord, part: str) -> list[Step]:
-    """End the claim of an archive of an item; returns what is to be published next, nothing until all have ended.
+def settle_item(context: Context, run: Run, record: ItemRecord) -> list[Plan]:
+    """Finish the record of an item and count it in its run, once; returns the plans that this lets begin.
 
     Raises:
         Busy: `claim-lost`.
     """
-    parts = expanding(run, record)
-    if context.ledger.next(record, part, parts):
-        return []
-    if len(parts) == 1:
-        ended = record.model_copy(update={"ended": frozenset(parts), "claim": None})
-    else:
-        ended = context.ledger.item(run.id, record.key)  # another archive may have failed meanwhile
-    return [*due_steps(run, ended)] or settle_item(context, run, ended)
+    settled = _settle(context, run, record)
+    plans = list(_begin(context, run, settled.fed))
+    return [*plans, closing(run)] if settled.last else plans
 
 
-def settle_item(context: Context, run: Run, record: ItemRecord) -> list[Step]:
-    """Finish the record of an item and count it in its run, once; returns what is to be published then.
+def begin_items(context: Context, run_id: str) -> list[Plan]:
+    """Let the first items of a run that is searched have their turn; returns their plans, or that of its closing."""
+    run = context.ledger.run(run_id)
+    if run.state is RunState.ACCEPTED:
+        return []  # the search goes on: a copy of its message has ended early
+    if run.state.final or run.counts.finished == run.counts.items:
+        return [closing(run)]
+    return feed(context, run)
 
-    Raises:
-        Busy: `claim-lost`.
-    """
-    return list(_after(context, run, _settle(context, run, record)))
 
+def feed(context: Context, run: Run) -> list[Plan]:
+    """Let as many items of a run have their turn as the window has room for; returns their plans.
 
-def feed(context: Context, run: Run) -> list[Step]:
-    """Let as many items of a run have their turn as the window has room for; returns their first steps.
-
-    Those that need none are settled at once, which makes room for others.
+    Items that need no step are settled at once, which makes room for others.
     """
     return list(_begin(context, run, context.ledger.feed(run.id)))
 
 
-def _after(context: Context, run: Run, settled: Settled) -> Iterator[Step]:
-    yield from _begin(context, run, settled.fed)
-    if settled.last:
-        yield step_of(run, StepName.CLOSE)
-
-
-def _begin(context: Context, run: Run, keys: Iterable[str]) -> Iterator[Step]:
-    """Yield the first steps of items; without recursion, since a whole run may need none."""
+def _begin(context: Context, run: Run, keys: Iterable[str]) -> Iterator[Plan]:
+    """Yield the plans of items; without recursion, since a whole run may need none."""
     turn = deque(keys)
     while turn:
         record = context.ledger.item(run.id, turn.popleft())
-        steps = due_steps(run, record)
-        yield from steps
-        if not steps and record.finished is None:
+        plan = tuple(rest_of(run, record))
+        if plan:
+            yield plan
+        elif record.finished is None:
             settled = _settle(context, run, record)
             turn.extend(settled.fed)
             if settled.last:
-                yield step_of(run, StepName.CLOSE)
+                yield closing(run)
 
 
 def _settle(context: Context, run: Run, record: ItemRecord) -> Settled:

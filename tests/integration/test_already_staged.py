@@ -16,7 +16,7 @@ from shared.errors import ItemFailed
 from shared.models import ItemRecord, ItemState, Run
 from shared.stac.item import Asset, Item, Json
 from shared.steps.expand import expand_asset
-from shared.steps.publish import publish_expanded, publish_item
+from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
 from shared.storage.objects import Location
@@ -28,7 +28,7 @@ SMALL = samples.product("S2__OPER_AUX_ECMWFD_PDMC_20240324T000000_V20240324T2100
 BOTH = [each for each in samples.catalogue() if each.item_id == samples.ORBIT_AND_ARCHIVE]
 TWO = [each for each in samples.catalogue() if each.item_id == samples.TWO_ARCHIVES]
 ORBIT, ZIP = sorted(each.name for each in BOTH)
-WITHOUT_EXPANSION = (stage_item, publish_item, settle_item)
+WITHOUT_EXPANSION = (stage_item, publish_and_fetch, settle_item)
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def expand_all(context: Context, run: Run, record: ItemRecord) -> None:
             expand_asset(context, run, record, key)
 
 
-EXPANDING = (stage_item, publish_item, expand_all, publish_expanded, settle_item)
+EXPANDING = (stage_item, publish_and_fetch, expand_all, publish_expanded, settle_item)
 
 
 def done(context: Context, collection: str, *products: samples.Product, decompress: bool = True) -> Work:
@@ -202,9 +202,9 @@ def test_an_item_whose_objects_have_expired_is_put_into_the_catalog_again(contex
 def test_an_item_that_another_owner_publishes_meanwhile_is_not_taken_over(context: Context, collection: str) -> None:
     work = Work(context, collection, PLAIN.item_id)
     work.do(stage_item)
-    Work(context, collection, PLAIN.item_id, owner="faster").do(stage_item, publish_item)
+    Work(context, collection, PLAIN.item_id, owner="faster").do(stage_item, publish_and_fetch)
     with pytest.raises(ItemFailed, match="other-owner"):
-        work.do(publish_item)
+        work.do(publish_and_fetch)
 
     assert shown(work).properties["owner"] == "faster"
 
@@ -292,7 +292,7 @@ def test_an_asset_without_checksum_is_not_downloaded_again_between_staging_and_p
         first, second = (Work(context, collection, PLAIN.item_id) for _ in range(2))
     first.do(stage_item)
     second.do(*WITHOUT_EXPANSION)
-    first.do(publish_item, settle_item)
+    first.do(publish_and_fetch, settle_item)
 
     assert (first.record.downloaded, second.record.downloaded) == (len(PLAIN.build()), 0)
     assert first.record.state is second.record.state is ItemState.CATALOGUED
@@ -343,7 +343,7 @@ def test_however_the_steps_of_two_runs_mix_an_item_is_staged_once_and_the_catalo
     expand = partial(expand_asset, name=SMALL.name)
     with offering(stack, feature(stack, [SMALL], without)):
         runs = {name: Work(context, collection, SMALL.item_id) for name in "AB"}
-    steps = {name: iter((stage_item, publish_item, expand, publish_expanded, settle_item)) for name in "AB"}
+    steps = {name: iter((stage_item, publish_and_fetch, expand, publish_expanded, settle_item)) for name in "AB"}
     for name in order:
         runs[name].do(next(steps[name]))
         assert matches(context, runs[name])
@@ -379,7 +379,7 @@ def test_what_stands_neither_as_archive_nor_as_content_is_not_published(context:
     context.store.delete(Location(prefix.bucket, next(iter(context.store.list(prefix))).key))
 
     with pytest.raises(Exception, match="not-staged"):
-        other.do(publish_item)
+        other.do(publish_and_fetch)
     assert shown(other) == before
 
 

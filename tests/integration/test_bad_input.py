@@ -14,7 +14,6 @@ from shared.context import Context
 from shared.models import RunRequest, RunState
 from shared.stac.item import Json
 from shared.stac.search import Cql2
-from shared.steps.due import Step
 from tests.integration.conftest import Caller, closed_run, of_id, of_type
 from tests.integration.test_runs import SECONDS, WINDOW, result_of
 
@@ -66,7 +65,7 @@ def test_a_search_that_fails_for_an_unforeseen_reason_closes_its_run(caller: Cal
     from workers.base import perform_search
     from workers.tasks.search import find
 
-    def unforeseen() -> list[Step]:
+    def unforeseen() -> None:
         raise ZeroDivisionError
 
     run_id = f"unforeseen-{caller.collection}"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from kombu import Connection, Consumer, Queue
@@ -119,7 +119,7 @@ def test_a_task_that_ends_on_a_channel_that_is_lost_is_an_error_that_celery_expe
     one = reader()
     one.until(1)
     one.connection.transport.client = None  # as Celery leaves it when the broker is away
-    one.channel.close()
+    cast("Any", one.channel).close()
     end(one.got[0], logging.getLogger(__name__), one.connection.connection_errors)
     assert held(redis) == (1, 1)  # it will be delivered again
 

@@ -17,7 +17,7 @@ from shared.stac.search import Cql2
 from shared.steps.close import close, close_failed
 from shared.steps.expand import expand_asset, process_asset
 from shared.steps.find import find_items, search_items
-from shared.steps.publish import publish_expanded, publish_item
+from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
 from shared.storage.objects import Location
@@ -123,7 +123,7 @@ def test_a_search_that_has_no_time_is_not_begun(context: Context, collection: st
 
 
 def test_a_given_item_is_taken_from_the_catalog(context: Context, collection: str) -> None:
-    Work(context, collection, PLAIN).do(stage_item, publish_item)
+    Work(context, collection, PLAIN).do(stage_item, publish_and_fetch)
     run = opened(context, collection, Given(item_id=PLAIN), RunKind.DECOMPRESS)
 
     assert find_items(context, run) == 1
@@ -184,7 +184,7 @@ def test_a_run_some_of_whose_items_failed_answers_with_the_others(context: Conte
     run = opened(context, collection, Cql2(filter=of_type("OPER_MPL_ORBPRE")))
     find_items(context, run)
     first, *others = context.ledger.keys(run.id)
-    for step in (stage_item, publish_item):
+    for step in (stage_item, publish_and_fetch):
         step(context, run, context.ledger.item(run.id, first))
     for key in (first, *others):
         settle_item(context, run, context.ledger.item(run.id, key))
@@ -207,7 +207,7 @@ def test_a_run_that_failed_as_a_whole_is_closed_with_its_reason(context: Context
 
 def decompression(context: Context, collection: str) -> Run:
     """A run over an item of the catalog that is an archive still."""
-    Work(context, collection, ARCHIVE).do(stage_item, publish_item)
+    Work(context, collection, ARCHIVE).do(stage_item, publish_and_fetch)
     run = opened(context, collection, Given(item_id=ARCHIVE), RunKind.DECOMPRESS)
     find_items(context, run)
     return run
@@ -240,7 +240,7 @@ def test_a_run_that_could_not_expand_an_item_says_why(context: Context, collecti
 
 def test_a_catalog_that_cannot_answer_closes_nothing(context: Context, collection: str, stack: Stack) -> None:
     work = Work(context, collection, PLAIN)
-    work.do(stage_item, publish_item, settle_item)
+    work.do(stage_item, publish_and_fetch, settle_item)
     stack.set_catalog_faults([{"path": "/search", "status": 503}])
 
     with pytest.raises(Retryable, match="catalog-unavailable"):

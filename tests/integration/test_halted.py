@@ -19,7 +19,7 @@ from shared.ledger.agenda import OPEN
 from shared.ledger.lease import MOST_STARTS
 from shared.models import Claim, ItemState, RunRequest, RunState, work_key
 from shared.stac.search import Cql2
-from shared.steps.due import Step, StepName
+from shared.steps.due import searching
 from tests.integration.conftest import Caller, closed_run, of_type, wait_for
 from tests.integration.test_runs import result_of
 from tests.processes import descendants
@@ -47,7 +47,7 @@ class Begun:
             selection=Cql2(filter=of_type(*(types or TYPES))),
         )
         context.ledger.open_run(self.id, request)
-        publish([Step(StepName.FIND, self.id)])
+        publish([searching(context.ledger.run(self.id))])
         self.result: AsyncResult[object] = app.AsyncResult(self.id)
 
     def is_told(self) -> bool:

@@ -17,7 +17,7 @@ from shared.stac.search import Cql2
 from shared.steps.close import close
 from shared.steps.expand import expand_asset
 from shared.steps.find import find_items
-from shared.steps.publish import publish_expanded, publish_item
+from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
 from shared.storage.objects import Location
@@ -61,7 +61,7 @@ def expand(context: Context, run: Run, record: ItemRecord) -> None:
     expand_asset(context, run, record, samples.UPPER_CASE_ARCHIVE)
 
 
-EVERY_STEP = (stage_item, publish_item, expand, publish_expanded, settle_item)
+EVERY_STEP = (stage_item, publish_and_fetch, expand, publish_expanded, settle_item)
 
 
 def objects(context: Context, collection: str) -> dict[str, str]:
@@ -113,14 +113,14 @@ def test_members_without_their_manifest_are_neither_trusted_nor_overwritten(
     context.store.delete(Location.parse(next(iter(once.assets.values())).manifest or ""))
 
     again = Work(context, collection)
-    again.do(stage_item, publish_item)
+    again.do(stage_item, publish_and_fetch)
     with pytest.raises(ItemFailed, match="prefix-taken"):
         again.do(expand)
     assert stands.items() <= objects(context, collection).items()
 
 
 def test_the_archive_stands_until_the_catalog_shows_its_content(work: Work, context: Context, stack: Stack) -> None:
-    work.do(stage_item, publish_item, expand)
+    work.do(stage_item, publish_and_fetch, expand)
     archive = archive_of(work)
     stack.set_catalog_faults([{"path": "/items", "method": "PUT", "status": 500}])
     with pytest.raises(Retryable, match="catalog-unavailable"):
@@ -135,7 +135,7 @@ def test_the_archive_stands_until_the_catalog_shows_its_content(work: Work, cont
 def test_a_catalog_that_does_not_show_what_was_written_keeps_the_archive(
     work: Work, context: Context, stack: Stack
 ) -> None:
-    work.do(stage_item, publish_item, expand)
+    work.do(stage_item, publish_and_fetch, expand)
     archive, shown = archive_of(work), work.shown()
     assert shown is not None
     stack.set_catalog_faults([{"path": "/items", "method": "GET", "body": shown.model_dump_json(by_alias=True)}])
@@ -146,7 +146,7 @@ def test_a_catalog_that_does_not_show_what_was_written_keeps_the_archive(
 
 
 def test_an_archive_that_was_replaced_meanwhile_is_not_deleted(work: Work, context: Context) -> None:
-    work.do(stage_item, publish_item, expand)
+    work.do(stage_item, publish_and_fetch, expand)
     archive = archive_of(work)
     context.store.put(archive, b"another archive")
     work.do(publish_expanded)
@@ -157,7 +157,7 @@ def test_an_archive_that_was_replaced_meanwhile_is_not_deleted(work: Work, conte
 def test_a_crash_after_the_publication_leaves_an_archive_that_the_next_run_deletes(
     work: Work, context: Context, collection: str
 ) -> None:
-    work.do(stage_item, publish_item, expand)
+    work.do(stage_item, publish_and_fetch, expand)
     archive = archive_of(work)
     content = context.store.get(archive, limit=10**8) or b""
     work.do(publish_expanded)
@@ -175,7 +175,7 @@ def test_bytes_that_are_in_s3_but_not_in_the_catalog_are_not_downloaded_again(
     work.do(stage_item)  # and here the worker was killed
     downloads = stack.station_traffic().downloads
     again = Work(context, collection, samples.product(samples.UPPER_CASE_ARCHIVE).item_id)
-    again.do(stage_item, publish_item)
+    again.do(stage_item, publish_and_fetch)
 
     assert again.record.downloaded == 0
     assert stack.station_traffic().downloads == downloads
@@ -217,11 +217,11 @@ def test_an_item_that_vanished_from_the_catalog_is_not_invented(work: Work, cont
 
 def test_publishing_what_was_not_staged_is_tried_again_and_not_made_up(work: Work) -> None:
     with pytest.raises(Retryable, match="not-staged"):
-        work.do(publish_item)
+        work.do(publish_and_fetch)
 
 
 def test_an_item_of_another_owner_is_left_alone(context: Context, collection: str) -> None:
-    Work(context, collection).do(stage_item, publish_item)
+    Work(context, collection).do(stage_item, publish_and_fetch)
     other = Work(context, collection)
     request = other.run.request.model_copy(update={"owner": "other"})
     with pytest.raises(ItemFailed, match="other-owner"):

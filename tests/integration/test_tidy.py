@@ -11,7 +11,7 @@ from shared.context import Context
 from shared.ledger import lease
 from shared.models import RunState
 from shared.stac.item import Item
-from shared.steps.publish import publish_expanded, publish_item
+from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.stage import stage_item
 from shared.steps.tidy import clean_up, remove_leftovers
 from shared.storage.objects import Location
@@ -27,7 +27,7 @@ class Expanded:
         self.context = context
         self.begun = time.time()
         self.work = Work(context, collection)
-        self.work.do(stage_item, publish_item)
+        self.work.do(stage_item, publish_and_fetch)
         self.archive = archive_of(self.work)
         self.data = context.store.get(self.archive, 2**26) or b""
         self.work.do(expand, publish_expanded)
@@ -139,7 +139,7 @@ def test_a_run_that_was_closed_before_is_not_looked_at(expanded: Expanded) -> No
 
 def test_a_run_that_goes_on_is_not_looked_at(context: Context, collection: str) -> None:
     work = Work(context, collection)
-    work.do(stage_item, publish_item, expand)
+    work.do(stage_item, publish_and_fetch, expand)
     remove_leftovers(context, work.run.created)
     assert context.store.head(archive_of(work)) is not None
     assert list(context.store.list(prefix_for(archive_of(work))))

@@ -138,34 +138,29 @@ def test_many_workers_never_have_more_than_the_window_and_each_item_has_its_turn
 PARTS = [f"{number}.zip" for number in range(THREADS)]
 
 
-def test_of_parts_that_end_one_after_the_other_the_last_one_leaves_none(ledger: Ledger) -> None:
-    run = opened(ledger, 1)
-    run.begin()
-    left = [ledger.next(run.die_at(part=part), part, PARTS[:3]) for part in PARTS[:3]]
-
-    assert left == [2, 1, 0]
-    assert run.item().ended == set(PARTS[:3])
-
-
-def test_a_part_that_ends_twice_counts_once(ledger: Ledger) -> None:
-    run = opened(ledger, 1)
-    run.begin()
-    assert [ledger.next(run.die_at(part=PARTS[0]), PARTS[0], PARTS[:2]) for _ in range(2)] == [1, 1]
-
-
-def test_of_parts_that_end_at_once_exactly_one_worker_is_told_that_none_is_left(ledger: Ledger) -> None:
+def test_of_parts_that_end_at_once_none_is_forgotten(ledger: Ledger) -> None:
     run = opened(ledger, 1)
     run.begin()
     claims = [(part, run.die_at(part=part)) for part in PARTS]
     each = iter(claims)
     guard = threading.Lock()
 
-    def end() -> int:
+    def end() -> None:
         with guard:
             part, record = next(each)
-        return ledger.next(record, part, PARTS)
+        ledger.next(record, part)
 
-    assert sorted(at_once(end)) == list(range(THREADS))
+    at_once(end)
+    assert run.item().ended == set(PARTS)
+
+
+def test_a_part_that_ends_after_its_item_leaves_no_trace_in_the_record(ledger: Ledger) -> None:
+    run = opened(ledger, 1)
+    run.begin()
+    late = run.die_at(part=PARTS[0])
+    ledger.settle(run.item(), DONE)
+    ledger.next(late, PARTS[0])
+    assert run.item().ended == set()
 
 
 def test_a_record_that_was_not_claimed_cannot_end_its_claim(ledger: Ledger) -> None:

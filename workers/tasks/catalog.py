@@ -1,15 +1,15 @@
 """Queue `catalog`: items written to the catalog and read back."""
 
 from shared.steps.due import Step, StepName
-from shared.steps.publish import publish_expanded, publish_item
+from shared.steps.publish import publish_and_fetch, publish_expanded
 from workers.app import app
 from workers.base import BoundTask, perform
 
 
-@app.task(name="auxip.step.publish_item", bind=True)
-def publish(self: BoundTask, run_id: str, key: str) -> None:
-    """Publish one item as it was staged."""
-    perform(self, Step(StepName.PUBLISH, run_id, key), publish_item)
+@app.task(name="auxip.step.publish_and_fetch", bind=True)
+def fetch(self: BoundTask, run_id: str, key: str) -> None:
+    """Publish one item as it was staged, unless a service has done so, and fetch it as the catalog has it."""
+    perform(self, Step(StepName.PUBLISH, run_id, key), publish_and_fetch)
 
 
 @app.task(name="auxip.step.publish_expanded", bind=True)

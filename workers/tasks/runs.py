@@ -14,8 +14,9 @@ from shared.models import RunRequest
 from shared.stac.item import Json
 from shared.steps import tidy
 from shared.steps.close import close, close_failed, close_work
-from shared.steps.due import Step, StepName, step_of
+from shared.steps.due import searching
 from shared.steps.reconcile import reconcile
+from shared.steps.settle import begin_items
 from shared.steps.sweep import begin_tick
 from workers import flows
 from workers.app import UnboundedTask, app, context
@@ -111,7 +112,7 @@ def sweep(self: BoundTask, name: str, at: float = 0) -> None:
     with retried(self), lease(context().ledger.redis, f"sweep:{name}", context().settings.lease):
         run_id = begin_tick(context(), tick)
         if run_id is not None:
-            publish([step_of(context().ledger.run(run_id), StepName.FIND)])
+            publish([searching(context().ledger.run(run_id))])
             context().sweeps.mark_sent(name, run_id)
 
 
@@ -138,6 +139,13 @@ def reconcile_runs() -> None:
     with suppress(Busy), lease(context().ledger.redis, "reconcile", context().settings.lease):
         publish(reconcile(context()))
         replay_due(context())
+
+
+@app.task(name="auxip.step.begin_items", bind=True)
+def begin(self: BoundTask, run_id: str) -> None:
+    """Let the first items of a run have their turn; the others begin as these end."""
+    with retried(self):
+        publish(begin_items(context(), run_id))
 
 
 class _Closing(UnboundedTask):
@@ -200,7 +208,7 @@ def _open(task: BoundTask, request: RunRequest) -> None:
         ledger = context().ledger
         if not ledger.open_run(run_id, in_lane, flows.continuation_of(task.request)) and _is_untold(run_id):
             ledger.agenda.reopen_run(run_id)
-        publish([Step(StepName.FIND, run_id, lane=lane)])
+        publish([searching(ledger.run(run_id))])
     raise Ignore
 
 

@@ -27,5 +27,5 @@ def search(
 
 @app.task(name="auxip.step.find_items", bind=True)
 def find(self: BoundTask, run_id: str) -> None:
-    """Drain a station's pages into the ledger, then let the first items have their turn."""
+    """Drain a station's pages into the ledger."""
     perform_search(self, run_id, lambda: search_run(context(), run_id))

@@ -9,7 +9,7 @@ from shared.context import Context
 from shared.errors import ItemFailed
 from shared.models import ItemRecord, ItemState, Run
 from shared.report import report_items
-from shared.steps.publish import publish_expanded, publish_item
+from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
 from shared.storage.digests import digest_of
@@ -55,7 +55,7 @@ def with_skip(step: Step) -> Step:
 def test_an_archive_that_is_not_what_the_catalog_says_stays_and_nothing_is_left_of_it(
     work: Work, context: Context, spelling: str
 ) -> None:
-    work.do(stage_item, publish_item)
+    work.do(stage_item, publish_and_fetch)
     stated = digest_of(b"something else").md5
     archive = replace(work, OTHER, spelling.format(stated))
 
@@ -70,7 +70,7 @@ def test_an_archive_that_is_not_what_the_catalog_says_stays_and_nothing_is_left_
 
 
 def test_an_expansion_that_was_done_before_is_compared_as_well(work: Work, context: Context) -> None:
-    work.do(stage_item, publish_item)
+    work.do(stage_item, publish_and_fetch)
     archive = replace(work, OTHER, digest_of(OTHER).md5)
     work.do(expand)
     replace(work, OTHER, digest_of(b"something else").md5)
@@ -83,7 +83,7 @@ def test_an_expansion_that_was_done_before_is_compared_as_well(work: Work, conte
 
 @pytest.mark.parametrize("spelling", ["{}", "d50110{}"])
 def test_an_archive_that_is_what_the_catalog_says_is_expanded(work: Work, context: Context, spelling: str) -> None:
-    work.do(stage_item, publish_item)
+    work.do(stage_item, publish_and_fetch)
     archive = replace(work, OTHER, spelling.format(digest_of(OTHER).md5))
     work.do(expand, publish_expanded, settle_item)
 
@@ -92,7 +92,7 @@ def test_an_archive_that_is_what_the_catalog_says_is_expanded(work: Work, contex
 
 
 def test_a_checksum_of_another_kind_that_a_catalog_has_put_there_is_not_compared(work: Work, context: Context) -> None:
-    work.do(stage_item, publish_item)
+    work.do(stage_item, publish_and_fetch)
     replace(work, OTHER, "1220" + "0" * 64)
     work.do(expand, publish_expanded, settle_item)
 
@@ -100,7 +100,7 @@ def test_a_checksum_of_another_kind_that_a_catalog_has_put_there_is_not_compared
 
 
 def test_an_unsafe_member_fails_the_item_unless_the_settings_say_skip(work: Work, context: Context) -> None:
-    work.do(stage_item, publish_item)
+    work.do(stage_item, publish_and_fetch)
     archive = replace(work, UNSAFE, digest_of(UNSAFE).md5)
 
     with pytest.raises(ItemFailed, match="archive-unsafe"):
@@ -110,7 +110,7 @@ def test_an_unsafe_member_fails_the_item_unless_the_settings_say_skip(work: Work
 
 
 def test_what_was_left_out_stands_in_the_record_and_in_the_report(work: Work, context: Context) -> None:
-    work.do(stage_item, publish_item)
+    work.do(stage_item, publish_and_fetch)
     replace(work, UNSAFE, digest_of(UNSAFE).md5)
 
     work.do(with_skip(expand), publish_expanded, settle_item)

@@ -16,7 +16,7 @@ from shared.errors import AuxipError, Busy, ItemFailed, Rejected, Retryable
 from shared.models import ItemState
 from shared.stac.item import Asset
 from shared.steps import delegate
-from shared.steps.publish import publish_item
+from shared.steps.publish import publish_and_fetch
 from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
 from shared.storage.objects import Location
@@ -69,7 +69,7 @@ def changed(context: Context, **settings: object) -> Context:
 def test_the_service_stages_and_publishes_and_we_move_no_byte(work: Delegated, context: Context, stack: Stack) -> None:
     work.stage()
     stack.set_catalog_faults([{"path": "/items", "method": method, "status": 500} for method in ("POST", "PUT")])
-    work.do(publish_item, settle_item)
+    work.do(publish_and_fetch, settle_item)
 
     shown = work.shown()
     assert shown is not None
@@ -115,7 +115,7 @@ def test_a_second_run_asks_for_nothing(
         work = Delegated(context, collection, product.item_id)
         work.stage()
         if not work.record.intact:
-            work.do(*(EVERY_STEP[1:] if product is ARCHIVE else [publish_item]))
+            work.do(*(EVERY_STEP[1:] if product is ARCHIVE else [publish_and_fetch]))
         work.do(settle_item)
         assert work.record.state is state
     assert len(service.executions) == 1
@@ -125,7 +125,7 @@ def test_what_was_transferred_by_ourselves_is_not_asked_for(
     context: Context, collection: str, service: Service
 ) -> None:
     with closing(changed(context, staging_backend="transfer")) as own:
-        Work(own, collection, PLAIN.item_id).do(stage_item, publish_item)
+        Work(own, collection, PLAIN.item_id).do(stage_item, publish_and_fetch)
     work = Delegated(context, collection)
     work.stage()
 
@@ -234,7 +234,7 @@ def test_two_runs_that_want_an_item_wait_for_one_job(
     service.stage(service.job)
     for each in (work, other):
         each.stage()
-        each.do(*([] if each.record.intact else [publish_item]), settle_item)
+        each.do(*([] if each.record.intact else [publish_and_fetch]), settle_item)
 
     assert len(service.executions) == 1
     assert (work.record.state, other.record.state) == (ItemState.CATALOGUED, ItemState.SKIPPED)
@@ -279,7 +279,7 @@ def test_a_service_that_forgot_a_job_may_have_done_it(work: Delegated, service: 
         work.do(stage_item)
     wait_for(lambda: service.job.status == "successful", "the job is done")
     service.jobs.clear()
-    work.do(stage_item, publish_item, settle_item)
+    work.do(stage_item, publish_and_fetch, settle_item)
 
     assert work.record.state is ItemState.CATALOGUED
     assert len(service.executions) == 1
