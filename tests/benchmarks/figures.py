@@ -3,7 +3,7 @@
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 _PER_KIND = 200
@@ -118,8 +118,8 @@ class Row:
         what: the contestant.
         note: what is to be known of the figures; that they are extrapolated, or why there are none.
         per_item_to_1000: cost per item, divided by that of the same contestant's run of 1,000.
-        per_item_to_chain: ours, divided by that of the chain with as many items, or with the most that were run.
-        per_item_to_ours: divided by ours of as many items, or of the most that were run.
+        per_item_to_chain: ours, divided by that of Celery's canvas of the same steps.
+        per_item_to_ours: divided by ours of the same steps, or with one archive.
     """
 
     what: str
@@ -168,14 +168,25 @@ def row_of(what: str, one: Measured, note: str = "") -> Row:
     )
 
 
-def with_ratios(rows: Sequence[Row], ours: str, chain: str) -> list[Row]:
-    """Return the rows with their costs per item set against one another; see `Row`."""
+def with_ratios(rows: Sequence[Row], ours: Mapping[int, str], canvas: Mapping[int, str]) -> list[Row]:
+    """Return the rows with their costs per item set against one another; see `Row`.
+
+    Args:
+        rows: all.
+        ours: our rows' names, by the archives of an item.
+        canvas: those of Celery's canvas of the same steps, by the same.
+    """
+    same = {what: canvas[archives] for archives, what in ours.items()}
+    reverse = {stock: what for what, stock in same.items()}
+    first = ours[min(ours)]
     return [
         replace(
             row,
             per_item_to_1000=_ratio(row, _exactly(rows, row.what, 1000)) if row.items != 1000 else None,
-            per_item_to_chain=_ratio(row, _nearest(rows, chain, row.items)) if row.what == ours else None,
-            per_item_to_ours=_ratio(row, _nearest(rows, ours, row.items)) if row.what != ours else None,
+            per_item_to_chain=_ratio(row, _nearest(rows, same[row.what], row.items)) if row.what in same else None,
+            per_item_to_ours=None
+            if row.what in same
+            else _ratio(row, _nearest(rows, reverse.get(row.what, first), row.items)),
         )
         for row in rows
     ]

@@ -25,7 +25,16 @@ from shared.stac.station import Station
 from shared.storage.digests import Checksum, Digest, RunningDigest, Written, digest_of
 from shared.storage.objects import UPLOADS_AT_ONCE, Location, ObjectStore, ObjectWriter, Stored
 from shared.storage.transfer import Progress, Transfer
-from tests.benchmarks.shelves import ASSET_BYTES, FOLDER, Shelf, Shelves, md5_of, number_of, offered
+from tests.benchmarks.shelves import (
+    ASSET_BYTES,
+    FOLDER,
+    Shelf,
+    Shelves,
+    archives_of_type,
+    md5_of,
+    number_of,
+    offered,
+)
 
 _RUNS = "runs/"
 
@@ -48,8 +57,10 @@ class FreeStation(StacApi):
         """Answer a search with one page."""
         asked = body or {}
         start, size = cast("int", asked.get("token", 0)), cast("int", asked["limit"])
-        features = [offered(number) for number in range(start, start + size)]
-        link: Json = {"rel": "next", "method": "POST", "href": url, "body": {"token": start + size}}
+        sought = cast("Json", asked["filter"])
+        archives = archives_of_type(str(cast("list[object]", sought["args"])[1]))
+        features = [offered(number, archives) for number in range(start, start + size)]
+        link: Json = {"rel": "next", "method": "POST", "href": url, "body": {"token": start + size, "filter": sought}}
         return Answer(200, cast("Json", {"type": "FeatureCollection", "features": features, "links": [link]}))
 
 
@@ -102,8 +113,8 @@ class FreeStore(ObjectStore):
 
     def receive(self, location: Location) -> Written:
         """Let the archive of an item stand, whole and verified."""
-        shelf, number = self._archive(location)
-        shelf.set_archive(number, there=True)
+        shelf, number, key = self._archive(location)
+        shelf.set_archive(number, key, there=True)
         return Written(ASSET_BYTES, md5_of(number), md5_of(number))
 
     def head(self, location: Location) -> Stored | None:
@@ -111,8 +122,8 @@ class FreeStore(ObjectStore):
         if not _is_archive(location):
             data = self._read(location)
             return None if data is None else Stored(location.key, len(data), digest_of(data).etag)
-        shelf, number = self._archive(location)
-        return Stored(location.key, ASSET_BYTES, md5_of(number)) if shelf.has_archive(number) else None
+        shelf, number, key = self._archive(location)
+        return Stored(location.key, ASSET_BYTES, md5_of(number)) if shelf.has_archive(number, key) else None
 
     def held(self, location: Location, size: int | None, checksum: Checksum) -> Stored | None:
         """See `ObjectStore`."""
@@ -157,12 +168,12 @@ class FreeStore(ObjectStore):
         if not _is_archive(location):
             self._path(location).unlink(missing_ok=True)
             return
-        shelf, number = self._archive(location)
-        shelf.set_archive(number, there=False)
+        shelf, number, key = self._archive(location)
+        shelf.set_archive(number, key, there=False)
 
-    def _archive(self, location: Location) -> tuple[Shelf, int]:
-        _owner, collection, name, _key = location.key.split("/")[-4:]
-        return self._shelves[collection], number_of(name)
+    def _archive(self, location: Location) -> tuple[Shelf, int, str]:
+        _owner, collection, name, key = location.key.split("/")[-4:]
+        return self._shelves[collection], number_of(name), key
 
     def _path(self, location: Location) -> Path:
         return self._shelves.folder / f"object-{quote(location.key, safe='')}"

@@ -10,15 +10,15 @@ Prefect wants an older FastAPI than the embedded stack is tested with. To keep t
 its own (`uv venv P; uv pip install --python P prefect "fastapi<0.150"`). Without Prefect its rows say so.
 
 `ours`: `auxip.staging` through the whole graph, from the caller's message to the caller's result: open, find, and for
-each item stage, publish, expand, publish expanded, settle, each claimed and recorded in the ledger; close, with report
-and ItemCollection. Each item has one asset, an archive, and the size of a real one. Only what is outside answers at
-once: station, catalog, store, and the expansion itself; see `free_services`.
-`chain`: for each item one chain of five tasks that do nothing, published from one client, results ignored; the time
+each item stage, publish, expand each archive, publish expanded, each claimed and recorded in the ledger; close, with
+report and ItemCollection. Each item has one or two archives, and the size of a real one. Only what is outside answers
+at once: station, catalog, store, and the expansion itself; see `free_services`.
+`chain`: for each item the same canvas of tasks that do nothing, published from one client, results ignored; the time
 ends with the last task. `chord`: as many single tasks, and one that runs when all have.
 These two have kombu's own transport. All else is as in ours: a Valkey of their own with its append-only file, Celery's
 settings (late acknowledgement, prefetch, events, limits: `workers.config`), one worker for each queue, prefork, with
-one process, started by the same command, logging at the same level. The chain's five steps go over the queues of our
-five; the chord's tasks are spread over all queues.
+one process, started by the same command, logging at the same level. The canvas's steps go over the queues of ours;
+the chord's tasks are spread over all queues.
 Prefect: `steps` and `reference` of `prefect_flows`. It has one process and its server, with SQLite, as it comes.
 
 Contestants take turns while the others are idle. CPU is that of the workers and the server, with `client_cpu_s` beside
@@ -31,9 +31,10 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -45,10 +46,10 @@ from tests.benchmarks import stock_app
 from tests.benchmarks.contestant import Contestant, Stopwatch
 from tests.benchmarks.figures import Measured, Row, extrapolated, median_of, row_of, with_ratios
 from tests.benchmarks.prefect_way import Prefect, interpreter
-from tests.benchmarks.shelves import Marks, Shelf, unfinished
+from tests.benchmarks.shelves import Marks, Shelf, product_type, unfinished
 
-OURS = "ours: five steps, ledger"
-CHAIN = "celery: chain of five, results ignored"
+OURS = {1: "ours: one archive an item", 2: "ours: two archives an item"}
+CANVAS = {1: "celery: chain of four an item", 2: "celery: chain and chord of five tasks an item"}
 CHORD = "celery: chord of single tasks"
 _PREFECT = {
     "steps": "prefect: five tasks per item",
@@ -90,7 +91,7 @@ def main() -> None:
     parser.add_argument("--prefect", metavar="PYTHON", help="an interpreter that has Prefect; default: this one")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else LONG
-    rows = with_ratios(_rows(plan, interpreter(arguments.prefect), begun), OURS, CHAIN)
+    rows = with_ratios(_rows(plan, interpreter(arguments.prefect), begun), OURS, CANVAS)
     _print_ratios(rows)
     if arguments.json:
         print(json.dumps({"rows": [row.to_json() for row in rows]}))  # noqa: T201
@@ -104,22 +105,26 @@ def _rows(plan: Plan, python: str | None, begun: float) -> list[Row]:
         stock = Stock(running.enter_context(Contestant("stock", "tests.benchmarks.stock_app:app", folder)))
         for each in (ours.contestant, stock.contestant):
             each.wait()
-        ours.run(_WARM)
-        stock.run_chains(_WARM)
+        for archives in OURS:
+            ours.run(_WARM, archives)
+            stock.run_canvas(_WARM, archives)
         rows = _prefect_rows(plan, prefect)
         for items, rounds in plan.rounds.items():
             rows += _rounds(ours, stock, items, rounds)
         if plan.larger:
-            measured = next(row for row in rows if row.what == OURS)
+            measured = next(row for row in rows if row.what == OURS[1])
             items = _as_many_as(plan, measured, plan.seconds - (time.monotonic() - begun))
             if items >= plan.least:
-                rows.append(_told(row_of(OURS, ours.run(items))))
+                rows.append(_told(row_of(OURS[1], ours.run(items))))
         return rows
 
 
 def _rounds(ours: "Ours", stock: "Stock", items: int, rounds: int) -> list[Row]:
     """Run each contestant in its turn, so many times, and return the medians."""
-    ways = {OURS: ours.run, CHAIN: stock.run_chains, CHORD: stock.run_chord}
+    ways: dict[str, Callable[[int], Measured]] = {CHORD: stock.run_chord}
+    for archives in OURS:
+        ways[OURS[archives]] = partial(ours.run, archives=archives)
+        ways[CANVAS[archives]] = partial(stock.run_canvas, archives=archives)
     runs: dict[str, list[Measured]] = {what: [] for what in ways}
     for _ in range(rounds):
         for what, way in ways.items():
@@ -144,8 +149,8 @@ class Ours:
         self._client = Celery(broker=contestant.url, set_as_current=False)
         self._ledger = Ledger(contestant.redis, keep_days=1, window=1, patience=1)
 
-    def run(self, items: int) -> Measured:
-        """Stage so many items, and make sure that all of it was done.
+    def run(self, items: int, archives: int = 1) -> Measured:
+        """Stage so many items with so many archives each, and make sure that all of it was done.
 
         Raises:
             SystemExit: it was not.
@@ -156,7 +161,7 @@ class Ours:
         message = {
             "env": {"owner_id": _OWNER},
             "cql2_filter": {
-                "filter": {"op": "=", "args": [{"property": "product:type"}, "OPER_AUX_ECMWFD_PDMC"]},
+                "filter": {"op": "=", "args": [{"property": "product:type"}, product_type(archives)]},
                 "limit": items,
             },
             "catalog_collection_identifier": collection,
@@ -168,7 +173,7 @@ class Ours:
             measured = stopwatch.read(items, time.perf_counter())
             largest = watch.peaks()
         begun, fed = self._marks.read()
-        self._check(sent.id, collection, items, cast("list[object]", result)[0])
+        self._check(sent.id, collection, items, archives, cast("list[object]", result)[0])
         self.contestant.forget()
         return replace(
             measured,
@@ -177,9 +182,9 @@ class Ours:
             last_fed=None if fed is None else fed - stopwatch.begun_at,
         )
 
-    def _check(self, run_id: str, collection: str, items: int, status: object) -> None:
+    def _check(self, run_id: str, collection: str, items: int, archives: int, status: object) -> None:
         counts = self._ledger.run(run_id).counts
-        wrong = unfinished(self._folder, collection, items)
+        wrong = unfinished(self._folder, collection, items, archives)
         if status is not True or (counts.items, counts.expanded) != (items, items) or wrong:
             raise SystemExit(f"a run of {items} items ended with {status}, {counts!r}, {wrong[:3]}")
         for path in self._folder.glob(f"{collection}.*"):
@@ -193,13 +198,14 @@ class Stock:
         self.contestant = contestant
         os.environ.update(contestant.environment())  # the client's settings are those of its workers
 
-    def run_chains(self, items: int) -> Measured:
-        """Publish a chain for each item, and wait for the last one's end."""
+    def run_canvas(self, items: int, archives: int) -> Measured:
+        """Publish a chain for each item, with a chord over several archives, and wait for the last one's end."""
         run_id = str(uuid.uuid4())
         with self.contestant.watched() as watch:
             stopwatch = Stopwatch(self.contestant)
             for number in range(items):
-                stock_app.chain_of_steps(run_id, f"{number:024x}").apply_async()
+                canvas = stock_app.canvas_of_item(run_id, f"{number:024x}", archives)
+                canvas.apply_async()
             fed = time.perf_counter()
             measured = stopwatch.read(items, self.contestant.wait_until_quiet())
             largest = watch.peaks()
@@ -264,7 +270,7 @@ def _print_ratios(rows: Sequence[Row]) -> None:
     for row in rows:
         ratios = {
             f"x {row.per_item_to_1000} of that at 1,000": row.per_item_to_1000,
-            f"x {row.per_item_to_chain} of the chain": row.per_item_to_chain,
+            f"x {row.per_item_to_chain} of the same canvas of Celery": row.per_item_to_chain,
             f"x {row.per_item_to_ours} of ours": row.per_item_to_ours,
         }
         told = ", ".join(text for text, ratio in ratios.items() if ratio)

@@ -15,7 +15,9 @@ FOLDER: Final = "BENCHMARK_FOLDER"
 ASSET_BYTES: Final = 614_400
 """Less than 1 MiB, of which a transfer tells the ledger once."""
 
-_SLOT = 4096
+_SLOT = 8192
+_MOST_ARCHIVES = 2
+_SUFFIXES = (".TGZ", "_B.TGZ")
 _LENGTH = struct.Struct("<I")
 _MARKS = struct.Struct("<dd")
 
@@ -30,8 +32,18 @@ def number_of(name: str) -> int:
     return int(name[-15:-7])
 
 
-def offered(number: int) -> Json:
-    """Return an item as an AUXIP station offers it: the fields, and so the size, of a real one with one archive."""
+def product_type(archives: int) -> str:
+    """Return the product type of items that have so many archives."""
+    return ("OPER_AUX_ECMWFD_PDMC", "OPER_AUX_TWICE_PDMC")[archives - 1]
+
+
+def archives_of_type(name: str) -> int:
+    """Return how many archives an item of a product type has."""
+    return 2 if name == product_type(2) else 1
+
+
+def offered(number: int, archives: int = 1) -> Json:
+    """Return an item as an AUXIP station offers it: the fields, and so the size, of a real one with its archives."""
     name = item_id(number)
     uuid = f"2b17b57d-fff4-4645-b539-{number:012x}"
     return {
@@ -50,7 +62,7 @@ def offered(number: int) -> Json:
             "end_datetime": "2019-02-17T21:00:00.000Z",
             "created": "2019-02-16T18:29:37.522Z",
             "published": "2019-02-16T18:29:37.522Z",
-            "product:type": "OPER_AUX_ECMWFD_PDMC",
+            "product:type": product_type(archives),
             "processing:datetime": "2019-02-16T12:00:00.000Z",
             "processing:facility": "FOS",
             "constellation": "sentinel-2",
@@ -59,13 +71,14 @@ def offered(number: int) -> Json:
         },
         "links": [],
         "assets": {
-            f"{name}.TGZ": {
+            f"{name}{suffix}": {
                 "href": f"http://127.0.0.1/Products({uuid})/$value",
                 "type": "application/octet-stream",
                 "file:size": ASSET_BYTES,
                 "file:checksum": md5_of(number),
                 "eviction_datetime": "2019-02-16T18:29:37.522Z",
             }
+            for suffix in _SUFFIXES[:archives]
         },
     }
 
@@ -85,7 +98,7 @@ class Shelf:
     def make(folder: Path, collection: str, items: int) -> None:
         """Make room for the items of a collection."""
         _write_zeros(folder / f"{collection}.catalog", items * _SLOT)
-        _write_zeros(folder / f"{collection}.store", items)
+        _write_zeros(folder / f"{collection}.store", items * _MOST_ARCHIVES)
 
     def read(self, number: int) -> Json | None:
         """Return an item as it was written last, or None."""
@@ -103,13 +116,13 @@ class Shelf:
         self._slots[start + _LENGTH.size : start + _LENGTH.size + len(data)] = data
         _LENGTH.pack_into(self._slots, start, len(data))
 
-    def has_archive(self, number: int) -> bool:
-        """Whether the archive of an item stands in the store."""
-        return bool(self._archives[number])
+    def has_archive(self, number: int, key: str) -> bool:
+        """Whether an archive of an item, by its asset key, is in the store."""
+        return bool(self._archives[_place(number, key)])
 
-    def set_archive(self, number: int, there: bool) -> None:
-        """Put the archive of an item into the store, or delete it."""
-        self._archives[number] = there
+    def set_archive(self, number: int, key: str, there: bool) -> None:
+        """Put an archive of an item into the store, or delete it."""
+        self._archives[_place(number, key)] = there
 
     def _start(self, number: int) -> int:
         if not 0 <= number < len(self._slots) // _SLOT:
@@ -159,17 +172,21 @@ class Marks:
         struct.pack_into("<d", self._file, 8, now)
 
 
-def unfinished(folder: Path, collection: str, items: int) -> Sequence[str]:
+def unfinished(folder: Path, collection: str, items: int, archives: int = 1) -> Sequence[str]:
     """Return what is not as it should be once a run is over; empty if every item is expanded and no archive is left."""
     shelf, wrong = Shelf(folder, collection), []
     for number in range(items):
         item = shelf.read(number)
         name = item_id(number)
-        if item is None or list(cast("Json", item["assets"])) != [name]:
+        keys = [f"{name}{suffix}" for suffix in _SUFFIXES[:archives]]
+        if item is None or list(cast("Json", item["assets"])) != [key.removesuffix(".TGZ") for key in keys]:
             wrong.append(f"{name} is not published as it is expanded")
-        if shelf.has_archive(number):
-            wrong.append(f"the archive of {name} is not deleted")
+        wrong += [f"the archive {key} is not deleted" for key in keys if shelf.has_archive(number, key)]
     return wrong
+
+
+def _place(number: int, key: str) -> int:
+    return number * _MOST_ARCHIVES + key.endswith(_SUFFIXES[1])
 
 
 def md5_of(number: int) -> str:

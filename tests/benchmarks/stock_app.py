@@ -1,7 +1,7 @@
 """What this project is compared with: tasks that do nothing, on Celery as it comes: `tests.benchmarks.stock_app:app`.
 
-The settings are those of this project, the transport is kombu's own. The five steps go over the queues that ours go
-over, so the same workers take them.
+The settings are those of this project; transport and results are Celery's own. The steps go over the queues that ours
+go over, so the same workers take them.
 """
 
 from celery import Celery, chain, chord
@@ -12,21 +12,18 @@ from shared.settings import load_settings
 from workers.config import celery_config
 from workers.queues import QUEUES
 
-STEPS = (
-    ("stage", "staging"),
-    ("publish", "catalog"),
-    ("expand", "decompress"),
-    ("publish_expanded", "catalog"),
-    ("settle", "runs"),
-)
-"""Each step and its queue."""
-
 app = Celery("stock", set_as_current=False)
 
 
 def _configure() -> dict[str, object]:
     # Named in full: `workers.app` gives the scheme of the URL another transport in a process that imports it.
-    return {**celery_config(load_settings()), "task_routes": {}, "broker_transport": "kombu.transport.redis:Transport"}
+    settings = load_settings()
+    return {
+        **celery_config(settings),
+        "task_routes": {},
+        "broker_transport": "kombu.transport.redis:Transport",
+        "result_backend": settings.redis_url.get_secret_value(),
+    }
 
 
 app.add_defaults(_configure)
@@ -37,14 +34,28 @@ def step(run_id: str, key: str) -> None:
     """Do nothing; the arguments are those of a step."""
 
 
+@app.task(name="stock.part")
+def part(run_id: str, key: str, name: str) -> None:
+    """Do nothing; the arguments are those of an archive's expansion."""
+
+
 @app.task(name="stock.end", ignore_result=False)
 def end(run_id: str) -> None:
     """End a chord: its result tells the caller so."""
 
 
-def chain_of_steps(run_id: str, key: str) -> Signature:
-    """One item as a chain of five steps, with no result."""
-    return chain(*(step.si(run_id, key).set(queue=queue) for _, queue in STEPS))
+def canvas_of_item(run_id: str, key: str, archives: int) -> Signature:
+    """One item as its steps, with no result: stage, publish, expand each archive, publish again.
+
+    Several archives are a chord, one is a link of the chain.
+    """
+    stage, publish, publish_expanded = (
+        step.si(run_id, key).set(queue=queue) for queue in ("staging", "catalog", "catalog")
+    )
+    expand = [part.si(run_id, key, f"{number}.TGZ").set(queue="decompress") for number in range(archives)]
+    if archives == 1:
+        return chain(stage, publish, *expand, publish_expanded)
+    return chain(stage, publish, chord(expand, publish_expanded))
 
 
 def chord_of_tasks(run_id: str, items: int) -> Signature:

@@ -107,13 +107,24 @@ def test_costs_per_item_are_set_against_the_run_of_1000_and_the_other_contestant
             Row("prefect", 1000, seconds=300),
             Row("absent", 1000),
         ],
-        "ours",
-        "chain",
+        {1: "ours"},
+        {1: "chain"},
     )
 
     assert [row.per_item_to_1000 for row in rows] == [None, None, 1.2, None, None]
     assert [row.per_item_to_chain for row in rows] == [1.25, None, 1.5, None, None]
     assert [row.per_item_to_ours for row in rows] == [None, 0.8, None, 30, None]
+
+
+def test_a_canvas_is_set_against_ours_of_the_same_steps() -> None:
+    rows = with_ratios(
+        [Row("one", 10, seconds=1), Row("two", 10, seconds=3), Row("chord", 10, seconds=2)],
+        {1: "one", 2: "two"},
+        {1: "chain", 2: "chord"},
+    )
+
+    assert [row.per_item_to_chain for row in rows] == [None, 1.5, None]
+    assert rows[2].per_item_to_ours == pytest.approx(0.667)
 
 
 def _sizes(known: dict[str, int], other: int, measured: list[str]) -> Callable[[list[str]], list[int]]:

@@ -124,7 +124,7 @@ def test_a_run_is_done_if_every_item_is_published_expanded_and_no_archive_is_lef
 
     wrong = unfinished(tmp_path, COLLECTION, 3)
 
-    assert wrong == [f"{item_id(1)} is not published as it is expanded", f"the archive of {item_id(2)} is not deleted"]
+    assert wrong == [f"{item_id(1)} is not published as it is expanded", f"the archive {item_id(2)}.TGZ is not deleted"]
 
 
 def test_what_no_step_asks_for_is_refused(shelves: Shelves) -> None:
