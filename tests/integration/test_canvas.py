@@ -104,6 +104,13 @@ def lose(context: Context, queue: str, count: int) -> None:
         context.ledger.redis.lpop(queue)
 
 
+def test_a_chord_whose_messages_all_arrive_needs_no_reconciler(caller: Caller, context: Context) -> None:
+    item = ArchivesOfOneItem(context, caller)
+    found = item.result.get(SECONDS)
+    assert isinstance(found, dict)
+    assert sorted(found["assets"]) == ["a", "b", "c"]
+
+
 # What a broker loses
 
 

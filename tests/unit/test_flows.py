@@ -3,13 +3,15 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from celery.app.task import Context
+from celery.canvas import Signature
 
 from shared.models import Lane
 from shared.stac.item import Json
-from shared.steps.due import Step, StepName
+from shared.steps.due import Plan, Step, StepName
 from workers import flows
 from workers.queues import QUEUES, queue_for
 
@@ -135,3 +137,63 @@ def test_every_step_of_a_run_travels_in_its_lane(name: str, lane: Lane) -> None:
 
 def test_a_run_is_closed_in_its_lane() -> None:
     assert flows.closing(replace(CLOSE, lane=Lane.BULK), "").options["queue"] == "runs.bulk"
+
+
+# The canvas of a plan
+
+PLAN: Plan = (
+    (EVERY["stage"],),
+    (EVERY["publish"],),
+    (EVERY["expand"], Step(StepName.EXPAND, "run", "key", "b.zip")),
+    (EVERY["publish expanded"],),
+)
+
+
+def names(signature: Signature) -> object:
+    """A canvas as the names of its steps: a list is a chain, a pair is a chord's header and body."""
+    if signature["subtask_type"] == "chain":
+        return [names(each) for each in signature["kwargs"]["tasks"]]
+    if signature["subtask_type"] == "chord":
+        header = signature["kwargs"]["header"]
+        parts = header["kwargs"]["tasks"] if isinstance(header, dict) else header
+        return ([names(each) for each in parts], names(signature["kwargs"]["body"]))
+    return str(signature["task"]).removeprefix("auxip.step.")
+
+
+@pytest.mark.parametrize(
+    ("plan", "canvas"),
+    [
+        (PLAN[:1], "stage_item"),
+        (PLAN[:2], ["stage_item", "publish_and_fetch"]),
+        (PLAN, ["stage_item", "publish_and_fetch", (["expand_asset", "expand_asset"], "publish_expanded")]),
+        (PLAN[2:], (["expand_asset", "expand_asset"], "publish_expanded")),
+        (((EVERY["expand"],), PLAN[3]), ["expand_asset", "publish_expanded"]),
+        (((EVERY["find"],), (EVERY["begin"],)), ["find_items", "begin_items"]),
+    ],
+)
+def test_a_plan_is_a_message_a_chain_or_a_chord(plan: Plan, canvas: object) -> None:
+    assert names(flows.canvas(plan)) == canvas
+
+
+@pytest.mark.parametrize("plan", [PLAN, PLAN[2:]])
+def test_the_group_of_a_chord_is_given_no_id(plan: Plan) -> None:
+    """Celery counts the parts of a group: those of two publications must not be counted together."""
+    link: Any = flows.canvas(plan)
+    chord = link.tasks[-1] if link["subtask_type"] == "chain" else link
+    assert "task_id" not in chord.options
+    assert isinstance(chord.tasks, list)  # no group yet, so Celery makes one for each publication
+
+
+def test_the_steps_of_a_canvas_have_the_ids_of_their_work_and_their_own_queues() -> None:
+    canvas: Any = flows.canvas(PLAN)
+    first, second, chord = canvas.tasks
+    links = [first, second, *chord.tasks, chord.body]
+    assert [link.options["task_id"] for link in links] == [task_id(step) for stage in PLAN for step in stage]
+    assert [link.options["queue"] for link in links] == ["staging", "catalog", "decompress", "decompress", "catalog"]
+
+
+def test_flower_shows_the_run_and_the_item_of_a_step() -> None:
+    step = replace(EVERY["expand"], run_id="0123456789abcdef", item_id="S1A_AUX", part="x" * 300)
+    shown = str(flows.message(step).options["argsrepr"])
+    assert shown.startswith("run 01234567, item S1A_AUX, xxx")
+    assert len(shown) < 150
