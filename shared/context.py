@@ -40,8 +40,8 @@ class Context:
             self.ledger.redis.close()
         if "staging_service" in opened:
             self.staging_service.api.close()
-        for transfer in self._transfers.values():
-            transfer.close()
+        if "store" in opened:
+            self.store.control.close()
         for catalog in self._catalogs.values():
             catalog.api.close()
         for station in self._stations.values():

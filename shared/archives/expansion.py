@@ -12,9 +12,10 @@ from shared.archives.manifest import Manifest, Member, Slot, load_manifest
 from shared.archives.names import format_of, manifest_for
 from shared.archives.reading import ArchiveReader
 from shared.archives.rules import ArchiveFailed, Kind, Problem, Rules, flaw
-from shared.archives.writing import MemberWriter, listed, remove, taken, verify_all
+from shared.archives.writing import MemberWriter, listed, taken, verify_all
 from shared.errors import ItemFailed, Rejected
-from shared.storage.objects import Location, ObjectStore, Stored
+from shared.storage.location import Location, Stored
+from shared.storage.objects import ObjectStore
 
 _NOTED = 5
 
@@ -232,7 +233,7 @@ class _Attempt:
         """Remove members, unless another attempt has come between: then they may be its own."""
         self.still_ours()
         self.slot.require_unchanged()
-        remove(self.store, locations)
+        self.store.control.delete_all(locations)
 
     def _goes_on(self, manifest: Manifest) -> bool:
         """Whether what an earlier attempt has left is what this one would write."""

@@ -9,8 +9,8 @@ from pydantic.dataclasses import dataclass
 from shared.archives.names import manifest_for
 from shared.archives.rules import Layout, Problem
 from shared.errors import ItemFailed
-from shared.storage.digests import PART_BYTES
-from shared.storage.objects import Location, ObjectStore, Stored, changed
+from shared.storage.location import Location, Stored, changed
+from shared.storage.objects import ObjectStore
 
 _LIMIT_BYTES = 512 * 2**20
 
@@ -91,22 +91,18 @@ class Slot:
             Retryable: `s3-changed`, another attempt has written or deleted it meanwhile.
         """
         data = manifest.model_dump_json().encode()
-        if len(data) <= PART_BYTES:
-            self._etag = self._store.replace(self._location, data, self._etag, "application/json").etag
-            return
-        self.require_unchanged()  # a multipart upload cannot be made conditional with the library in use
-        with self._store.open_writer(self._location) as writer:
-            writer.write(data)
-        self._etag = self._store.verify(self._location, writer.written).etag
+        self._etag = self._store.replace(self._location, data, self._etag, "application/json").etag
 
     def delete(self) -> None:
-        """Delete the manifest; S3 has no condition for that everywhere, so the ETag is compared just before.
+        """Delete the manifest, if there is one.
 
         Raises:
-            Retryable: `s3-changed`.
+            Retryable: `s3-changed`, another attempt has written or deleted it meanwhile.
         """
-        self.require_unchanged()
-        self._store.delete(self._location)
+        if self._etag is None:
+            self.require_unchanged()
+        elif not self._store.control.delete(self._location, self._etag):
+            raise changed(self._location)
 
     def require_unchanged(self) -> None:
         """Make sure that no other attempt has written or deleted the manifest meanwhile.

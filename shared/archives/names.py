@@ -5,7 +5,7 @@ from enum import StrEnum
 from posixpath import dirname
 
 from shared.errors import UnsupportedArchive
-from shared.storage.objects import Location
+from shared.storage.location import Location
 
 MANIFEST_SUFFIX = ".manifest.json"
 

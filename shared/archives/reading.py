@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from shared.errors import Retryable
-from shared.storage.objects import Location, ObjectStore, Stored
+from shared.storage.location import Location, Stored
+from shared.storage.objects import ObjectStore
 
 BLOCK_BYTES = 8 * 2**20
 _MOST_AHEAD = 3

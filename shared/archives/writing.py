@@ -1,7 +1,7 @@
 """Writes members below a prefix, many small ones at once, and checks that they have arrived."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,7 +11,8 @@ from shared.archives.contents import Placed, collision
 from shared.archives.rules import ArchiveFailed, Kind, Problem
 from shared.errors import ItemFailed, Retryable
 from shared.storage.digests import PART_BYTES, RunningDigest, Written, digest_of, parts_of
-from shared.storage.objects import Location, ObjectStore, Stored
+from shared.storage.location import Location, Stored
+from shared.storage.objects import ObjectStore
 
 PUTS_AT_ONCE = 64  # few would do on a store nearby; with 20 ms to each answer 32 take a third longer
 WAITING_PUTS = 1024
@@ -211,10 +212,3 @@ def taken(prefix: Location, found: Mapping[str, Stored]) -> ItemFailed:
         f"{prefix.href} holds {len(found)} objects that no manifest explains, such as {example[:200]!r}; "
         "move them away and run this item again",
     )
-
-
-def remove(store: ObjectStore, locations: Iterable[Location]) -> None:
-    """Delete objects, many at once; that one is not there is no error."""
-    with ThreadPoolExecutor(PUTS_AT_ONCE, thread_name_prefix="archive-delete") as pool:
-        for _ in pool.map(store.delete, locations):
-            pass

@@ -20,7 +20,7 @@ from shared.stac.processes import JobState, StatusInfo
 from shared.steps.standing import Standing, is_intact, original_name, require_owner, standing
 from shared.storage.digests import checksum_if_known, checksum_of
 from shared.storage.keys import asset_location
-from shared.storage.objects import Location
+from shared.storage.location import Location
 
 _OWN_SEGMENTS = 3  # of a key: <collection>/<item id>/<asset key>; what stands before them is the service's affair
 _REMEMBERED = 86_400  # seconds beyond the timeout that a job is remembered, should all workers be away

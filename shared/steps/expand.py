@@ -9,7 +9,7 @@ from shared.errors import Retryable
 from shared.models import ItemRecord, Run
 from shared.steps.standing import original_names
 from shared.storage.digests import md5_if_known
-from shared.storage.objects import Location
+from shared.storage.location import Location
 
 
 def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> None:
@@ -50,9 +50,7 @@ def process_asset(context: Context, href: str) -> str:
     """
     archive = Location.parse(href)
     expansion = expand(context.store, archive, prefix_for(archive), _rules(context))
-    stored = context.store.head(archive)
-    if stored is not None and stored.etag == expansion.archive_etag:
-        context.store.delete(archive)
+    context.store.control.delete(archive, expansion.archive_etag)  # unless it is another one by now
     return expansion.prefix
 
 

@@ -14,7 +14,7 @@ from shared.steps.standing import (
     original_name,
     require_owner,
 )
-from shared.storage.objects import Location
+from shared.storage.location import Location
 
 
 def publish_and_fetch(context: Context, run: Run, record: ItemRecord) -> None:
@@ -65,7 +65,7 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
 def delete_archive(context: Context, expanded: Asset) -> None:
     """Delete the archive that an asset was expanded from, unless another object is in its place by now."""
     if expanded.source is not None and archive_stands(context, expanded):
-        context.store.delete(Location.parse(expanded.source.href))
+        context.store.control.delete(Location.parse(expanded.source.href), str(expanded.source.etag))
 
 
 def _staged_item(context: Context, run: Run, offered: Item, staged: dict[str, StagedAsset], shown: Item | None) -> Item:

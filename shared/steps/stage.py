@@ -13,7 +13,7 @@ from shared.steps.delegate import delegate_item
 from shared.steps.standing import Standing, holds, is_intact, require_owner, same_content, standing
 from shared.storage.digests import checksum_of
 from shared.storage.keys import asset_location
-from shared.storage.objects import Location
+from shared.storage.location import Location
 
 
 def stage_item(context: Context, run: Run, record: ItemRecord) -> None:

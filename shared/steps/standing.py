@@ -13,7 +13,7 @@ from shared.errors import ItemFailed
 from shared.models import Run, StagedAsset
 from shared.stac.item import Asset, Item
 from shared.storage.digests import checksum_if_known, checksum_of, md5_if_known
-from shared.storage.objects import Location
+from shared.storage.location import Location
 
 
 class Standing(Enum):

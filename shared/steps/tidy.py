@@ -20,8 +20,7 @@ from shared.ledger import lease
 from shared.models import ItemRecord, Run
 from shared.steps.publish import delete_archive
 from shared.steps.standing import Standing, expanded_standing
-from shared.storage.objects import Location
-from shared.storage.uploads import abort_uploads
+from shared.storage.location import Location
 
 _DAY = timedelta(days=1)
 _HEADS_AT_ONCE = 16
@@ -42,9 +41,8 @@ def clean_up(context: Context, older_than: timedelta) -> list[str]:
         Retryable: S3 or the catalog could not answer.
         Rejected: `s3-denied`.
     """
-    aborted = [
-        upload.key for place in context.owners.places for upload in abort_uploads(context.settings, place, older_than)
-    ]
+    control = context.store.control
+    aborted = [upload.key for place in context.owners.places for upload in control.abort_uploads(place, older_than)]
     return aborted + remove_leftovers(context, time.time() - (older_than + _DAY).total_seconds())
 
 

@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from shared.storage.digests import Written
-from shared.storage.objects import Location, ObjectStore, ObjectWriter
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore, ObjectWriter
 
 SEPARATOR: Final = ",\n"
 

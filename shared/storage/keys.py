@@ -4,7 +4,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from shared.errors import ItemFailed
-from shared.storage.objects import Location
+from shared.storage.location import Location
 
 _LONGEST_SEGMENT = 255  # SeaweedFS and other stores on a file system take no longer segment of a key
 

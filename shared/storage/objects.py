@@ -1,10 +1,10 @@
-"""Objects in S3: read, written, verified, deleted. The only place that knows which S3 library is in use."""
+"""Objects in S3: read, written, verified, deleted, with obstore. `control.py` does with boto3 what obstore cannot."""
 
 import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, cast
@@ -24,47 +24,18 @@ from obstore.store import S3Store
 
 from shared.errors import ItemFailed, Rejected, Retryable
 from shared.settings import Settings
+from shared.storage.control import Control
 from shared.storage.digests import PART_BYTES, Checksum, Digest, RunningDigest, Written, digest_of
+from shared.storage.location import Location, Stored, changed
 
 UPLOADS_AT_ONCE = 4
 """Parts of one multipart upload in flight: with `PART_BYTES` this bounds a writer's memory to about 40 MiB."""
 
+LARGEST_PUT = PART_BYTES
+"""Up to so many bytes a replacement is one request."""
+
 _FULL = re.compile(r"status code: 507\b|<Code>\w*(?:Quota|StorageFull|InsufficientCapacity|InsufficientStorage)")
 _DENIED = re.compile(r"status code: 40[13]\b")
-
-
-@dataclass(frozen=True)
-class Location:
-    """Where an object or a prefix is: `s3://bucket/key`. A prefix's key ends in a slash."""
-
-    bucket: str
-    key: str
-
-    @classmethod
-    def parse(cls, href: str) -> Self:
-        """Read an `s3://bucket/key` href.
-
-        Raises:
-            Rejected: `bad-href`, it is none, or its key has an empty, `.` or `..` segment.
-        """
-        match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", href, re.DOTALL)
-        if not match or any(part in ("", ".", "..") for part in match[2].removesuffix("/").split("/")):
-            raise Rejected("bad-href", f"{href[:200]!r} is no s3://bucket/key href")
-        return cls(match[1], match[2])
-
-    @property
-    def href(self) -> str:
-        """The location as an `s3://` href."""
-        return f"s3://{self.bucket}/{self.key}"
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What the store reports of an object: its key, its size in bytes, its ETag without quotes."""
-
-    key: str
-    size: int
-    etag: str
 
 
 class ObjectStore:
@@ -73,9 +44,13 @@ class ObjectStore:
     Every method raises `Retryable` (`s3-unavailable`) for network faults and 5xx, `Retryable` (`s3-full`) where the
     store has no room or the bucket's quota is used up, and `Rejected` (`s3-denied`, `s3-bad-key`) where the store
     refuses for good.
+
+    Attributes:
+        control: what needs no bytes: conditional deletes, copies, unfinished uploads.
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.control = Control(settings)
         self._settings = settings
         self._buckets: dict[str, S3Store] = {}
 
@@ -140,10 +115,10 @@ class ObjectStore:
     def replace(
         self, location: Location, data: bytes, known: str | None, content_type: str = "application/octet-stream"
     ) -> Written:
-        """Write a whole object in one request, provided that what is there is still what the caller knows of.
+        """Write a whole object, provided that what is there is still what the caller knows of.
 
         The store compares (If-Match, If-None-Match), so it also refuses a request that it gets late. A store that
-        ignores the condition writes in any case.
+        ignores the condition writes in any case. More than `LARGEST_PUT` are a multipart upload.
 
         Args:
             location: where to.
@@ -157,6 +132,11 @@ class ObjectStore:
         Raises:
             Retryable: `s3-changed`, another object is there, or the known one is gone; `s3-mismatch` as of `put`.
         """
+        if len(data) > LARGEST_PUT:
+            digest = RunningDigest()
+            digest.update(data)
+            self.control.replace(location, data, known, content_type)
+            return self.verify(location, digest.result())
         written = digest_of(data)
         try:
             return self._send(location, data, content_type, written, _mode(known))
@@ -331,11 +311,6 @@ class ObjectWriter:
 
 class _Refused(Exception):
     """The condition of a PUT does not hold."""
-
-
-def changed(location: Location) -> Retryable:
-    """Return the error for an object that is not the one that its writer knows of."""
-    return Retryable("s3-changed", f"{location.href} was written or deleted by somebody else meanwhile")
 
 
 def _mode(known: str | None) -> "obstore.PutMode":

@@ -10,10 +10,10 @@ from shared.settings import Settings
 from shared.stac.answers import shown
 from shared.stac.api import StacApi
 from shared.stac.item import Asset
-from shared.storage.copies import LARGEST_COPY, Copier
 from shared.storage.digests import PART_BYTES, Checksum, OverlappedDigest, Written, checksum_of, digest_of
 from shared.storage.download import Download, StartOver
-from shared.storage.objects import Location, ObjectStore, Stored
+from shared.storage.location import Location, Stored
+from shared.storage.objects import ObjectStore
 
 _PUT_PARTS: Final = 2
 """Up to so many times `PART_BYTES` an object is one PUT, whose answer has its ETag; more is a multipart upload."""
@@ -64,12 +64,7 @@ class Transfer:
         self._api = api
         self._store = store
         self._settings = settings
-        self._copier = Copier(settings)
         self._parts_at_once = settings.transfer_memory // PART_BYTES - _OTHER_PARTS
-
-    def close(self) -> None:
-        """Close the connections that are its own."""
-        self._copier.close()
 
     def fetch(self, asset: Asset, target: Location, progress: Progress) -> Written:
         """Bring an asset to `target` and verify it: size and checksum as it comes, then what the store reports.
@@ -115,7 +110,7 @@ class Transfer:
         if expected.size not in (None, stored.size):
             raise Retryable("size-mismatch", f"{source.href} has {stored.size} bytes where {expected.size} are stated")
         if _is_proven(stored, expected):
-            self._copier.copy(source, stored, target)
+            self._store.control.copy(source, stored, target)
             written = self._store.verify(target, Written(stored.size, stored.etag, stored.etag))
             progress(stored.size)
             return written
@@ -205,4 +200,4 @@ def _is_proven(stored: Stored, expected: _Expected) -> bool:
     """Whether the ETag tells that an object of the store is the one that is wanted, so that it need not be read."""
     is_md5 = "-" not in stored.etag and len(stored.etag) == len(digest_of(b"").md5)
     wanted = expected.checksum or Checksum("md5", stored.etag)
-    return is_md5 and stored.size <= LARGEST_COPY and wanted == Checksum("md5", stored.etag)
+    return is_md5 and wanted == Checksum("md5", stored.etag)

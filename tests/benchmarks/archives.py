@@ -22,9 +22,9 @@ from pathlib import Path
 from local import processes
 from local.processes import LOOPBACK
 from local.seaweed import SeaweedFS
-from shared.archives.writing import remove
 from shared.settings import load_settings
-from shared.storage.objects import Location, ObjectStore
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 from tests.benchmarks.corpora import Corpus, corpora, write
 from tests.benchmarks.harness import (
     BUCKET,
@@ -104,7 +104,7 @@ def _run(weed: int, way: str, number: int, corpus: Corpus, archive: Path) -> Mea
     written = [stored for stored in store.list(folder) if not stored.key.endswith((archive.suffix, ".manifest.json"))]
     if way != "null" and sorted(stored.size for stored in written) != sorted(corpus.sizes):
         raise SystemExit(f"{way} wrote {len(written)} objects and not the {len(corpus.sizes)} of {corpus.name}")
-    remove(store, [Location(BUCKET, stored.key) for stored in store.list(folder)])
+    store.control.delete_all([Location(BUCKET, stored.key) for stored in store.list(folder)])
     return {**figures, "store_cpu": used}
 
 

@@ -22,8 +22,10 @@ from shared.stac.api import Answer, StacApi
 from shared.stac.catalog import Catalog
 from shared.stac.item import Asset, Json
 from shared.stac.station import Station
+from shared.storage.control import Control
 from shared.storage.digests import Checksum, Digest, RunningDigest, Written, digest_of
-from shared.storage.objects import UPLOADS_AT_ONCE, Location, ObjectStore, ObjectWriter, Stored
+from shared.storage.location import Location, Stored
+from shared.storage.objects import UPLOADS_AT_ONCE, ObjectStore, ObjectWriter
 from shared.storage.transfer import Progress, Transfer
 from tests.benchmarks.shelves import (
     ASSET_BYTES,
@@ -109,6 +111,7 @@ class FreeStore(ObjectStore):
 
     def __init__(self, settings: Settings, shelves: Shelves) -> None:
         super().__init__(settings)
+        self.control = FreeControl(settings, self)
         self._shelves = shelves
 
     def receive(self, location: Location) -> Written:
@@ -165,9 +168,10 @@ class FreeStore(ObjectStore):
 
     def delete(self, location: Location) -> None:
         """See `ObjectStore`."""
-        if not _is_archive(location):
-            self._path(location).unlink(missing_ok=True)
-            return
+        self._path(location).unlink(missing_ok=True)
+
+    def delete_archive(self, location: Location) -> None:
+        """Let the archive of an item be gone."""
         shelf, number, key = self._archive(location)
         shelf.set_archive(number, key, there=False)
 
@@ -181,6 +185,22 @@ class FreeStore(ObjectStore):
     def _read(self, location: Location) -> bytes | None:
         path = self._path(location)
         return path.read_bytes() if path.exists() else None
+
+
+class FreeControl(Control):
+    """Deletes archives."""
+
+    def __init__(self, settings: Settings, store: FreeStore) -> None:
+        super().__init__(settings)
+        self._store = store
+
+    def delete(self, location: Location, etag: str) -> bool:
+        """See `Control`."""
+        stored = self._store.head(location)
+        if stored is None or stored.etag != etag:
+            return False
+        self._store.delete_archive(location)
+        return True
 
 
 class FreeWriter(ObjectWriter):

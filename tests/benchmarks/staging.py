@@ -25,9 +25,9 @@ from pathlib import Path
 
 from local import processes
 from local.processes import LOOPBACK, Child
-from shared.archives.writing import remove
 from shared.settings import load_settings
-from shared.storage.objects import Location, ObjectStore
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 from tests.benchmarks.harness import (
     BUCKET,
     READY,
@@ -154,7 +154,7 @@ def _run(way: str, job: Job, servers: tuple[int, int]) -> Measured:
     written = list(store.list(job.prefix))
     if [stored.size for stored in written] != [job.size] * job.count:
         raise SystemExit(f"{way} wrote {len(written)} objects and not {job.count} of {job.size} bytes")
-    remove(store, [Location(BUCKET, stored.key) for stored in written])
+    store.control.delete_all([Location(BUCKET, stored.key) for stored in written])
     return {**figures, "origin_cpu": origin, "store_cpu": weed}
 
 

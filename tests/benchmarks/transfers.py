@@ -16,7 +16,7 @@ import requests
 from shared.context import Context
 from shared.settings import Settings
 from shared.stac.item import Asset
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.benchmarks.harness import Measured, s5cmd
 
 

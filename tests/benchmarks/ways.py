@@ -19,7 +19,8 @@ from shared.archives import Rules, expand, prefix_for
 from shared.archives.contents import Contents
 from shared.archives.reading import ArchiveReader
 from shared.settings import Settings
-from shared.storage.objects import Location, ObjectStore
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 from tests.benchmarks.corpora import Content
 from tests.benchmarks.harness import s5cmd
 

@@ -21,8 +21,7 @@ from shared.settings import load_settings
 from shared.stac.item import Item
 from shared.steps.tidy import clean_up
 from shared.storage.keys import run_location
-from shared.storage.objects import Location
-from shared.storage.uploads import Uploads
+from shared.storage.location import Location
 from tests.faults.faults import KINDS, Scene
 from tests.faults.offer import Json, offers_of
 from tests.faults.oracle import Finding, Observed, ObservedRun, ids_of, judge
@@ -191,11 +190,10 @@ def _record(context: Context, run_id: str) -> Run | None:
 
 
 def _observe(system: System, context: Context, name: str, game: _Game) -> Observed:
-    settings, place = context.settings, context.owners[_OWNER].place
+    place = context.owners[_OWNER].place
     base = Location(place.bucket, f"{place.prefix}{_OWNER}/{name}/")
     clean_up(context, timedelta(0))
-    with httpx.Client(timeout=settings.s3_timeout) as client:
-        uploads = [upload.key for upload in Uploads(settings, place, client).listed()]
+    uploads = [upload.key for upload in context.store.control.unfinished(place)]
     return Observed(
         base=base.href,
         runs=[_observe_run(system, context, run_id, game.first_closed.get(run_id)) for run_id in game.runs],

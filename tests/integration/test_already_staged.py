@@ -19,7 +19,7 @@ from shared.steps.expand import expand_asset
 from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.integration.test_steps import Work, objects
 
 PLAIN = samples.product(samples.AS_LONG_AS_WINDOW)

@@ -7,7 +7,7 @@ from local.samples import Defect
 from local.stack import Stack
 from shared.context import Context
 from shared.stac.item import Json
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.integration.conftest import Caller, of_id, of_type
 from tests.integration.test_already_staged import BOTH, ORBIT, PLAIN, ZIP, done, feature, offering, shown
 from tests.integration.test_runs import SECONDS, result_of

@@ -173,6 +173,22 @@ def test_a_step_that_is_done_already_goes_on_only_where_its_message_is_delivered
         context.ledger.agenda.forget_run(run.id)
 
 
+def test_a_step_after_which_nothing_is_due_ends_its_chain_and_settles_its_item(context: Context) -> None:
+    from workers.tasks.staging import stage
+
+    run = Opened(context.ledger, found())
+    run.begin()
+    context.ledger.cancel_run(run.id)
+    stage.push_request(id="1", chain=[{"task": "the next"}], delivery_info={})
+    try:
+        stage.run(run.id, run.key)
+        assert stage.request.chain is None
+        assert run.item().code == "cancelled"
+    finally:
+        stage.pop_request()
+        context.ledger.agenda.forget_run(run.id)
+
+
 # What kills a part of a chord
 
 

@@ -4,17 +4,16 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator
 
-import httpx
 import pytest
 
 from shared.context import Context
 from shared.errors import AuxipError, ItemFailed, Rejected, Retryable
 from shared.settings import Settings
 from shared.stac.item import Asset
-from shared.storage import signing, transfer
-from shared.storage.copies import Copier
+from shared.storage import control
 from shared.storage.digests import PART_BYTES
-from shared.storage.objects import Location, ObjectStore
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 from shared.storage.transfer import Transfer
 
 CONTENT = b"the content of an orbit file\n" * 1000
@@ -29,8 +28,7 @@ NAME = "with space+and%25 ä&=?#.EOF"
 def sources(context: Context) -> str:
     """Another bucket of the store."""
     bucket = f"sources-{uuid.uuid4().hex[:8]}"
-    with httpx.Client() as client:
-        signing.request(context.settings, client, "PUT", f"/{bucket}").raise_for_status()
+    context.store.control.client.create_bucket(Bucket=bucket)
     return bucket
 
 
@@ -87,8 +85,7 @@ def fetch(context: Context, settings: Settings, noting: Noting) -> Iterator[Fetc
         return written.checksum.multihash
 
     yield fetch
-    for each in made:
-        each.close()
+    noting.control.close()
 
 
 def refusal(fetch: Fetch, source: Location, target: Location, **stated: object) -> tuple[type[AuxipError], str]:
@@ -127,13 +124,20 @@ def test_a_checksum_of_another_kind_is_computed_and_kept(
     assert noting.get(target, len(CONTENT)) == CONTENT
 
 
-def test_an_object_that_is_too_large_for_one_copy_passes_through(
+def test_an_object_that_is_too_large_for_one_copy_is_copied_in_parts_and_read_back(
     fetch: Fetch, noting: Noting, source: Location, target: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "LARGEST_COPY", len(CONTENT) - 1)
-    noting.put(source, CONTENT)
-    fetch(source, target, checksum=MD5)
-    assert (noting.reads, noting.get(target, len(CONTENT))) == (1, CONTENT)
+    content = LARGE[: 11 * 2**20]
+    monkeypatch.setattr(control, "LARGEST_COPY", 5 * 2**20)
+    monkeypatch.setattr(control, "COPY_PART", 5 * 2**20)  # the least that a part may have
+    noting.put(source, content)
+
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    assert fetch(source, target, checksum=md5) == f"d50110{md5}"
+    stored = noting.head(target)
+    assert stored is not None
+    assert stored.etag.endswith("-3")
+    assert noting.get(target, len(content)) == content
 
 
 @pytest.mark.parametrize(
@@ -181,11 +185,9 @@ def test_a_source_that_is_replaced_in_between_is_not_copied(
     stored = store.head(source)
     assert stored is not None
     store.put(source, b"another")
-    copier = Copier(settings)
     with pytest.raises(Retryable, match="s3-changed"):
-        copier.copy(source, stored, target)
+        store.control.copy(source, stored, target)
     store.delete(source)
     with pytest.raises(Retryable, match="s3-changed"):
-        copier.copy(source, stored, target)
-    copier.close()
+        store.control.copy(source, stored, target)
     assert store.head(target) is None

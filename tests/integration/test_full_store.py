@@ -9,7 +9,8 @@ from obstore.store import S3Store
 
 from shared.errors import AuxipError, Retryable
 from shared.storage.digests import PART_BYTES
-from shared.storage.objects import Location, ObjectStore
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 from tests.unit.making import settings_of
 
 QUOTA = (403, "QuotaExceeded")

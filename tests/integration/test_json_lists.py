@@ -4,7 +4,6 @@ import json
 import uuid
 from contextlib import suppress
 
-import httpx
 import pytest
 
 from shared.context import Context
@@ -12,8 +11,7 @@ from shared.errors import Retryable
 from shared.storage.digests import PART_BYTES
 from shared.storage.documents import JsonList
 from shared.storage.keys import Place
-from shared.storage.objects import Location, Stored
-from shared.storage.uploads import Uploads
+from shared.storage.location import Location, Stored
 
 ENTRY = json.dumps({"text": "x" * 2**20})
 
@@ -30,9 +28,7 @@ def content(context: Context, place: Location) -> bytes:
 
 
 def unfinished(context: Context, place: Location) -> list[str]:
-    with httpx.Client() as client:
-        uploads = Uploads(context.settings, Place(place.bucket, place.key), client).listed()
-        return [upload.key for upload in uploads]
+    return [upload.key for upload in context.store.control.unfinished(Place(place.bucket, place.key))]
 
 
 @pytest.mark.parametrize("batches", [[["1"]], [["1", "2"], ["3"]], [[], ["1"], [], ["2"]]])

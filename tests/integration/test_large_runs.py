@@ -21,8 +21,7 @@ from shared.settings import Settings
 from shared.stac.item import Found, Json
 from shared.steps.close import close
 from shared.storage.keys import Place, run_location
-from shared.storage.objects import Location
-from shared.storage.uploads import Uploads, abort_uploads
+from shared.storage.location import Location
 from tests.integration.many import catalog_of_all, opened, recorded, shown
 from tests.unit.making import item_of
 
@@ -84,8 +83,7 @@ def staged(result: object) -> tuple[bool, Json]:
 
 def unfinished(context: Context, run: Run) -> list[str]:
     place = Place(context.settings.s3_bucket, at(context.settings, run, "").key)
-    with httpx.Client() as client:
-        return [upload.key for upload in Uploads(context.settings, place, client).listed()]
+    return [upload.key for upload in context.store.control.unfinished(place)]
 
 
 def in_a_process(program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -205,7 +203,7 @@ def test_a_run_whose_closing_was_killed_is_closed_by_the_next_and_what_was_left_
     assert many.ledger.run(run.id).state is RunState.SUCCESSFUL
     assert len(ids(json.loads(read(many, run, "auxiliary-files.json") or b""))) == 6000
     place = Place(many.settings.s3_bucket, at(many.settings, run, "").key)
-    abort_uploads(many.settings, place, timedelta(seconds=-5))
+    many.store.control.abort_uploads(place, timedelta(seconds=-5))
     assert unfinished(many, run) == []
 
 

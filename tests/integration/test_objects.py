@@ -14,7 +14,8 @@ from shared.context import Context
 from shared.errors import AuxipError, ItemFailed, Rejected, Retryable
 from shared.settings import Settings
 from shared.storage.digests import PART_BYTES, Checksum, Written, digest_of
-from shared.storage.objects import Location, ObjectStore
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 
 OTHER_MD5 = "0" * 32
 

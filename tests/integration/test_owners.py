@@ -11,7 +11,7 @@ from shared.errors import ItemFailed, Rejected
 from shared.selection import Given
 from shared.steps.close import close
 from shared.steps.stage import stage_item
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.integration.test_already_staged import ARCHIVE, EXPANDING, PLAIN, done, shown
 from tests.integration.test_steps import Work
 

@@ -19,7 +19,8 @@ from shared.stac.station import Station
 from shared.stac.stations import StationConfig
 from shared.storage.digests import PART_BYTES
 from shared.storage.download import FRUITFUL
-from shared.storage.objects import Location, ObjectStore
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 from shared.storage.transfer import Transfer
 from tests.integration.source import Script, Source, serving
 
@@ -43,9 +44,7 @@ def transfer_of(context: Context, source: Source, timeout: float) -> Iterator[Tr
     settings = context.settings.model_copy(update={"backoff_base": 0.001, "max_asset_bytes": 2**25})
     config = StationConfig.model_validate({"url": source.url, "allow_private": True, "timeout": timeout})
     station = Station("one", config, settings)
-    made = Transfer(station.api, context.store, settings)
-    yield made
-    made.close()
+    yield Transfer(station.api, context.store, settings)
     station.close()
 
 

@@ -13,7 +13,7 @@ from shared.context import Context
 from shared.ledger import lease
 from shared.models import ItemState, RunState, work_key
 from shared.stac.item import Item, Json
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.integration.conftest import Caller, closed_run, of_id, of_type, wait_for
 
 SECONDS = 60

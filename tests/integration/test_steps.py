@@ -20,7 +20,7 @@ from shared.steps.find import find_items
 from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.integration.conftest import of_id
 
 ARCHIVE = samples.product(samples.UPPER_CASE_ARCHIVE)

@@ -23,7 +23,7 @@ from shared.models import Run, RunRequest, RunState, Tick
 from shared.selection import Given, PolicySelection
 from shared.steps.due import Step, StepName
 from shared.steps.sweep import begin_tick
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.integration.conftest import wait_for
 from tests.integration.opened import at_once
 from tests.integration.test_commands import AUXIP, auxip, last_object

@@ -16,7 +16,8 @@ from shared.stac.item import Asset
 from shared.stac.station import Station
 from shared.stac.stations import ApiKeyAuth, StationConfig
 from shared.storage.digests import PART_BYTES
-from shared.storage.objects import Location, ObjectStore
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 from shared.storage.transfer import Transfer
 
 CONTENT = b"the content of an orbit file\n" * 1000
@@ -114,7 +115,6 @@ Make = Callable[..., Transfer]
 def transfer(context: Context, host: Server) -> Iterator[Make]:
     """A transfer from the host, which is the station."""
     stations: list[Station] = []
-    made: list[Transfer] = []
 
     def make(max_bytes: int = 10**8, **changes: object) -> Transfer:
         fields = {"url": host.url("auxip"), "allow_private": True, **changes}
@@ -122,12 +122,9 @@ def transfer(context: Context, host: Server) -> Iterator[Make]:
         station = Station("one", config, context.settings)
         stations.append(station)
         settings = context.settings.model_copy(update={"max_asset_bytes": max_bytes})
-        made.append(Transfer(station.api, context.store, settings))
-        return made[-1]
+        return Transfer(station.api, context.store, settings)
 
     yield make
-    for opened in made:
-        opened.close()
     for station in stations:
         station.close()
 

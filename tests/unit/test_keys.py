@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shared.errors import ItemFailed
 from shared.storage.keys import Place, asset_location, run_location
-from shared.storage.objects import Location
+from shared.storage.location import Location
 
 PLACE = Place("bucket", "deep/er/")
 

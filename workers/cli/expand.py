@@ -8,7 +8,7 @@ import click
 from shared.archives import ArchiveFailed, FileSource, Inspection, Manifest, Problem, Rules, inspect, load_manifest
 from shared.errors import AuxipError, ItemFailed, Rejected, UnsupportedArchive
 from shared.settings import load_archive_settings, load_settings
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from workers.cli.printing import print_json
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
 from shared.storage.digests import digest_of
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.golden.make import DATA, XML, tgz_of
 from tests.integration.test_steps import Step, Work, archive_of, expand
 

@@ -10,7 +10,8 @@ from shared.context import Context
 from shared.errors import ItemFailed, Retryable
 from shared.settings import Settings, load_settings
 from shared.storage.digests import Written
-from shared.storage.objects import Location, ObjectStore
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 from tests.golden.make import tgz_of
 from tests.integration.archives.test_seaweedfs import content, hold
 
@@ -113,7 +114,7 @@ def test_of_two_attempts_one_commits_and_the_other_finds_the_work_done(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch, most: int | None
 ) -> None:
     if most is not None:
-        monkeypatch.setattr("shared.archives.manifest.PART_BYTES", most)
+        monkeypatch.setattr("shared.storage.objects.LARGEST_PUT", most)
     archive = hold(store, f"two-{most}/x.tgz", tgz_of(FILES))
     reused: list[bool] = []
 

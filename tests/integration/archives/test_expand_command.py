@@ -8,7 +8,7 @@ import pytest
 from shared.archives import prefix_for
 from shared.context import Context
 from shared.settings import PREFIX
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.golden.cases import GOLDEN, archive_of
 from tests.golden.make import CASES, DATA, XML
 from tests.integration.conftest import Caller

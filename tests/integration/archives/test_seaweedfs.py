@@ -14,7 +14,8 @@ from shared.context import Context
 from shared.errors import Retryable
 from shared.settings import Settings, load_settings
 from shared.storage.digests import Digest
-from shared.storage.objects import UPLOADS_AT_ONCE, Location, ObjectStore, ObjectWriter
+from shared.storage.location import Location
+from shared.storage.objects import UPLOADS_AT_ONCE, ObjectStore, ObjectWriter
 from tests.golden.cases import ACCEPTED, EXPANDED, REFUSED, archive_of, files_below, rules_of
 from tests.golden.make import tgz_of
 
@@ -25,7 +26,8 @@ KILLED = """
 import os, signal, sys, threading
 from shared.archives import Rules, expand, prefix_for
 from shared.settings import load_settings
-from shared.storage.objects import Location, ObjectStore
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 
 class Dying(ObjectStore):
     left, lock = 50, threading.Lock()

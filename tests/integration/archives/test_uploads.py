@@ -3,9 +3,9 @@
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from datetime import timedelta
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -13,18 +13,19 @@ from local.stack import Stack
 from shared.archives import Rules, expand, prefix_for
 from shared.context import Context
 from shared.errors import Rejected, Retryable
-from shared.settings import load_settings
+from shared.settings import Settings, load_settings
+from shared.storage.control import Control, Upload
 from shared.storage.keys import Place
-from shared.storage.objects import Location
-from shared.storage.uploads import Uploads, abort_uploads
+from shared.storage.location import Location
 from tests.golden.make import tgz_of
 from tests.integration.conftest import Caller
 from workers.app import app
 
 LEAVING = """
 import os, signal, sys
-from shared.settings import load_settings
-from shared.storage.objects import Location, ObjectStore
+from shared.settings import Settings, load_settings
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 
 with ObjectStore(load_settings()).open_writer(Location.parse(sys.argv[1])) as writer:
     for _ in range(40):
@@ -44,8 +45,13 @@ def leave(name: str) -> Location:
 
 
 def unfinished() -> set[str]:
-    with httpx.Client() as client:
-        return {upload.key for upload in Uploads(load_settings(), PLACE, client).listed()}
+    with closing(Control(load_settings())) as control:
+        return {upload.key for upload in control.unfinished(PLACE)}
+
+
+def abort_uploads(settings: Settings, place: Place, older_than: timedelta) -> list[Upload]:
+    with closing(Control(settings)) as control:
+        return control.abort_uploads(place, older_than)
 
 
 @pytest.mark.parametrize("name", ["plain.dat", "ä b+c&d=e%20#?.dat", "~(x)'*!.dat"])

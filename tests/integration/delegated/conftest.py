@@ -4,15 +4,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
 from local.stack import Stack
 from shared.context import Context
 from shared.settings import load_settings
-from shared.storage.keys import Place
-from shared.storage.uploads import Uploads
+from shared.storage.control import Control
 from tests.integration.delegated.service import KEY, Service
 
 OWNER = "steps"
@@ -48,6 +46,6 @@ def context(service: Service) -> Iterator[Context]:
 def other_bucket(stack: Stack) -> str:
     """A bucket that is not ours, which our credentials may use."""
     name = f"delegated-{uuid.uuid4().hex[:8]}"
-    with httpx.Client() as client:
-        Uploads(load_settings(), Place(name, ""), client)._request("PUT", f"/{name}", {})
+    with closing(Control(load_settings())) as control:
+        control.client.create_bucket(Bucket=name)
     return name

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from shared.context import Context
 from shared.stac.item import Item, Json
-from shared.storage.objects import Location
+from shared.storage.location import Location
 
 KEY = "staging-secret"
 CLOSED = b""

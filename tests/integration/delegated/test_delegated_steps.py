@@ -19,7 +19,7 @@ from shared.steps import delegate
 from shared.steps.publish import publish_and_fetch
 from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.integration.conftest import wait_for
 from tests.integration.delegated.service import CLOSED, KEY, Job, Service
 from tests.integration.test_steps import EVERY_STEP, Work

@@ -15,7 +15,8 @@ from shared.archives.rules import Layout
 from shared.errors import ItemFailed, Rejected, Retryable, UnsupportedArchive
 from shared.settings import Settings
 from shared.storage.digests import PART_BYTES, Digest, Written, digest_of
-from shared.storage.objects import UPLOADS_AT_ONCE, Location, ObjectWriter, Stored
+from shared.storage.location import Location, Stored
+from shared.storage.objects import UPLOADS_AT_ONCE, ObjectWriter
 from tests.golden.make import changed, tar_of, tgz_of, zip_of
 from tests.unit.archives.conftest import BUCKET, PREFIX, MemoryObjects
 
@@ -490,7 +491,7 @@ def test_small_files_that_compress_well_are_no_bomb(store: MemoryObjects) -> Non
 def test_a_manifest_larger_than_a_part_is_written_too(
     monkeypatch: pytest.MonkeyPatch, store: MemoryObjects, archive: Location, rules: Rules
 ) -> None:
-    monkeypatch.setattr("shared.archives.manifest.PART_BYTES", 1000)
+    monkeypatch.setattr("shared.storage.objects.LARGEST_PUT", 1000)
 
     assert expand(store, archive, PREFIX, rules).manifest == manifest_for(PREFIX).href
     assert expand(store, archive, PREFIX, rules).reused

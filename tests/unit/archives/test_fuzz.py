@@ -17,7 +17,7 @@ import pytest
 from shared.archives import ArchiveFailed, FileSource, Inspection, Rules, expand, inspect, is_archive, manifest_for
 from shared.archives.rules import Layout
 from shared.settings import Settings
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.golden.cases import GOLDEN
 from tests.unit.archives.conftest import PREFIX, MemoryObjects
 

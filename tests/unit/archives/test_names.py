@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shared.archives import expanded_name, is_archive, manifest_for, prefix_beside, prefix_for
 from shared.errors import UnsupportedArchive
-from shared.storage.objects import Location
+from shared.storage.location import Location
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.ZIP", "a.tar", "a.tgz", "Y.TGZ", "a.tar.gz", "a.Tar.GZ", "p/q/a.zip"])

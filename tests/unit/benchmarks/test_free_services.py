@@ -13,7 +13,7 @@ from shared.stac.search import Cql2
 from shared.stac.station import Station
 from shared.stac.stations import StationConfig
 from shared.storage.digests import Checksum
-from shared.storage.objects import Location
+from shared.storage.location import Location
 from tests.benchmarks.free_services import FreeCatalog, FreeStation, FreeStore, expand
 from tests.benchmarks.shelves import Shelf, Shelves, item_id, number_of, offered, unfinished
 from tests.unit.making import ANY, settings_of
@@ -90,7 +90,8 @@ def test_an_archive_stands_in_the_store_from_its_transfer_until_it_is_deleted(st
     written = store.receive(archive_of(2))
     assert store.held(archive_of(2), written.size, Checksum("md5", written.md5)) == store.head(archive_of(2))
 
-    store.delete(archive_of(2))
+    assert not store.control.delete(archive_of(2), "another ETag")
+    assert store.control.delete(archive_of(2), written.md5)
     assert store.head(archive_of(2)) is None
 
 
