@@ -78,7 +78,7 @@ class Offer:
 def offers_of(seed: int, count: int) -> list[Offer]:
     """Return so many sound items and two or three faulty ones, the same ones for the same seed."""
     chance = random.Random(seed)  # noqa: S311  # a schedule, no secret
-    sound = [_plain, _plain, _zip, _tgz, _nested, _both] * (count // 6 + 1)
+    sound = [_plain, _several, _zip, _tgz, _nested, _both] * (count // 6 + 1)
     makers = [*sound[:count], *chance.sample(_FAULTY, 2)]
     makers += [_large] * (chance.random() < 0.4) + [_wrong_checksum] * (chance.random() < 0.2)
     return [make(f"S1A_OPER_AUX_FAULTS_{seed:010d}_{number:03d}") for number, make in enumerate(makers)]
@@ -163,6 +163,10 @@ def _nested(name: str) -> Offer:
 
 def _both(name: str) -> Offer:
     return Offer(name, (_file(name), _zip_file(f"{name}_table")))
+
+
+def _several(name: str) -> Offer:
+    return Offer(name, tuple(_zip_file(f"{name}_{part}") for part in "abc"))
 
 
 def _no_assets(name: str) -> Offer:
