@@ -25,8 +25,8 @@ from shared.stac.item import Item, Json
 from shared.steps.due import Plan, rest_of
 from shared.storage.keys import Place, asset_location
 from tests.integration.conftest import Caller, closed_run, of_type, wait_for
-from tests.integration.opened import Opened, found
 from tests.integration.test_halted import standing_still
+from tests.ledger.opened import Opened, found
 from tests.processes import descendants
 from workers.queues import QUEUES
 

@@ -17,7 +17,7 @@ from shared.steps.due import Step, StepName
 from shared.steps.find import find_work
 from shared.steps.reconcile import reconcile
 from shared.steps.settle import settle_item
-from tests.integration.opened import DONE, REQUEST, Opened, at_once, claim_of, found, lapse
+from tests.ledger.opened import DONE, REQUEST, Opened, at_once, claim_of, found, lapse
 
 PATIENCE = 100.0
 WINDOW = 4

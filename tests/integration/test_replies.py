@@ -12,7 +12,7 @@ from redis import Redis
 from local.processes import Child
 from local.stack import Stack
 from shared.context import Context
-from shared.ledger import INTAKE, Intake, Next, Requests
+from shared.ledger import INTAKE, Intake, Requests
 from shared.stac.item import Json
 from tests.integration.conftest import Caller, of_type, wait_for
 from tests.requests import raw, request
@@ -242,46 +242,6 @@ def test_a_request_that_cannot_be_published_yet_is_held_and_tried_again(
     gate.serve_some()
     assert redis.hlen(f"{INTAKE}:taken") == 0
     assert answers(1)[0]["status"] == "successful"
-
-
-# The record
-
-
-def test_a_request_is_registered_once_whoever_takes_it(context: Context, name: str) -> None:
-    requests = context.requests
-    assert requests.register(name, "stamp", "task", name) is Next.PUBLISH
-    assert requests.register(name, "stamp", "task", name) is Next.PUBLISH
-    assert requests.register(name, "other", "task", None) is Next.NOTHING
-    requests.end(name, "{}")
-    assert requests.register(name, "stamp", "task", name) is Next.NOTHING
-    assert requests.register(name, "other", "task", name) is Next.ANSWER
-
-
-def test_a_request_that_is_forgotten_may_come_again(context: Context, name: str) -> None:
-    context.requests.register(name, "stamp", "task", name)
-    context.requests.forget(name)
-    assert not context.requests.known(name)
-    assert context.requests.register(name, "other", "task", name) is Next.PUBLISH
-
-
-def test_an_end_of_what_is_not_known_leaves_nothing(context: Context, redis: Redis, name: str) -> None:
-    context.requests.end(name, "{}")
-    assert not context.requests.known(name)
-
-
-def test_a_reply_list_keeps_the_newest_answers(context: Context, redis: Redis, name: str) -> None:
-    for number in range(1005):
-        context.requests.register(name, str(number), "task", name)
-    context.requests.end(name, "{}")
-    assert redis.llen(f"auxip:reply:{name}") == 1000
-
-
-def test_an_answer_to_a_key_that_is_no_list_is_dropped(context: Context, redis: Redis, name: str) -> None:
-    redis.set(f"auxip:reply:{name}", "mine")
-    context.requests.register(name, "stamp", "task", name)
-    context.requests.end(name, "{}")
-    assert redis.get(f"auxip:reply:{name}") == "mine"
-    assert redis.exists(f"auxip:request:{name}:replies") == 0
 
 
 def test_a_result_that_is_too_large_is_told_and_can_be_read(

@@ -25,8 +25,8 @@ from shared.steps.due import Step, StepName
 from shared.steps.sweep import begin_tick
 from shared.storage.location import Location
 from tests.integration.conftest import wait_for
-from tests.integration.opened import at_once
 from tests.integration.test_commands import AUXIP, auxip, last_object
+from tests.ledger.opened import at_once
 from workers import flows
 from workers.sweeps import find_sweep
 

@@ -6,20 +6,20 @@ from itertools import count
 from queue import SimpleQueue
 
 import pytest
+from redis import Redis
 
-from shared.context import Context
 from shared.ledger import Ledger
 from shared.ledger.agenda import pending_of
 from shared.models import ItemState, Outcome, RunState
-from tests.integration.opened import DONE, THREADS, Opened, at_once, found
+from tests.ledger.opened import DONE, THREADS, Opened, at_once, found
 
 WINDOW = 5
 FAILED = Outcome(state=ItemState.FAILED, code="c", reason="r")
 
 
 @pytest.fixture
-def ledger(apart: Context) -> Ledger:
-    return Ledger(apart.ledger.redis, keep_days=30, window=WINDOW, patience=60)
+def ledger(redis: Redis) -> Ledger:
+    return Ledger(redis, keep_days=30, window=WINDOW, patience=60)
 
 
 def opened(ledger: Ledger, number: int) -> Opened:

@@ -8,34 +8,18 @@ import pytest
 from redis import Redis
 
 from shared.archives import Expansion
-from shared.context import Context
 from shared.errors import Rejected
 from shared.ledger import Ledger
 from shared.models import Counts, ItemRecord, ItemState, Outcome, RunState, StagedAsset, work_key
 from shared.stac.item import Found, Item
-from tests.integration.opened import DONE, REQUEST, Opened, at_once, found
+from tests.ledger.opened import DONE, REQUEST, Opened, at_once, found
 
 DAY = 86_400
 
 
 @pytest.fixture
-def ledger(apart: Context) -> Ledger:
-    return apart.ledger
-
-
-@pytest.fixture
-def run(ledger: Ledger) -> Opened:
-    return Opened(ledger, found())
-
-
-@pytest.fixture
 def key(run: Opened) -> str:
     return run.keys[0]
-
-
-@pytest.fixture
-def redis(ledger: Ledger) -> Redis:
-    return ledger.redis
 
 
 # Runs

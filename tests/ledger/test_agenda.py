@@ -3,20 +3,20 @@
 import uuid
 
 import pytest
+from redis import Redis
 
-from shared.context import Context
 from shared.errors import Busy
 from shared.ledger import Ledger
 from shared.ledger.agenda import OPEN, Agenda, pending_of
 from shared.models import RunState
-from tests.integration.opened import DONE, REQUEST, Opened, at_once, found
+from tests.ledger.opened import DONE, REQUEST, Opened, at_once, found
 
 PATIENCE = 100.0
 
 
 @pytest.fixture
-def ledger(apart: Context) -> Ledger:
-    return Ledger(apart.ledger.redis, keep_days=30, window=2, patience=PATIENCE)
+def ledger(redis: Redis) -> Ledger:
+    return Ledger(redis, keep_days=30, window=2, patience=PATIENCE)
 
 
 @pytest.fixture
