@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+import pystac
+
 STATION_COLLECTION = "adgs"
 OPEN_END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
@@ -13,6 +15,7 @@ _EXTENSIONS = [
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     "https://stac-extensions.github.io/timestamps/v1.1.0/schema.json",
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "https://stac-extensions.github.io/product/v1.0.0/schema.json",
 ]
 
 
@@ -73,15 +76,12 @@ def item(products: Sequence[Product], assets: dict[str, object]) -> dict[str, ob
         assets: by key.
     """
     first = products[0]
-    return {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "stac_extensions": _EXTENSIONS,
-        "id": first.item_id,
-        "collection": STATION_COLLECTION,
-        "geometry": None,
-        "properties": {
-            "datetime": _timestamp(first.start),
+    made = pystac.Item(
+        first.item_id,
+        geometry=None,
+        bbox=None,
+        datetime=first.start,
+        properties={
             "start_datetime": _timestamp(first.start),
             "end_datetime": _timestamp(first.end),
             "created": _timestamp(first.created),
@@ -91,9 +91,12 @@ def item(products: Sequence[Product], assets: dict[str, object]) -> dict[str, ob
             "platform": first.platform,
             "constellation": first.platform[: len("sentinel-1")],
         },
-        "links": [],
-        "assets": assets,
-    }
+        stac_extensions=_EXTENSIONS,
+        collection=STATION_COLLECTION,
+    )
+    feature = made.to_dict(include_self_link=False)
+    feature["properties"]["datetime"] = _timestamp(first.start)  # with milliseconds, as stations spell it
+    return {**feature, "assets": assets}
 
 
 def asset(product: Product, content: bytes, base_url: str) -> dict[str, object]:

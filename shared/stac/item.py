@@ -9,6 +9,9 @@ from shared.errors import ItemFailed
 
 Json = dict[str, JsonValue]
 
+AUX_STAGING = "aux_staging:"
+"""The prefix of our own fields; see `aux_staging.py`."""
+
 _OURS = {"etag", "source", "manifest"}
 """Fields of an asset that say what we have done with it."""
 
@@ -39,9 +42,9 @@ class Asset(BaseModel):
     href: str = Field(min_length=1, max_length=8192)
     size: Size | None = Field(None, alias="file:size")
     checksum: str | None = Field(None, alias="file:checksum")
-    etag: str | None = Field(None, alias="auxip:etag")
-    source: "Source | None" = Field(None, alias="auxip:source")
-    manifest: str | None = Field(None, alias="auxip:manifest")
+    etag: str | None = Field(None, alias="aux_staging:etag")
+    source: "Source | None" = Field(None, alias="aux_staging:source")
+    manifest: str | None = Field(None, alias="aux_staging:manifest")
 
 
 class Source(BaseModel):

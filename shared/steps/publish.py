@@ -1,11 +1,14 @@
 """Publish an item: first as it was staged, then as it is once its archives are expanded; only then delete them."""
 
+from urllib.parse import quote
+
 from shared.archives import Expansion
 from shared.context import Context
 from shared.errors import Retryable
 from shared.models import ItemRecord, ItemState, Run, StagedAsset
 from shared.stac.catalog import is_unpublished
 from shared.stac.item import Asset, Item, Source
+from shared.stac.publication import composed
 from shared.steps.standing import (
     Standing,
     archive_stands,
@@ -36,7 +39,7 @@ def publish_and_fetch(context: Context, run: Run, record: ItemRecord) -> None:
     item = _staged_item(context, run, offered, staged, shown)
     if shown is None or item.assets != shown.assets or is_unpublished(shown):
         context.ledger.require_claim(record)
-        catalog.publish(item)
+        catalog.publish(composed(item))
     context.ledger.reach(record, ItemState.CATALOGUED)
 
 
@@ -55,7 +58,7 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     item = _expanded_item(shown, record.expansions)
     if item.assets != shown.assets:
         context.ledger.require_claim(record)
-        catalog.publish(item)
+        catalog.publish(composed(item))
     context.ledger.require_claim(record)
     for asset in item.assets.values():
         delete_archive(context, asset)
@@ -71,7 +74,9 @@ def delete_archive(context: Context, expanded: Asset) -> None:
 def _staged_item(context: Context, run: Run, offered: Item, staged: dict[str, StagedAsset], shown: Item | None) -> Item:
     item = offered.model_copy(deep=True)
     item.collection = run.request.collection
-    item.links = []
+    # STAC requires this link of an item that has a collection; whatever else a station links to is its own.
+    href = f"{context.settings.catalog_url}/collections/{quote(run.request.collection, safe='')}"
+    item.links = [{"rel": "collection", "type": "application/json", "href": href}]
     item.properties["owner"] = run.request.owner
     item.assets = {}
     before = {original_name(key, asset): (key, asset) for key, asset in shown.assets.items()} if shown else {}
@@ -137,7 +142,7 @@ def _expanded(key: str, asset: Asset, expansion: Expansion) -> Asset:
             **kept,
             "href": expansion.prefix,
             "file:size": expansion.size,
-            "auxip:source": source,
-            "auxip:manifest": expansion.manifest,
+            "aux_staging:source": source,
+            "aux_staging:manifest": expansion.manifest,
         }
     )

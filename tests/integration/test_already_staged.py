@@ -391,9 +391,9 @@ def test_a_station_cannot_tell_us_what_we_have_done(context: Context, collection
     assets = hostile["assets"]
     assert isinstance(assets, dict)
     assets[ORBIT] |= {  # type: ignore[operator]
-        "auxip:source": {"name": ZIP, "href": victim.href, "etag": etag},
-        "auxip:manifest": victim.href,
-        "auxip:etag": etag,
+        "aux_staging:source": {"name": ZIP, "href": victim.href, "etag": etag},
+        "aux_staging:manifest": victim.href,
+        "aux_staging:etag": etag,
     }
     with offering(stack, hostile):
         work = Work(context, collection, samples.ORBIT_AND_ARCHIVE)

@@ -2,6 +2,7 @@
 
 import json
 
+import pystac
 import pytest
 from celery import chain, chord
 
@@ -12,9 +13,11 @@ from local.stack import Stack
 from shared.context import Context
 from shared.ledger import lease
 from shared.models import ItemState, RunState, work_key
+from shared.stac.aux_staging import AuxStagingExtension
 from shared.stac.item import Item, Json
 from shared.storage.location import Location
 from tests.integration.conftest import Caller, closed_run, of_id, of_type, wait_for
+from tests.stac_schemas import require_valid
 
 SECONDS = 60
 WINDOW: Json = {"start_datetime": samples.DEMO_START.isoformat(), "end_datetime": samples.DEMO_END.isoformat()}
@@ -36,6 +39,21 @@ def test_a_staging_run_answers_with_status_and_the_items_as_the_catalog_shows_th
     assert len(items) >= 4
     (shown,) = context.catalog_of("").items(caller.collection, [item.id for item in items])
     assert items == [Item.model_validate(item) for item in shown]
+
+
+def test_what_the_catalog_shows_is_valid_stac_and_an_item_collection(caller: Caller, context: Context) -> None:
+    result = caller.stage(of_type("OPER_MPL_ORBPRE", "OPER_AUX_ECMWFD_PDMC")).get(SECONDS)
+    assert isinstance(result, list)
+    collection = pystac.ItemCollection.from_dict(result[1])
+
+    assert any(AuxStagingExtension.has_extension(item) for item in collection)
+    for feature in result[1]["features"]:
+        require_valid(feature)
+    expanded = [asset for item in collection for asset in item.assets.values() if asset.href.endswith("/")]
+    for asset in expanded:
+        manifest = AuxStagingExtension.ext(asset).manifest
+        assert context.store.head(Location.parse(str(manifest))) is not None
+    assert expanded
 
 
 def test_what_is_staged_is_what_the_station_offers(caller: Caller, context: Context) -> None:

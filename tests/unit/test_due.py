@@ -12,7 +12,7 @@ from tests.unit.making import item_of, record_of, run_of
 PLAIN = item_of(assets={"a.EOF": {"href": "http://h/a"}})
 ARCHIVES = item_of(assets={name: {"href": "http://h/a"} for name in ("a.EOF", "b.zip", "c.TGZ")})
 SOURCE = {"name": "b.zip", "href": "s3://bucket/b.zip", "etag": "e"}
-EXPANDED_BEFORE = item_of(assets={"b": {"href": "s3://bucket/b/", "auxip:source": SOURCE}})
+EXPANDED_BEFORE = item_of(assets={"b": {"href": "s3://bucket/b/", "aux_staging:source": SOURCE}})
 BOTH = ("b.zip", "c.TGZ")
 
 STAGING = run_of()

@@ -122,7 +122,7 @@ def test_what_an_asset_was_expanded_from_is_kept_with_it() -> None:
     asset = Asset(href="s3://bucket/a/", source=source, manifest="s3://bucket/a.manifest.json")
     written = asset.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
-    assert written["auxip:source"]["name"] == "a.zip"
+    assert written["aux_staging:source"]["name"] == "a.zip"
     assert Asset.model_validate(written) == asset
 
 
@@ -153,7 +153,11 @@ def test_an_unusable_item_stays_so_whatever_assets_are_named() -> None:
 
 
 def test_what_is_ours_to_say_of_an_asset_is_not_taken_from_a_station() -> None:
-    ours = {"auxip:etag": "e", "auxip:manifest": "m", "auxip:source": {"name": "n", "href": "h", "etag": "e"}}
+    ours = {
+        "aux_staging:etag": "e",
+        "aux_staging:manifest": "m",
+        "aux_staging:source": {"name": "n", "href": "h", "etag": "e"},
+    }
     offered = offered_item(item_json(assets={"a": {"href": "h", "title": "t", **ours}}))
     assert offered.to_json()["assets"] == {"a": {"href": "h", "title": "t"}}
 

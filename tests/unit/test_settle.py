@@ -12,7 +12,7 @@ from tests.unit.making import item_of, record_of, run_of
 PLAIN = item_of(assets={"a.EOF": {"href": "http://h/a"}})
 ARCHIVE = item_of(assets={"a.EOF": {"href": "http://h/a"}, "b.zip": {"href": "http://h/b"}})
 SOURCE = {"name": "b.zip", "href": "s3://bucket/b.zip", "etag": "e"}
-EXPANDED_BEFORE = item_of(assets={"c.zip": {"href": "s3://bucket/b/", "auxip:source": SOURCE}})
+EXPANDED_BEFORE = item_of(assets={"c.zip": {"href": "s3://bucket/b/", "aux_staging:source": SOURCE}})
 RUN = run_of()
 WITHOUT = run_of(request=RUN.request.model_copy(update={"decompress": False}))
 CANCELLED = run_of(cancelled=1.0)

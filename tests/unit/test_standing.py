@@ -45,7 +45,7 @@ def expanded(name: str = "a.zip", size: int | None = 3, checksum: str | None = M
     return item_of(
         assets={
             "plain.EOF": {"href": "s3://bucket/plain.EOF"},
-            "a": {"href": "s3://bucket/a/", "file:size": 100, "auxip:source": source},
+            "a": {"href": "s3://bucket/a/", "file:size": 100, "aux_staging:source": source},
         }
     )
 
@@ -71,7 +71,7 @@ def test_archives_are_known_by_their_names_unless_they_are_expanded() -> None:
         assets={
             "a.ZIP": {"href": "h"},
             "b.EOF": {"href": "h.zip"},
-            "c.tgz": {"href": "s3://bucket/c/", "auxip:source": source},
+            "c.tgz": {"href": "s3://bucket/c/", "aux_staging:source": source},
             "d.tar.gz": {"href": "h"},
         }
     )
