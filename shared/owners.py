@@ -76,12 +76,12 @@ def load_owners(settings: Settings) -> Owners:
     if file is None:
         return Owners(default, {})
     try:
-        text, document = read_toml(file)
+        document = read_toml(file)
         entries = _File.model_validate(document).owner
     except TomlError as error:
         raise SettingsError(f"AUXIP_OWNERS_FILE {file}: {error}") from None
     except ValidationError as error:
-        raise SettingsError(f"AUXIP_OWNERS_FILE {file}: {faults_of(text, document, error)}") from None
+        raise SettingsError(f"AUXIP_OWNERS_FILE {file}: {faults_of(document, error)}") from None
     return Owners(default, {name: _owner(entry, default) for name, entry in entries.items()})
 
 

@@ -116,6 +116,8 @@ def _done(task: BoundTask, step: Step, call: ItemStep) -> list[Plan]:
     with ledger.claim(step.run_id, step.key, context().settings.lease, step.part) as (run, record):
         due = due_steps(run, record)
         if record.finished is not None or (due and step not in due):
+            if step.name is StepName.PUBLISH and record.expanded is not None:
+                _try(step, call, run, record)  # its worker may have stood still, and written what is outdated
             # Done already. A message that is delivered again goes on: its worker may have died between record and link.
             if record.finished is not None or not _is_redelivered(task):
                 _end_chain(task)

@@ -31,6 +31,7 @@ from shared.selection import (
 from shared.stac.item import Item, Json
 from shared.stac.search import Cql2
 from shared.stac.stations import StationName
+from shared.validation import first_problem
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _COLLECTION = TypeAdapter[str](CollectionId)
@@ -245,9 +246,7 @@ def decode(message: type[_Model], /, **fields: object) -> _Model:
     try:
         return message.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Rejected("bad-request", f"{where}: {first['msg']}") from None
+        raise Rejected("bad-request", first_problem(error)) from None
 
 
 def json_schema() -> dict[str, Json]:

@@ -15,6 +15,7 @@ from kombu.utils import json
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from shared.errors import Rejected
+from shared.validation import first_problem
 
 Envelope: TypeAlias = dict[str, object]
 _T = TypeVar("_T")
@@ -173,7 +174,4 @@ def _checked(where: str, validate: Callable[[], _T]) -> _T:
     try:
         return validate()
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in (where, *first["loc"]) if part != "")
-        message = first["msg"].removeprefix("Value error, ")
-        raise Rejected("bad-message", f"{place or 'the message'}: {message}") from None
+        raise Rejected("bad-message", first_problem(error, where, "the message")) from None

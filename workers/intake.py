@@ -12,6 +12,7 @@ from shared.errors import AuxipError, Rejected
 from shared.ledger import ReplyName
 from shared.models import Lane
 from shared.stac.item import Json
+from shared.validation import first_problem
 from workers.contract import MESSAGES, OnDemandMessage, RunId, UnzipMessage, decode
 from workers.envelope import MAX_DEPTH, deeper_than
 
@@ -115,9 +116,7 @@ def _checked(validate: Callable[[], _T]) -> _T:
     try:
         return validate()
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise Rejected("bad-message", f"{place or 'the request'}: {first['msg']}") from None
+        raise Rejected("bad-message", first_problem(error, whole="the request")) from None
 
 
 def _valid(validate: Callable[[], str]) -> str | None:

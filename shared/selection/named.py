@@ -30,6 +30,7 @@ from shared.settings import SettingsError
 from shared.stac.item import Json
 from shared.stac.search import Cql2, SortKey, check_operators
 from shared.times import format_instant, parse_duration, parse_instant
+from shared.validation import first_problem
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LARGEST_FILE = 2**20
@@ -109,9 +110,7 @@ def _read(file: Path | None) -> list[_Definition]:
     try:
         return _distinct(_DEFINITIONS.validate_python(json.loads(_content(file))))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        problem = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+        problem = first_problem(error)
     except RecursionError:
         problem = "it is nested too deeply"
     except (OSError, ValueError, AuxipError) as error:

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from shared.settings import Settings
 from shared.stac.api import StacApi, http_client
 from shared.stac.auth import api_key_hook
 from shared.stac.item import Item, Json
+from shared.validation import first_problem
 
 _WORLD: Final[Json] = {
     "type": "Polygon",
@@ -56,19 +57,24 @@ class Catalog:
         answer = self.api.call("GET", _path(collection, item_id), expected=(404,))
         return None if answer.status == 404 else _item(answer.body)
 
-    def publish(self, item: Item) -> Item:
+    def publish(self, item: Item, still_ours: Callable[[], None] = lambda: None) -> Item:
         """Write an item, new or changed, and read it back. Writing the same item twice is harmless.
 
         Args:
             item: with the `collection` it belongs to.
+            still_ours: called right before each write, since a process may stand still at any moment; it raises where
+                the item is another worker's by now.
 
         Raises:
-            Retryable: `catalog-mismatch`, the catalog shows something else than was written; and what `StacApi` raises.
+            Retryable: `catalog-mismatch`, the catalog shows something else than was written; and what `StacApi` and
+                `still_ours` raise.
         """
         collection = item.collection or ""
         body = _with_geometry(item)
+        still_ours()
         answer = self.api.call("POST", f"/collections/{quote(collection, safe='')}/items", body, expected=(409,))
         if answer.status == 409:
+            still_ours()
             self.api.call("PUT", _path(collection, item.id), body)
         shown = self.get(collection, item.id)
         if shown is None or _hrefs(shown) != _hrefs(item):
@@ -141,7 +147,7 @@ def _item(body: Json) -> Item:
     try:
         item = Item.model_validate(body)
     except ValidationError as error:
-        raise Retryable("catalog-bad-answer", f"the catalog's item is malformed: {error.errors()[0]['msg']}") from None
+        raise Retryable("catalog-bad-answer", f"the catalog's item is malformed: {first_problem(error)}") from None
     if item.geometry == _WORLD:
         item.geometry = None
         (item.model_extra or {}).pop("bbox", None)

@@ -12,6 +12,7 @@ from shared.settings import Settings
 from shared.stac.api import StacApi, http_client
 from shared.stac.auth import api_key_hook
 from shared.stac.item import Item, Json
+from shared.validation import first_problem
 
 _NAME = "staging"
 _EXECUTION = "/processes/staging/execution"
@@ -103,8 +104,5 @@ def _status_info(body: Json) -> StatusInfo:
     try:
         return StatusInfo.model_validate(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Retryable(
-            "staging-bad-answer", f"the staging service's statusInfo is malformed: {where}: {first['msg']}"
-        ) from None
+        reason = f"the staging service's statusInfo is malformed: {first_problem(error)}"
+        raise Retryable("staging-bad-answer", reason) from None

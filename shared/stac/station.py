@@ -29,6 +29,7 @@ from shared.stac.network import StationTransport
 from shared.stac.oauth import OAuth2Credentials
 from shared.stac.search import Cql2
 from shared.stac.stations import ApiKeyAuth, BasicAuth, CookieAuth, NoAuth, StationConfig
+from shared.validation import first_problem
 
 _PATIENCE: Final = 10.0
 """Seconds to wait in place for a page; a longer pause is spent without holding a worker."""
@@ -189,11 +190,8 @@ def _checked(feature: object) -> Found:
     except ItemFailed as error:
         return Found.unusable(name or "(no id)", error.code, error.reason)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return Found.unusable(
-            name or "(no id)", "bad-item", f"the station's item is malformed: {where}: {first['msg']}"
-        )
+        reason = f"the station's item is malformed: {first_problem(error)}"
+        return Found.unusable(name or "(no id)", "bad-item", reason)
     if not item.assets:
         return Found.unusable(item.id, "no-assets", "the station's item has no assets: there is nothing to stage")
     return Found(item_id=item.id, item=item)

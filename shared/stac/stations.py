@@ -147,9 +147,9 @@ def load_stations(settings: Settings) -> dict[str, StationConfig]:
     """
     file = settings.stations_file
     try:
-        text, document = read_toml(file)
+        document = read_toml(file)
         return _Document.model_validate(document).station
     except TomlError as error:
         raise SettingsError(f"AUXIP_STATIONS_FILE {file}: {error}") from None
     except ValidationError as error:
-        raise SettingsError(f"AUXIP_STATIONS_FILE {file}: {faults_of(text, document, error)}") from None
+        raise SettingsError(f"AUXIP_STATIONS_FILE {file}: {faults_of(document, error)}") from None

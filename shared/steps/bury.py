@@ -16,6 +16,7 @@ from shared.models import ItemRecord, Run, RunRequest
 from shared.selection import Given, PolicySelection
 from shared.stac.item import Json
 from shared.stac.search import RECORDED, Cql2
+from shared.validation import first_problem
 
 _RUNS = uuid.UUID("c41c1c9e-6f5f-5d0c-9a53-0d1b7a1f5e52")
 _SHOWN_ID = 100
@@ -96,9 +97,7 @@ def open_replay(context: Context, letter_id: str) -> str:
     try:
         work = FailedWork.model_validate_json(payload, context=RECORDED)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Rejected("not-replayable", f"{letter_id} cannot be read: {where}: {first['msg']}") from None
+        raise Rejected("not-replayable", f"{letter_id} cannot be read: {first_problem(error)}") from None
     run_id = str(uuid.uuid5(_RUNS, letter_id))
     context.ledger.open_run(run_id, work.request)
     return run_id

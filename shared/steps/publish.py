@@ -1,5 +1,6 @@
 """Publish an item: first as it was staged, then as it is once its archives are expanded; only then delete them."""
 
+from functools import partial
 from urllib.parse import quote
 
 from shared.archives import Expansion
@@ -30,6 +31,8 @@ def publish_and_fetch(context: Context, run: Run, record: ItemRecord) -> None:
         Retryable: `catalog-mismatch`, `not-staged`, or the catalog could not answer.
         Rejected: the catalog refuses the item.
     """
+    if record.expanded is not None:
+        _restore_expanded(context, run, record)
     if record.catalogued is not None:
         return  # delivered again: by now the catalog may show more than was staged
     offered, staged = record.stac_item(), record.staged_assets
@@ -38,8 +41,7 @@ def publish_and_fetch(context: Context, run: Run, record: ItemRecord) -> None:
     require_owner(run, shown)
     item = _staged_item(context, run, offered, staged, shown)
     if shown is None or item.assets != shown.assets or is_unpublished(shown):
-        context.ledger.require_claim(record)
-        catalog.publish(composed(item))
+        catalog.publish(composed(item), partial(context.ledger.require_claim, record))
     context.ledger.reach(record, ItemState.CATALOGUED)
 
 
@@ -57,12 +59,25 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
         raise Retryable("catalog-mismatch", f"the catalog does not show item {record.item_id!r} any more")
     item = _expanded_item(shown, record.expansions)
     if item.assets != shown.assets:
-        context.ledger.require_claim(record)
-        catalog.publish(composed(item))
+        catalog.publish(composed(item), partial(context.ledger.require_claim, record))
     context.ledger.require_claim(record)
     for asset in item.assets.values():
         delete_archive(context, asset)
     context.ledger.reach(record, ItemState.EXPANDED)
+
+
+def _restore_expanded(context: Context, run: Run, record: ItemRecord) -> None:
+    """Publish an item as it is expanded once more, where the catalog shows its archives instead.
+
+    A worker that stood still may have written it as it was staged, after another one had expanded it and deleted the
+    archives. It learns that its claim is lost only then, and its message is delivered again.
+    """
+    catalog, expansions = context.catalog_of(run.request.owner), record.expansions
+    shown = catalog.get(run.request.collection, record.item_id)
+    archives = shown.assets.items() if shown is not None else ()
+    if shown and any(key in expansions and asset.href == expansions[key].archive for key, asset in archives):
+        item = composed(_expanded_item(shown, expansions))
+        catalog.publish(item, partial(context.ledger.require_claim, record))
 
 
 def delete_archive(context: Context, expanded: Asset) -> None:

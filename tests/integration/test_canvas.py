@@ -16,15 +16,16 @@ from celery import chain, chord
 from celery.canvas import Signature
 from celery.result import AsyncResult
 
+from local import samples
 from local.processes import Child, start
 from local.products import formats
 from local.stack import Stack
 from shared.context import Context
 from shared.models import Claim, ItemState, work_key
-from shared.stac.item import Item, Json
+from shared.stac.item import Asset, Item, Json
 from shared.steps.due import Plan, rest_of
 from shared.storage.keys import Place, asset_location
-from tests.integration.conftest import Caller, closed_run, of_type, wait_for
+from tests.integration.conftest import Caller, closed_run, of_id, of_type, wait_for
 from tests.integration.test_halted import standing_still
 from tests.ledger.opened import Opened, found
 from tests.processes import descendants
@@ -171,6 +172,35 @@ def test_a_step_that_is_done_already_goes_on_only_where_its_message_is_delivered
     finally:
         stage.pop_request()
         context.ledger.agenda.forget_run(run.id)
+
+
+def test_what_a_worker_that_stood_still_has_overwritten_is_published_as_it_is_expanded(
+    caller: Caller, context: Context
+) -> None:
+    from workers.tasks.catalog import fetch
+
+    product = samples.product(samples.UPPER_CASE_ARCHIVE)
+    result = caller.stage(of_id(product.item_id))
+    result.get(SECONDS)
+    catalog = context.catalog_of(str(caller.env["owner_id"]))
+    before = catalog.get(caller.collection, product.item_id)
+    assert before is not None
+    ((_, expanded),) = before.assets.items()
+    assert expanded.source is not None
+    archive = Asset.model_validate({"href": expanded.source.href, "file:size": expanded.source.size})
+    catalog.publish(before.model_copy(update={"assets": {samples.UPPER_CASE_ARCHIVE: archive}}))
+
+    fetch.push_request(id="1", chain=[{"task": "the next"}], delivery_info={"redelivered": True})
+    try:
+        fetch.run(result.id, *context.ledger.keys(result.id))  # its own message, which comes again
+        assert fetch.request.chain is None
+    finally:
+        fetch.pop_request()
+    after = catalog.get(caller.collection, product.item_id)
+    assert after is not None
+    assert {key: asset.href for key, asset in after.assets.items()} == {
+        key: asset.href for key, asset in before.assets.items()
+    }
 
 
 def test_a_step_after_which_nothing_is_due_ends_its_chain_and_settles_its_item(context: Context) -> None:

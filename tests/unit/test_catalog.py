@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from shared.errors import ItemFailed, Rejected, Retryable
+from shared.errors import Busy, ItemFailed, Rejected, Retryable
 from shared.stac.catalog import Catalog, is_unpublished, require_id
 from shared.stac.item import Item, Json
 from tests.unit.making import CATALOG, Handler, answered_by, item_json, item_of, sent, settings_of
@@ -78,6 +78,23 @@ def test_a_geometry_is_left_as_it_is(catalog: Make) -> None:
     assert (shelf.stored["geometry"], shelf.stored["bbox"]) == (POINT, [1, 2, 1, 2])
     assert shown.geometry == POINT
     assert shown.to_json()["bbox"] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(("stored", "written"), [(None, []), ({"id": "X"}, ["POST"])])
+def test_a_worker_that_has_lost_its_claim_meanwhile_writes_nothing(
+    catalog: Make, stored: Json | None, written: list[str]
+) -> None:
+    shelf, left = Shelf(stored), [None] * len(written)
+
+    def still_ours() -> None:
+        if not left:
+            raise Busy("claim-lost", "another worker has it", delay=0)
+        left.pop()
+
+    with pytest.raises(Busy, match="claim-lost"):
+        catalog(shelf).publish(in_aux(), still_ours)
+    assert [line.split()[0] for line in shelf.asked] == written
+    assert shelf.stored == stored
 
 
 def test_an_item_that_is_there_already_is_replaced(catalog: Make) -> None:

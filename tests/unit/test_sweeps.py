@@ -190,7 +190,7 @@ def test_a_file_that_is_not_there_or_no_text_is_named(file: Path) -> None:
     with pytest.raises(SettingsError, match=r"AUXIP_SWEEPS_FILE .*No such file"):
         load_sweeps(settings_of(sweeps_file=file))
     file.write_bytes(b"# one\n# two\n\xff\xfe")
-    with pytest.raises(SettingsError, match="line 3: is no UTF-8"):
+    with pytest.raises(SettingsError, match="is not UTF-8"):
         load_sweeps(settings_of(sweeps_file=file))
 
 

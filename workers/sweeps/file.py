@@ -1,10 +1,10 @@
-"""The TOML file of the sweeps (`AUXIP_SWEEPS_FILE`; the README has one), and the line of what is wrong in it."""
+"""The TOML file of the sweeps (`AUXIP_SWEEPS_FILE`; the README has one)."""
 
 from pydantic import ValidationError
 
 from shared.errors import Rejected
 from shared.settings import Settings, SettingsError
-from shared.toml import TomlError, line_of, read_toml
+from shared.toml import TomlError, read_toml
 from workers.sweeps.sweep import Sweep
 
 _MOST = 1000
@@ -14,13 +14,13 @@ def load_sweeps(settings: Settings) -> dict[str, Sweep]:
     """Read the sweeps of the settings' file, by name; none where no file is set.
 
     Raises:
-        SettingsError: the file is missing or wrong; the reason names the file, the line, the sweep and the field.
+        SettingsError: the file is missing or wrong; the reason names the file, the sweep and the field.
     """
     file = settings.sweeps_file
     if file is None:
         return {}
     try:
-        return _sweeps(*read_toml(file))
+        return _sweeps(read_toml(file))
     except TomlError as error:
         raise SettingsError(f"AUXIP_SWEEPS_FILE {file}: {error}") from None
 
@@ -39,22 +39,21 @@ def find_sweep(settings: Settings, name: str) -> Sweep:
     return sweeps[name]
 
 
-def _sweeps(text: str, document: dict[str, object]) -> dict[str, Sweep]:
+def _sweeps(document: dict[str, object]) -> dict[str, Sweep]:
     for name in document:
         if name != "sweep":
-            raise TomlError(f"{name}: a sweep stands in a table [sweep.NAME]", line_of(text, [name]))
+            raise TomlError(f"{name}: a sweep is a table [sweep.NAME]")
     tables = document.get("sweep", {})
     if not isinstance(tables, dict):
-        raise TomlError("sweep: a sweep stands in a table [sweep.NAME]", line_of(text, ["sweep"]))
+        raise TomlError("sweep: a sweep is a table [sweep.NAME]")
     if len(tables) > _MOST:
         raise TomlError(f"has more than {_MOST} sweeps")
-    return {name: _sweep(text, name, fields) for name, fields in tables.items()}
+    return {name: _sweep(name, fields) for name, fields in tables.items()}
 
 
-def _sweep(text: str, name: str, fields: object) -> Sweep:
+def _sweep(name: str, fields: object) -> Sweep:
     if not isinstance(fields, dict) or "name" in fields:
-        at = ["sweep", name, "name"]
-        raise TomlError(f"sweep.{name}: a sweep stands in a table [sweep.NAME], which names it", line_of(text, at))
+        raise TomlError(f"sweep.{name}: a sweep is a table [sweep.NAME], which names it")
     try:
         return Sweep.model_validate({**fields, "name": name})
     except ValidationError as error:
@@ -62,5 +61,4 @@ def _sweep(text: str, name: str, fields: object) -> Sweep:
         first = min(error.errors(), key=lambda detail: detail["type"] == "missing")
         path = ["sweep", name, *(str(part) for part in first["loc"] if part != "name")]
         said = "is no field of a sweep" if first["type"] == "extra_forbidden" else first["msg"]
-        what = f"{'.'.join(path)}: {said.removeprefix('Value error, ')}"
-        raise TomlError(what, line_of(text, path)) from None
+        raise TomlError(f"{'.'.join(path)}: {said.removeprefix('Value error, ')}") from None
