@@ -3,9 +3,8 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, NoReturn, cast
 
-from celery import Task
 from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -20,12 +19,11 @@ from shared.steps.due import Plan, Step, StepName, closing, due_steps, stopped
 from shared.steps.settle import settle_item
 from workers import flows
 from workers.app import context
+from workers.contract import BoundTask
 
 _log = logging.getLogger(__name__)
 
 _NEARLY = 0.9  # of a pause, so that the message that ends it does not come too early
-
-BoundTask: TypeAlias = "Task[..., object]"
 
 ItemStep = Callable[[Context, Run, ItemRecord], None]
 

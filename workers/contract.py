@@ -1,8 +1,11 @@
 """The messages that callers may send: the arguments of every public task, validated before anything is done."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import wraps
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -33,7 +36,13 @@ from shared.stac.search import Cql2
 from shared.stac.stations import StationName
 from shared.validation import first_problem
 
+if TYPE_CHECKING:
+    from celery import Task
+
+BoundTask: TypeAlias = "Task[..., object]"
+
 _Model = TypeVar("_Model", bound=BaseModel)
+_Result = TypeVar("_Result")
 _COLLECTION = TypeAdapter[str](CollectionId)
 
 
@@ -247,6 +256,32 @@ def decode(message: type[_Model], /, **fields: object) -> _Model:
         return message.model_validate(fields)
     except ValidationError as error:
         raise Rejected("bad-request", first_problem(error)) from None
+
+
+def takes(message: type[_Model]) -> Callable[[Callable[[BoundTask, _Model], _Result]], Callable[..., _Result]]:
+    """Make a task's function of one that takes a validated message: its arguments are the message's fields, in order.
+
+    An argument after the first that may be left out may be left out as well, as Python has it; if the message needs
+    it, the message is refused.
+    """
+    parameters = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
+    for name, field in message.model_fields.items():
+        optional = not field.is_required() or parameters[-1].default is not Parameter.empty
+        default = None if optional else Parameter.empty
+        parameters.append(Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default))
+    signature = Signature(parameters)
+
+    def decorate(function: Callable[[BoundTask, _Model], _Result]) -> Callable[..., _Result]:
+        @wraps(function)
+        def task(*args: object, **kwargs: object) -> _Result:
+            given = signature.bind(*args, **kwargs).arguments
+            return function(cast("BoundTask", given.pop("self")), decode(message, **given))
+
+        task.__signature__ = signature  # type: ignore[attr-defined]  # what Celery checks the arguments against
+        del task.__wrapped__  # and not the function's own
+        return task
+
+    return decorate
 
 
 def json_schema() -> dict[str, Json]:

@@ -221,7 +221,7 @@ def test_a_worker_does_not_start_with_a_wrong_file_of_stations(stack: Stack, tmp
     )
     assert ended.returncode != 0
     (line,) = ended.stderr.strip().splitlines()
-    assert f"AUXIP_STATIONS_FILE {file}: line 3: station.one.page_sise is no field" in line
+    assert f"AUXIP_STATIONS_FILE {file}: station.one.page_sise is no field" in line
 
 
 def test_a_run_from_a_station_that_is_not_configured_fails_with_those_that_are(caller: Caller) -> None:

@@ -124,7 +124,7 @@ def test_every_kind_of_credentials_is_known(tmp_path: Path, lines: list[str], ki
         ('[station.one]\nurl = "https://a:hush-x@b"', "station.one.url holds credentials"),
         ('[station."../x"]\nurl = "http://x"', "String should match pattern"),
         (ONE + 'trusted_domains = ["https://x"]', "station.one.trusted_domains.0 String should match pattern"),
-        (ONE + "connections = x", "line 3: Invalid value"),
+        (ONE + "connections = x", "Invalid value (at line 3, column 15)"),
         (auth('kind = "ticket"'), "station.one.auth Input tag 'ticket'"),
         (auth('kind = "api-key"', "", "api_key = 5"), "station.one.auth.api_key is no reference"),
         (auth('kind = "api-key"'), "station.one.auth.api_key is missing"),

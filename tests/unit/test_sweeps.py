@@ -117,62 +117,44 @@ def test_a_file_without_sweeps_is_one(file: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ('"1h"', '"soon"', "3: sweep.orbits.every: is no duration"),
-        ('"1h"', f'"{"9" * 20}d"', "3: sweep.orbits.every: is too long"),
-        ('every = "1h"', 'cron = "0 25 * * *"', "3: sweep.orbits.cron: has '25' as hour"),
-        ('every = "1h"', "", "2: sweep.orbits: give one of every and cron"),
-        ('every = "1h"', 'every = "1h"\ncron = "* * * * *"', "2: sweep.orbits: give one of every and cron"),
-        ('"operations"', '"a/b"', "4: sweep.orbits.owner: "),
-        ('"aux"', '"../aux"', "5: sweep.orbits.collection: "),
-        ('["OPER_AUX_RESORB_OPOD"]', "[]", "6: sweep.orbits.product_types: "),
-        ('["OPER_AUX_RESORB_OPOD"]', '"A"', "6: sweep.orbits.product_types: "),
-        ('["OPER_AUX_RESORB_OPOD"]', '[\n "A",\n 5,\n]', "6: sweep.orbits.product_types.1: "),
-        ('"-3h"', '"yesterday"', "7: sweep.orbits.start: is no duration such as -3h and no instant"),
-        ('"-3h"', '"-99999999d"', "7: sweep.orbits.start: "),
-        ('"0h"', '"2024-13-01T00:00:00Z"', "8: sweep.orbits.end: "),
-        ('"0h"', "[]", "8: sweep.orbits.end: "),
-        ('start = "-3h"', "", "2: sweep.orbits: the policy ValCover needs start and end"),
-        ('start = "-3h"', 'begin = "-3h"', "7: sweep.orbits.begin: is no field of a sweep"),
-        ('end = "0h"', 'end = "0h"\nevery_ = 1', "9: sweep.orbits.every_: is no field of a sweep"),
-        ('end = "0h"', 'end = "0h"\nname = "x"', "9: sweep.orbits: a sweep stands in a table [sweep.NAME]"),
-        ('end = "0h"', 'end = "0h"\nlayout = "deep"', "9: sweep.orbits.layout: "),
-        ('end = "0h"', 'end = "0h"\njitter = "1h"', "2: sweep.orbits: the jitter must be shorter"),
-        ('end = "0h"', 'end = "0h"\njitter = "-1s"', "9: sweep.orbits.jitter: "),
-        ('end = "0h"', 'end = "0h"\nexpires = "0s"', "9: sweep.orbits.expires: "),
-        ('"0h"', '"-4h"', "2: sweep.orbits: the window ends before it begins"),
-        ("[sweep.orbits]", '[sweep."../x"]', "2: sweep.../x: String should match"),
-        ("[sweep.orbits]", r'[sweep."a\n\u001b"]', r"2: sweep.a\n\x1b: String should match"),
-        ("[sweep.orbits]", "[sweeps.orbits]", "2: sweeps: a sweep stands in a table [sweep.NAME]"),
-        ("[sweep.orbits]", "[[sweep]]", "2: sweep: a sweep stands in a table [sweep.NAME]"),
-        ("[sweep.orbits]", "[sweep]\n\n# soon\norbits = 5", "5: sweep.orbits: a sweep stands in a table"),
-        ('end = "0h"', "end = ", "8: Invalid value"),
-        ('end = "0h"', 'end = "0h"\n[sweep.orbits]', "9: Cannot declare"),
-        ('end = "0h"', 'end = "0h', "8: "),
+        ('"1h"', '"soon"', "sweep.orbits.every: is no duration"),
+        ('"1h"', f'"{"9" * 20}d"', "sweep.orbits.every: is too long"),
+        ('every = "1h"', 'cron = "0 25 * * *"', "sweep.orbits.cron: has '25' as hour"),
+        ('every = "1h"', "", "sweep.orbits: give one of every and cron"),
+        ('every = "1h"', 'every = "1h"\ncron = "* * * * *"', "sweep.orbits: give one of every and cron"),
+        ('"operations"', '"a/b"', "sweep.orbits.owner: "),
+        ('"aux"', '"../aux"', "sweep.orbits.collection: "),
+        ('["OPER_AUX_RESORB_OPOD"]', "[]", "sweep.orbits.product_types: "),
+        ('["OPER_AUX_RESORB_OPOD"]', '"A"', "sweep.orbits.product_types: "),
+        ('["OPER_AUX_RESORB_OPOD"]', '[\n "A",\n 5,\n]', "sweep.orbits.product_types.1: "),
+        ('"-3h"', '"yesterday"', "sweep.orbits.start: is no duration such as -3h and no instant"),
+        ('"-3h"', '"-99999999d"', "sweep.orbits.start: "),
+        ('"0h"', '"2024-13-01T00:00:00Z"', "sweep.orbits.end: "),
+        ('"0h"', "[]", "sweep.orbits.end: "),
+        ('start = "-3h"', "", "sweep.orbits: the policy ValCover needs start and end"),
+        ('start = "-3h"', 'begin = "-3h"', "sweep.orbits.begin: is no field of a sweep"),
+        ('end = "0h"', 'end = "0h"\nevery_ = 1', "sweep.orbits.every_: is no field of a sweep"),
+        ('end = "0h"', 'end = "0h"\nname = "x"', "sweep.orbits: a sweep is a table [sweep.NAME]"),
+        ('end = "0h"', 'end = "0h"\nlayout = "deep"', "sweep.orbits.layout: "),
+        ('end = "0h"', 'end = "0h"\njitter = "1h"', "sweep.orbits: the jitter must be shorter"),
+        ('end = "0h"', 'end = "0h"\njitter = "-1s"', "sweep.orbits.jitter: "),
+        ('end = "0h"', 'end = "0h"\nexpires = "0s"', "sweep.orbits.expires: "),
+        ('"0h"', '"-4h"', "sweep.orbits: the window ends before it begins"),
+        ("[sweep.orbits]", '[sweep."../x"]', "sweep.../x: String should match"),
+        ("[sweep.orbits]", r'[sweep."a\n\u001b"]', r"sweep.a\n\x1b: String should match"),
+        ("[sweep.orbits]", "[sweeps.orbits]", "sweeps: a sweep is a table [sweep.NAME]"),
+        ("[sweep.orbits]", "[[sweep]]", "sweep: a sweep is a table [sweep.NAME]"),
+        ("[sweep.orbits]", "[sweep]\n\n# soon\norbits = 5", "sweep.orbits: a sweep is a table"),
+        ('end = "0h"', "end = ", "Invalid value"),
+        ('end = "0h"', 'end = "0h"\n[sweep.orbits]', "Cannot declare"),
+        ('end = "0h"', 'end = "0h', ""),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line_with_its_own(file: Path, before: str, after: str, said: str) -> None:
+def test_what_is_wrong_is_told_in_one_line(file: Path, before: str, after: str, said: str) -> None:
     with pytest.raises(SettingsError) as raised:
         load_sweeps(of(file, ORBITS.replace(before, after)))
-    assert raised.value.reason.startswith(f"AUXIP_SWEEPS_FILE {file}: line {said}")
+    assert raised.value.reason.startswith(f"AUXIP_SWEEPS_FILE {file}: {said}")
     assert "\n" not in raised.value.reason
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ('sweep.orbits = {owner = "a/b", every = "1h"}', 1),
-        ('[sweep]\norbits.every = "1h"\norbits.owner = "a/b"', 3),
-        ('# a comment\n\n["sweep"."orbits"]\r\n  every="1h"\n \n "owner" = "a/b"\n', 6),
-        ('[sweep.orbits]\nowner = """\n[sweep.orbits]\nowner = "a"\n"""\nevery = "1h"', 2),
-        ('[sweep.other-orbits]\nowner = "x"\n[sweep.orbits]\n' + "# owner = 1\n" * 50 + "owner = 1", 54),
-    ],
-)
-def test_the_line_is_found_however_the_file_is_written(file: Path, text: str, line: int) -> None:
-    others = '\ncollection = "aux"\nproduct_types = ["A"]\nstart = "0h"\nend = "0h"'
-    fine = text.replace("[sweep.other-orbits]\n", f'[sweep.other-orbits]{others}\nevery = "1h"\n')
-    moved = fine[: fine.index("owner")].count("\n") - text[: text.index("owner")].count("\n")
-    with pytest.raises(SettingsError, match=rf" line {line + moved}: sweep\.orbits\.owner: "):
-        load_sweeps(of(file, fine))
 
 
 @pytest.mark.parametrize("text", ["\0", "x = " + "[" * 5000, "#" * (2**20 + 1)])
@@ -338,7 +320,7 @@ def test_one_policy_and_one_station_need_no_list() -> None:
     ],
 )
 def test_a_wrong_policy_margin_or_station_is_told_with_its_line(file: Path, field: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=rf"line 9: {said}"):
+    with pytest.raises(SettingsError, match=said):
         load_sweeps(of(file, f"{ORBITS}{field}\n"))
 
 

@@ -3,7 +3,8 @@
 from shared.steps.due import Step, StepName
 from shared.steps.publish import publish_and_fetch, publish_expanded
 from workers.app import app
-from workers.base import BoundTask, perform
+from workers.base import perform
+from workers.contract import BoundTask
 
 
 @app.task(name="auxip.step.publish_and_fetch", bind=True)

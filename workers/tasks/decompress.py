@@ -7,14 +7,14 @@ from shared.ledger import lease
 from shared.steps.due import Step, StepName
 from shared.steps.expand import expand_asset, process_asset
 from workers.app import app, context
-from workers.base import BoundTask, perform, retried
-from workers.contract import ProcessAssetMessage, decode
+from workers.base import perform, retried
+from workers.contract import BoundTask, ProcessAssetMessage, takes
 
 
 @app.task(name="auxip.process_asset", bind=True, ignore_result=False)
-def process(self: BoundTask, asset_href: str, asset_name: str) -> str:
+@takes(ProcessAssetMessage)
+def process(self: BoundTask, message: ProcessAssetMessage) -> str:
     """Replace one archive in S3 by its content; returns the href of the new prefix."""
-    message = decode(ProcessAssetMessage, asset_href=asset_href, asset_name=asset_name)
     expanded_name(message.asset_name)  # a name that is no archive's is refused before anything is touched
     with retried(self), lease(context().ledger.redis, message.asset_href, context().settings.lease):
         return process_asset(context(), message.asset_href)

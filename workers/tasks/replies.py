@@ -3,8 +3,8 @@
 from celery.states import READY_STATES
 
 from workers.app import app, context
-from workers.base import BoundTask, retried
-from workers.contract import RunId, decode
+from workers.base import retried
+from workers.contract import BoundTask, RunId, decode
 from workers.intake import answer_of_error, answer_of_result
 
 _LONGEST_PAUSE = 60.0

@@ -20,8 +20,17 @@ from shared.steps.settle import begin_items
 from shared.steps.sweep import begin_tick
 from workers import flows
 from workers.app import UnboundedTask, app, context
-from workers.base import BoundTask, publish, retried
-from workers.contract import OnDemandMessage, RunId, StagingMessage, SweepMessage, UnzipMessage, decode
+from workers.base import publish, retried
+from workers.contract import (
+    BoundTask,
+    OnDemandMessage,
+    RunId,
+    StagingMessage,
+    SweepMessage,
+    UnzipMessage,
+    decode,
+    takes,
+)
 from workers.queues import lane_of
 from workers.replays import replay_due
 from workers.sweeps import find_sweep
@@ -31,82 +40,32 @@ _CLOCKS_DIFFER = 60.0  # seconds that beat's clock may be ahead; no message move
 
 
 @app.task(name="auxip.staging", bind=True, ignore_result=False)
-def staging(
-    self: BoundTask,
-    env: Json,
-    cql2_filter: Json,
-    catalog_collection_identifier: str,
-    timeout_seconds: float = -1,
-    decompress: bool = True,
-    asset_names: list[str] | None = None,
-    station: str | list[str] | None = None,
-) -> None:
+@takes(StagingMessage)
+def staging(self: BoundTask, message: StagingMessage) -> None:
     """Stage what a CQL2 search finds; the result is `[status, ItemCollection or null]`."""
-    message = decode(
-        StagingMessage,
-        env=env,
-        cql2_filter=cql2_filter,
-        catalog_collection_identifier=catalog_collection_identifier,
-        timeout_seconds=timeout_seconds,
-        decompress=decompress,
-        asset_names=asset_names,
-        station=station,
-    )
     _open(self, message.request(context().settings.queries_file))
 
 
 @app.task(name="auxip.on_demand_staging", bind=True, ignore_result=False)
-def on_demand_staging(
-    self: BoundTask,
-    env: Json,
-    start_datetime: str | None = None,
-    end_datetime: str | None = None,
-    product_type: str | list[str] | None = None,
-    catalog_collection_identifier: str | None = None,
-    timeout_seconds: float = -1,
-    decompress: bool = True,
-    asset_names: list[str] | None = None,
-    station: str | list[str] | None = None,
-    policy: str | list[str] = "ValCover",
-    platform: str | None = None,
-    before: float = 0,
-    after: float = 0,
-) -> None:
-    """Stage what a chain of policies selects; the result is `[status, ItemCollection or null]`.
-
-    The order is that of the reference, whose window is always there; so the two after it, which are always needed,
-    have a default, which is refused.
-    """
-    message = decode(
-        OnDemandMessage,
-        env=env,
-        start_datetime=start_datetime,
-        end_datetime=end_datetime,
-        product_type=product_type,
-        catalog_collection_identifier=catalog_collection_identifier,
-        timeout_seconds=timeout_seconds,
-        decompress=decompress,
-        asset_names=asset_names,
-        station=station,
-        policy=policy,
-        platform=platform,
-        before=before,
-        after=after,
-    )
+@takes(OnDemandMessage)
+def on_demand_staging(self: BoundTask, message: OnDemandMessage) -> None:
+    """Stage what a chain of policies selects; the result is `[status, ItemCollection or null]`."""
     _open(self, message.request())
 
 
 @app.task(name="auxip.unzip_decompress", bind=True, ignore_result=False)
-def unzip_decompress(self: BoundTask, env: Json, auxip_item: Json) -> None:
+@takes(UnzipMessage)
+def unzip_decompress(self: BoundTask, message: UnzipMessage) -> None:
     """Expand the archives of an item that is in the catalog; the result is the item as it is then."""
-    _open(self, decode(UnzipMessage, env=env, auxip_item=auxip_item).request())
+    _open(self, message.request())
 
 
 @app.task(name="auxip.sweep", bind=True)
-def sweep(self: BoundTask, name: str, at: float = 0) -> None:
+@takes(SweepMessage)
+def sweep(self: BoundTask, message: SweepMessage) -> None:
     """Begin the run of a sweep's newest tick, unless that was decided already or its last run still goes on."""
-    message = decode(SweepMessage, name=name, at=at)
-    found = find_sweep(context().settings, message.name)
+    name = message.name
+    found = find_sweep(context().settings, name)
     now = time.time()
     tick = found.tick(datetime.fromtimestamp(max(now, min(message.at, now + _CLOCKS_DIFFER)), UTC))
     with retried(self), lease(context().ledger.redis, f"sweep:{name}", context().settings.lease):

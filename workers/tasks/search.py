@@ -4,20 +4,14 @@ from shared.stac.item import Json
 from shared.steps.close import item_collection
 from shared.steps.find import search_items, search_run
 from workers.app import app, context
-from workers.base import BoundTask, perform_search, retried
-from workers.contract import SearchMessage, decode
+from workers.base import perform_search, retried
+from workers.contract import BoundTask, SearchMessage, takes
 
 
 @app.task(name="auxip.search", bind=True, ignore_result=False)
-def search(
-    self: BoundTask,
-    env: Json,
-    auxip_cql2: Json,
-    error_if_empty: bool = False,
-    station: str | list[str] | None = None,
-) -> Json | None:
+@takes(SearchMessage)
+def search(self: BoundTask, message: SearchMessage) -> Json | None:
     """Search a station; returns an ItemCollection, or None where nothing is found."""
-    message = decode(SearchMessage, env=env, auxip_cql2=auxip_cql2, error_if_empty=error_if_empty, station=station)
     with retried(self):
         items = search_items(
             context(), message.search(context().settings.queries_file), message.error_if_empty, message.stations

@@ -3,7 +3,8 @@
 from shared.steps.due import Step, StepName
 from shared.steps.stage import stage_item
 from workers.app import app
-from workers.base import BoundTask, perform
+from workers.base import perform
+from workers.contract import BoundTask
 
 
 @app.task(name="auxip.step.stage_item", bind=True)
