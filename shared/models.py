@@ -197,14 +197,14 @@ class Claim:
         work: what is claimed.
         token: the fence, unique to this claim.
         facts: fields of the record that its holder has come to, written with its end.
-        worn: whether the work has ended its workers, so that it must not be begun again.
+        exhausted: whether the work has ended its workers, so that it must not be begun again.
         ended: whether it was ended already, in the step that recorded its outcome.
     """
 
     work: str
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     facts: dict[str, str] = field(default_factory=dict)
-    worn: bool = False
+    exhausted: bool = False
     ended: bool = False
 
     @property

@@ -11,12 +11,12 @@ from redis.exceptions import RedisError
 
 from shared.context import Context
 from shared.errors import AuxipError, Busy, Rejected, Retryable
-from shared.ledger.lease import require_unworn
+from shared.ledger.lease import require_starts_left
 from shared.models import ItemRecord, Run
 from shared.retries import delay_before_retry
-from shared.steps.close import close_failed
-from shared.steps.due import Plan, Step, StepName, closing, due_steps, stopped
-from shared.steps.settle import settle_item
+from shared.runs.close import close_failed
+from shared.runs.due import Plan, Step, StepName, closing, due_steps, stopped
+from shared.runs.settle import settle_item
 from workers import flows
 from workers.app import context
 from workers.contract import BoundTask
@@ -146,7 +146,7 @@ def _try(step: Step, call: ItemStep, run: Run, record: ItemRecord) -> None:
         _Again: it has failed, and may well succeed later.
     """
     try:
-        require_unworn(record.claim)
+        require_starts_left(record.claim)
         call(context(), run, record)
     except Busy:
         raise

@@ -1,4 +1,4 @@
-"""The graph of tasks, in Celery's canvas. What is left of a run or an item is a plan of `shared.steps.due`.
+"""The graph of tasks, in Celery's canvas. What is left of a run or an item is a plan of `shared.runs.due`.
 
 run      chain(find_items, begin_items)                                                     queues search, runs
 item     chain(stage_item, publish_and_fetch)                                               staging, catalog
@@ -19,7 +19,7 @@ from celery import chain, chord
 from celery.app.task import Context as TaskRequest
 from celery.canvas import Signature
 
-from shared.steps.due import Plan, Stage, Step
+from shared.runs.due import Plan, Stage, Step
 from workers.app import app
 from workers.queues import queue_for
 

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 from shared.context import Context
 from shared.errors import Rejected
-from shared.steps.bury import open_replay
-from shared.steps.due import searching
+from shared.runs.bury import open_replay
+from shared.runs.due import searching
 from workers.base import publish
 
 _log = logging.getLogger(__name__)

@@ -236,7 +236,7 @@ class DeadLetters:
     def replay(self, letter_id: str) -> str:
         """Give a message or a request back to the list that it came from, as the newest there; returns the list's name.
 
-        An item is of no list: `shared.steps.bury.open_replay` has a run of its own for it.
+        An item is of no list: `shared.runs.bury.open_replay` has a run of its own for it.
 
         Raises:
             Rejected: `unknown-letter`, or `not-replayable`, it is of another kind.

@@ -6,7 +6,7 @@ The token is a fence: who writes an outcome shows it, and is refused if another 
 server has forgotten this one. A claim that lapsed without another one being made is taken up again by its renewal.
 
 `starts` counts claims without an orderly end, whoever made them: work that has ended its worker `MOST_STARTS` times is
-not begun again. The next claim is worn: only to record that.
+not begun again. The next claim is exhausted: only to record that.
 """
 
 import threading
@@ -33,13 +33,13 @@ local function acquire(lease, token, milliseconds, most)
   local known = redis.call('HMGET', lease, 'until', 'starts')
   if known[1] and tonumber(known[1]) > now then return tonumber(known[1]) - now end
   local starts = tonumber(known[2] or '0')
-  local worn = starts >= tonumber(most)
-  redis.call('HSET', lease, 'token', token, 'until', now + milliseconds, 'starts', worn and 1 or starts + 1)
+  local exhausted = starts >= tonumber(most)
+  redis.call('HSET', lease, 'token', token, 'until', now + milliseconds, 'starts', exhausted and 1 or starts + 1)
   redis.call('EXPIRE', lease, {_REMEMBERED})
-  return worn and -1 or 0
+  return exhausted and -1 or 0
 end
 """
-"""Lua that scripts begin with: 0 if the claim is ours now, -1 if so and it is worn, or the ms that another has left."""
+"""Lua that scripts begin with: 0 if the claim is ours, -1 if it is ours and exhausted, or the ms that another has left."""
 
 _ACQUIRE = f"""{ACQUIRE_FUNCTION}
 -- KEYS lease; ARGV token, milliseconds, most
@@ -70,9 +70,11 @@ def lease(redis: Redis, work: str, seconds: float) -> Iterator[Claim]:
         ItemFailed: `worker-killed`.
     """
     claim = Claim(work)
-    judge(claim, int(redis.register_script(_ACQUIRE)(keys=[claim.key], args=[claim.token, *terms(seconds)])))
+    check_acquired(
+        claim, int(redis.register_script(_ACQUIRE)(keys=[claim.key], args=[claim.token, *lease_args(seconds)]))
+    )
     with held(redis, claim, seconds):
-        require_unworn(claim)
+        require_starts_left(claim)
         yield claim
 
 
@@ -88,12 +90,12 @@ def held(redis: Redis, claim: Claim, seconds: float) -> Iterator[None]:
             _release(redis, claim)
 
 
-def terms(seconds: float) -> tuple[int, int]:
+def lease_args(seconds: float) -> tuple[int, int]:
     """Return what the Lua function `acquire` takes after the token."""
     return int(seconds * 1000), MOST_STARTS
 
 
-def judge(claim: Claim, answer: int) -> None:
+def check_acquired(claim: Claim, answer: int) -> None:
     """Make sure that the Lua function `acquire` has made a claim.
 
     Raises:
@@ -104,16 +106,16 @@ def judge(claim: Claim, answer: int) -> None:
         raise Busy(
             "claimed-elsewhere", f"another worker holds the claim on {claim.work}, or it is put off", delay=delay
         )
-    claim.worn = answer < 0
+    claim.exhausted = answer < 0
 
 
-def require_unworn(claim: Claim | None) -> None:
+def require_starts_left(claim: Claim | None) -> None:
     """Make sure that the work of a claim has not ended its workers.
 
     Raises:
         ItemFailed: `worker-killed`.
     """
-    if claim is not None and claim.worn:
+    if claim is not None and claim.exhausted:
         raise ItemFailed(
             "worker-killed",
             f"its worker was killed {MOST_STARTS} times while it worked on this (out of memory, a library's crash, the "

@@ -29,7 +29,7 @@ from shared.archives import Expansion
 from shared.errors import Busy
 from shared.ledger import scripts
 from shared.ledger.agenda import OPEN, Agenda, pending_of
-from shared.ledger.lease import held, judge, terms
+from shared.ledger.lease import check_acquired, held, lease_args
 from shared.ledger.records import EXPANSION, Fields, flat, item_fields, item_json, item_record, paired, run_record
 from shared.models import (
     Claim,
@@ -244,9 +244,9 @@ class Ledger:
         """
         claim = Claim(claimed_as(key, part))
         names = [claim.key, _item(run_id, key), _run(run_id)]
-        answer = self._begin(keys=names, args=[claim.token, *terms(seconds), repr(time.time()), _not_before(part)])
+        answer = self._begin(keys=names, args=[claim.token, *lease_args(seconds), repr(time.time()), _not_before(part)])
         code, run_fields, fields = cast("tuple[int, list[str], list[str]]", answer)
-        judge(claim, code)
+        check_acquired(claim, code)
         with held(self.redis, claim, seconds):
             run = run_record(run_id, paired(run_fields))
             yield run, item_record(run_id, key, paired(fields)).model_copy(update={"claim": claim})

@@ -1,1 +1,1 @@
-"""What each step of a run does, without a word about queues: find, stage, publish, expand, settle, close."""
+"""What one step does: find, stage, publish, expand; nothing of queues, and nothing of what comes next."""

@@ -14,10 +14,10 @@ from shared.archives import is_archive, load_manifest
 from shared.context import Context
 from shared.errors import ItemFailed
 from shared.models import ItemRecord, ItemState, Run
+from shared.runs.settle import settle_item
 from shared.stac.item import Asset, Item, Json
 from shared.steps.expand import expand_asset
 from shared.steps.publish import publish_and_fetch, publish_expanded
-from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
 from shared.storage.location import Location
 from tests.integration.test_steps import Work, objects

@@ -18,10 +18,10 @@ from shared.errors import Rejected
 from shared.ledger import DeadLetters, Letter, dead_letters
 from shared.letter_rules import read_rules
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunRequest, RunState
+from shared.runs.bury import FailedWork, bury_item, bury_replay, open_replay
 from shared.selection import Given, PolicySelection
 from shared.stac.item import Json
 from shared.stac.search import RECORDED, Cql2
-from shared.steps.bury import FailedWork, bury_item, bury_replay, open_replay
 from tests.integration.conftest import Caller, closed_run, of_id, wait_for
 from tests.integration.test_already_staged import PLAIN, offering
 from tests.integration.test_bad_items import asset_with

@@ -22,8 +22,8 @@ from local.products import formats
 from local.stack import Stack
 from shared.context import Context
 from shared.models import Claim, ItemState, work_key
+from shared.runs.due import Plan, rest_of
 from shared.stac.item import Asset, Item, Json
-from shared.steps.due import Plan, rest_of
 from shared.storage.keys import Place, asset_location
 from tests.integration.conftest import Caller, closed_run, of_id, of_type, wait_for
 from tests.integration.test_halted import standing_still
@@ -283,7 +283,7 @@ def test_chords_that_workers_send_leave_no_subscription(caller: Caller, context:
 
 
 def _part_ids(items: list[ArchivesOfOneItem]) -> set[str]:
-    from shared.steps.due import Step, StepName
+    from shared.runs.due import Step, StepName
     from workers import flows
 
     return {

@@ -11,14 +11,14 @@ from local.stack import Stack
 from shared.context import Context
 from shared.errors import ItemFailed, NothingFound, Rejected, Retryable, UnsupportedArchive
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunRequest, RunState
+from shared.runs.close import close, close_failed
+from shared.runs.settle import settle_item
 from shared.selection import Given, PolicySelection, Selection
 from shared.stac.item import Item, Json
 from shared.stac.search import Cql2
-from shared.steps.close import close, close_failed
 from shared.steps.expand import expand_asset, process_asset
 from shared.steps.find import find_items, search_items
 from shared.steps.publish import publish_and_fetch, publish_expanded
-from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
 from shared.storage.location import Location
 from tests.integration.conftest import of_id, of_type

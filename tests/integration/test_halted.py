@@ -18,8 +18,8 @@ from shared.context import Context
 from shared.ledger.agenda import OPEN
 from shared.ledger.lease import MOST_STARTS
 from shared.models import Claim, ItemState, RunRequest, RunState, work_key
+from shared.runs.due import searching
 from shared.stac.search import Cql2
-from shared.steps.due import searching
 from tests.integration.conftest import Caller, closed_run, of_type, wait_for
 from tests.integration.test_runs import result_of
 from tests.processes import descendants

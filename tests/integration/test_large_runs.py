@@ -17,9 +17,9 @@ import pytest
 from shared.context import Context
 from shared.errors import Rejected, Retryable
 from shared.models import ItemState, Run, RunKind, RunState
+from shared.runs.close import close
 from shared.settings import Settings
 from shared.stac.item import Found, Json
-from shared.steps.close import close
 from shared.storage.keys import Place, run_location
 from shared.storage.location import Location
 from tests.integration.many import catalog_of_all, opened, recorded, shown
@@ -30,7 +30,7 @@ import os, re, signal, sys
 from pathlib import Path
 from shared.context import Context
 from shared.settings import load_settings
-from shared.steps.close import close
+from shared.runs.close import close
 from tests.integration.many import catalog_of_all
 def peak():  # not getrusage: Linux lets a new program inherit what its parent has used
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024

@@ -8,8 +8,8 @@ import pytest
 
 from shared.context import Context
 from shared.errors import ItemFailed, Rejected
+from shared.runs.close import close
 from shared.selection import Given
-from shared.steps.close import close
 from shared.steps.stage import stage_item
 from shared.storage.location import Location
 from tests.integration.test_already_staged import ARCHIVE, EXPANDING, PLAIN, done, shown

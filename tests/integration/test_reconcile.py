@@ -11,12 +11,12 @@ from shared.context import Context
 from shared.ledger import Ledger, lease
 from shared.ledger.agenda import OPEN, pending_of
 from shared.models import ItemRecord, ItemState, Outcome, RunKind, RunState
+from shared.runs.close import close_work
+from shared.runs.due import Step, StepName
+from shared.runs.reconcile import reconcile
+from shared.runs.settle import settle_item
 from shared.stac.item import Found
-from shared.steps.close import close_work
-from shared.steps.due import Step, StepName
 from shared.steps.find import find_work
-from shared.steps.reconcile import reconcile
-from shared.steps.settle import settle_item
 from tests.ledger.opened import DONE, REQUEST, Opened, at_once, claim_of, found, lapse
 
 PATIENCE = 100.0

@@ -12,13 +12,13 @@ from shared.context import Context
 from shared.errors import ItemFailed, Retryable
 from shared.ledger import Ledger
 from shared.models import ItemRecord, ItemState, Run, RunRequest
+from shared.runs.close import close
+from shared.runs.settle import settle_item
 from shared.stac.item import Item
 from shared.stac.search import Cql2
-from shared.steps.close import close
 from shared.steps.expand import expand_asset
 from shared.steps.find import find_items
 from shared.steps.publish import publish_and_fetch, publish_expanded
-from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
 from shared.storage.location import Location
 from tests.integration.conftest import of_id

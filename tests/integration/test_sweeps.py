@@ -20,9 +20,9 @@ from local.stack import Stack
 from shared.archives import load_manifest
 from shared.context import Context
 from shared.models import Run, RunRequest, RunState, Tick
+from shared.runs.due import Step, StepName
+from shared.runs.sweep import begin_tick
 from shared.selection import Given, PolicySelection
-from shared.steps.due import Step, StepName
-from shared.steps.sweep import begin_tick
 from shared.storage.location import Location
 from tests.integration.conftest import wait_for
 from tests.integration.test_commands import AUXIP, auxip, last_object

@@ -10,10 +10,10 @@ from shared.archives import prefix_for
 from shared.context import Context
 from shared.ledger import lease
 from shared.models import RunState
+from shared.runs.tidy import clean_up, remove_leftovers
 from shared.stac.item import Item
 from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.stage import stage_item
-from shared.steps.tidy import clean_up, remove_leftovers
 from shared.storage.location import Location
 from tests.integration.conftest import Caller
 from tests.integration.test_steps import Work, archive_of, expand

@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from shared.archives import Expansion
 from shared.errors import Busy, ItemFailed
 from shared.ledger import Ledger, lease
-from shared.ledger.lease import MOST_STARTS, require_unworn
+from shared.ledger.lease import MOST_STARTS, require_starts_left
 from shared.models import Claim, ItemRecord, ItemState, StagedAsset
 from tests.integration.conftest import wait_for
 from tests.ledger.conftest import Clock
@@ -286,7 +286,7 @@ def test_the_fence_of_one_part_does_not_hold_up_another(ledger: Ledger, run: Ope
 def die_often(ledger: Ledger, run: Opened, times: int) -> None:
     for _ in range(times):
         record = run.die_at()
-        assert claim_of(record).worn is False
+        assert claim_of(record).exhausted is False
         lapse(ledger.redis, claim_of(record))
 
 
@@ -296,7 +296,7 @@ def test_work_that_has_ended_its_worker_three_times_is_not_begun_again(ledger: L
         ledger.claim(run.id, run.key, seconds=30) as (_, record),
         pytest.raises(ItemFailed, match="worker-killed") as raised,
     ):
-        require_unworn(record.claim)
+        require_starts_left(record.claim)
     assert MOST_STARTS == 3
     assert "killed 3 times" in raised.value.reason
 
@@ -311,14 +311,14 @@ def test_a_claim_on_worn_work_may_record_how_it_ended(ledger: Ledger, run: Opene
 def test_the_count_begins_anew_after_an_orderly_end(ledger: Ledger, run: Opened) -> None:
     die_often(ledger, run, 2)
     with ledger.claim(run.id, run.key, seconds=30) as (_, record):
-        assert claim_of(record).worn is False
+        assert claim_of(record).exhausted is False
     die_often(ledger, run, 3)
 
 
 def test_an_error_is_an_orderly_end(ledger: Ledger, run: Opened) -> None:
     def fail() -> None:
         with ledger.claim(run.id, run.key, seconds=30) as (_, record):
-            assert claim_of(record).worn is False
+            assert claim_of(record).exhausted is False
             raise RuntimeError
 
     for _ in range(5):

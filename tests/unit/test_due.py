@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from shared.models import ItemRecord, ItemState, Run, RunKind
+from shared.runs.due import Plan, Step, StepName, closing, due_steps, rest_of, searching, stopped
 from shared.stac.item import Item
-from shared.steps.due import Plan, Step, StepName, closing, due_steps, rest_of, searching, stopped
 from tests.unit.making import item_of, record_of, run_of
 
 PLAIN = item_of(assets={"a.EOF": {"href": "http://h/a"}})

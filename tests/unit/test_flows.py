@@ -10,8 +10,8 @@ from celery.app.task import Context
 from celery.canvas import Signature
 
 from shared.models import Lane
+from shared.runs.due import Plan, Step, StepName
 from shared.stac.item import Json
-from shared.steps.due import Plan, Step, StepName
 from workers import flows
 from workers.queues import QUEUES, queue_for
 

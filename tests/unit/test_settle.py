@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from shared.models import ItemRecord, ItemState, Outcome, Run
+from shared.runs.settle import outcome
 from shared.stac.item import Item
-from shared.steps.settle import outcome
 from tests.unit.making import item_of, record_of, run_of
 
 PLAIN = item_of(assets={"a.EOF": {"href": "http://h/a"}})

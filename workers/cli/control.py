@@ -4,8 +4,8 @@ import click
 
 from shared.errors import Rejected
 from shared.ledger import lease
+from shared.runs.reconcile import reconcile as plans_to_repeat
 from shared.stac.item import Json
-from shared.steps.reconcile import reconcile as plans_to_repeat
 from workers.cli.printing import print_json
 
 

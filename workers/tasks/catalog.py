@@ -1,6 +1,6 @@
 """Queue `catalog`: items written to the catalog and read back."""
 
-from shared.steps.due import Step, StepName
+from shared.runs.due import Step, StepName
 from shared.steps.publish import publish_and_fetch, publish_expanded
 from workers.app import app
 from workers.base import perform

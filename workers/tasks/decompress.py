@@ -4,7 +4,7 @@ from functools import partial
 
 from shared.archives import expanded_name
 from shared.ledger import lease
-from shared.steps.due import Step, StepName
+from shared.runs.due import Step, StepName
 from shared.steps.expand import expand_asset, process_asset
 from workers.app import app, context
 from workers.base import perform, retried

@@ -11,13 +11,13 @@ from celery.exceptions import Ignore
 from shared.errors import AuxipError, Busy, Retryable
 from shared.ledger import lease
 from shared.models import RunRequest
+from shared.runs import tidy
+from shared.runs.close import close, close_failed, close_work
+from shared.runs.due import searching
+from shared.runs.reconcile import reconcile
+from shared.runs.settle import begin_items
+from shared.runs.sweep import begin_tick
 from shared.stac.item import Json
-from shared.steps import tidy
-from shared.steps.close import close, close_failed, close_work
-from shared.steps.due import searching
-from shared.steps.reconcile import reconcile
-from shared.steps.settle import begin_items
-from shared.steps.sweep import begin_tick
 from workers import flows
 from workers.app import UnboundedTask, app, context
 from workers.base import publish, retried
@@ -125,14 +125,14 @@ class _Closing(UnboundedTask):
 @app.task(name="auxip.step.close_run", bind=True, base=_Closing, ignore_result=False)
 def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
     """Close a run. This task has the id that the caller waits on: what it returns is the run's result."""
-    with retried(self), _never_tired(), lease(context().ledger.redis, close_work(run_id), context().settings.lease):
+    with retried(self), _retry_forever(), lease(context().ledger.redis, close_work(run_id), context().settings.lease):
         if not context().ledger.agenda.is_open(run_id):
             raise Ignore  # a copy: the caller has its result
         return close(context(), context().ledger.run(run_id))
 
 
 @contextmanager
-def _never_tired() -> Iterator[None]:
+def _retry_forever() -> Iterator[None]:
     """Let a catalog or a store that is away for a night not fail a run whose items are all done.
 
     Where they answer, and show something else than was written, there is nothing to wait for.

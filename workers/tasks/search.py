@@ -1,7 +1,7 @@
 """Queue `search`: what does the station have?"""
 
+from shared.runs.close import item_collection
 from shared.stac.item import Json
-from shared.steps.close import item_collection
 from shared.steps.find import search_items, search_run
 from workers.app import app, context
 from workers.base import perform_search, retried

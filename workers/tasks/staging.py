@@ -1,6 +1,6 @@
 """Queue `staging`: bytes from the station into S3."""
 
-from shared.steps.due import Step, StepName
+from shared.runs.due import Step, StepName
 from shared.steps.stage import stage_item
 from workers.app import app
 from workers.base import perform

@@ -9,8 +9,8 @@ from shared.context import Context
 from shared.errors import ItemFailed
 from shared.models import ItemRecord, ItemState, Run
 from shared.report import report_items
+from shared.runs.settle import settle_item
 from shared.steps.publish import publish_and_fetch, publish_expanded
-from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
 from shared.storage.digests import digest_of
 from shared.storage.location import Location

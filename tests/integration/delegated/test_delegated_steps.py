@@ -14,10 +14,10 @@ from local.stack import Stack
 from shared.context import Context
 from shared.errors import AuxipError, Busy, ItemFailed, Rejected, Retryable
 from shared.models import ItemState
+from shared.runs.settle import settle_item
 from shared.stac.item import Asset
 from shared.steps import delegate
 from shared.steps.publish import publish_and_fetch
-from shared.steps.settle import settle_item
 from shared.steps.stage import stage_item
 from shared.storage.location import Location
 from tests.integration.conftest import wait_for

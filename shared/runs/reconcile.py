@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from shared.context import Context
 from shared.errors import Rejected
 from shared.models import Run, RunState
-from shared.steps.close import close_failed, close_work
-from shared.steps.due import Plan, closing, rest_of, searching
+from shared.runs.close import close_failed, close_work
+from shared.runs.due import Plan, closing, rest_of, searching
+from shared.runs.settle import feed, settle_item
 from shared.steps.find import find_work
-from shared.steps.settle import feed, settle_item
 
 _MOST_RUNS = 1_000
 _MOST_ITEMS = 1_000

@@ -9,8 +9,8 @@ from shared.context import Context
 from shared.errors import Rejected
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunState
 from shared.report import MOST_ROWS, REPORT_TAIL, Excerpt, Report, page_of, report_head, report_items, report_of
+from shared.runs.bury import bury_replay
 from shared.stac.item import Item, Json
-from shared.steps.bury import bury_replay
 from shared.storage.documents import SEPARATOR, JsonList
 from shared.storage.keys import run_location
 

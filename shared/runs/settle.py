@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from shared.context import Context
 from shared.models import ItemRecord, ItemState, Outcome, Run, RunState, Settled
-from shared.steps.bury import bury_item
-from shared.steps.due import Plan, closing, rest_of
+from shared.runs.bury import bury_item
+from shared.runs.due import Plan, closing, rest_of
 from shared.steps.standing import archives_of
 
 
