@@ -39,7 +39,7 @@ local function acquire(lease, token, milliseconds, most)
   return exhausted and -1 or 0
 end
 """
-"""Lua that scripts begin with: 0 if the claim is ours, -1 if it is ours and exhausted, or the ms that another has left."""
+"""Lua that scripts begin with: 0 if the claim is ours, -1 if ours and exhausted, or the ms that another has left."""
 
 _ACQUIRE = f"""{ACQUIRE_FUNCTION}
 -- KEYS lease; ARGV token, milliseconds, most

@@ -13,11 +13,11 @@ from typing import cast
 
 import httpx
 from redis.exceptions import RedisError
-from shared.runs.tidy import clean_up
 
 from shared.context import Context
 from shared.errors import AuxipError
 from shared.models import Run
+from shared.runs.tidy import clean_up
 from shared.settings import load_settings
 from shared.stac.item import Item
 from shared.storage.keys import run_location
