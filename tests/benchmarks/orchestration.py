@@ -78,7 +78,7 @@ class Plan:
     seconds: float = 0
 
 
-QUICK = Plan({1000: 1}, {"reference": (1, 3)}, larger=5000, least=1500, seconds=45)
+QUICK = Plan({500: 1}, {"reference": (1, 3)}, larger=5000, least=1500, seconds=45)
 LONG = Plan({1000: 5, 5000: 3, 10_000: 1, 50_000: 1}, {"steps": (50, 300), "reference": (10, 100)})
 
 
