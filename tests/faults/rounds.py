@@ -35,7 +35,7 @@ _QUIET_SECONDS = 25.0
 _NEXT_FAULT_SECONDS = 4.0
 _SUCCEEDED = re.compile(r"Task (auxip\.step\.\w+\[[0-9a-f-]+\]) succeeded")
 _LARGEST = 64 * 2**20
-_UPKEEP = b'"task": "auxip.reconcile"'
+_UPKEEP = (b"auxip.reconcile", b"auxip.clean_up")
 
 
 @dataclass
@@ -175,7 +175,7 @@ def messages_of(system: System) -> dict[str, int]:
     names = [key.decode() for key in system.redis.scan_iter(count=10_000, _type="list")]
     held = {name: cast("list[bytes]", system.redis.lrange(name, 0, -1)) for name in names if _holds_messages(name)}
     held["unacked"] = cast("list[bytes]", system.redis.hvals("unacked"))
-    return {name: sum(_UPKEEP not in text for text in texts) for name, texts in held.items()}
+    return {name: sum(not any(task in text for task in _UPKEEP) for text in texts) for name, texts in held.items()}
 
 
 def _holds_messages(name: str) -> bool:
