@@ -19,7 +19,7 @@ app = Celery(
 app.conf.update(task_queues=[Queue(QUEUE)], task_default_queue=QUEUE, worker_enable_remote_control=False)
 
 
-@app.task(name="theirs.note")
+@app.task(name="theirs.note", shared=False)
 def note(result: object, name: str) -> object:
     """Write down what came before."""
     with Redis.from_url(os.environ["AUXIP_REDIS_URL"]) as redis:
@@ -27,7 +27,7 @@ def note(result: object, name: str) -> object:
     return result
 
 
-@app.task(name="theirs.note_error")
+@app.task(name="theirs.note_error", shared=False)
 def note_error(task_id: str, name: str) -> None:
     """Write down that something has failed."""
     with Redis.from_url(os.environ["AUXIP_REDIS_URL"]) as redis:

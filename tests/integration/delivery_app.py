@@ -32,7 +32,7 @@ app.conf.update(
 )
 
 
-@app.task(name="delivery.count")
+@app.task(name="delivery.count", shared=False)
 def count(number: int, seconds: float = 0.01) -> None:
     """Say that this task ran."""
     time.sleep(seconds)

@@ -40,7 +40,7 @@ class Receiver:
     def __init__(self) -> None:
         self.app = Celery("receiver", broker="memory://", set_as_current=False)
         self.app.conf.accept_content = ["json"]
-        self.task = self.app.task(name=TASK)(_of_any)
+        self.task = self.app.task(name=TASK, shared=False)(_of_any)
         self.task.Request = Request  # type: ignore[assignment]  # a class will do as well
         self.sent = 0
 
@@ -123,7 +123,7 @@ def test_a_body_may_stand_as_it_is(receiver: Receiver, encoding: str | None) -> 
 
 def test_arguments_that_do_not_fit_their_task_make_no_request() -> None:
     receiver = Receiver()
-    receiver.task = receiver.app.task(name="of.one")(_of_one)
+    receiver.task = receiver.app.task(name="of.one", shared=False)(_of_one)
     receiver.task.Request = Request  # type: ignore[assignment]
     with pytest.raises(InvalidTaskError, match=r"of\.one: .*argument"):
         receiver.receive(envelope("of.one", [[1, 2], {}, None]))
@@ -134,7 +134,7 @@ def eta_of(monkeypatch: pytest.MonkeyPatch, task: str, seconds: float) -> float:
     """Seconds that a worker waits with a message that another machine has put off for so many."""
     monkeypatch.setattr("workers.request._longest_wait", lambda: timedelta(seconds=120))
     receiver = Receiver()
-    receiver.task = receiver.app.task(name=task)(_of_any)
+    receiver.task = receiver.app.task(name=task, shared=False)(_of_any)
     channel: Any = SimpleNamespace(codecs=Channel.codecs, no_ack_consumers=None)
     channel.decode_body = lambda body, encoding: Channel.decode_body(channel, body, encoding)
     until = datetime.now(UTC) + timedelta(seconds=seconds)
