@@ -1,8 +1,14 @@
 """Rules of the whole suite: a test that is skipped without a stated reason fails the run."""
 
+import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Files run beside each other: how long one example takes says nothing.
+settings.register_profile("beside_others", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("beside_others")
 
 _UNSTATED = {"", "unconditional skip", "Skipped"}
 _silent = pytest.StashKey[list[str]]()
@@ -10,6 +16,8 @@ _silent = pytest.StashKey[list[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_silent] = []
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

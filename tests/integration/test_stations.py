@@ -303,10 +303,10 @@ def test_an_item_that_is_offered_twice_is_one(both: Context, two: Station, colle
 def test_a_timeout_is_for_all_tries_of_a_search(both: Context, one: Station, collection: str) -> None:
     one.status = 503
     run = opened(both, collection, timeout=0.5)
-    begun = time.monotonic()
     with pytest.raises(Retryable, match="station-unavailable"):
         find_items(both, run)
-    wait_for(lambda: time.monotonic() - begun > 0.6, "the time is over")
+    failed = time.monotonic()
+    wait_for(lambda: time.monotonic() - failed > 0.6, "the time is over")
     one.status = 200
     with pytest.raises(Rejected, match="search-timeout"):
         find_items(both, run)
