@@ -8,7 +8,7 @@ import pytest
 
 SECONDS = 170
 SEED = 10
-ROUNDS = 3
+ROUNDS = 2
 
 
 @pytest.mark.timeout(SECONDS + 5)

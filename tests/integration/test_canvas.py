@@ -302,9 +302,12 @@ def test_a_run_is_a_tree_of_tasks_that_a_person_can_follow(caller: Caller, conte
     events: list[dict[str, object]] = []
     with app.connection_for_read() as connection:
         receiver = app.events.Receiver(connection, handlers={"task-received": events.append})
+        listening = threading.Event()
+        receiver.on_consume_ready = lambda *_args, **_kwargs: listening.set()
         thread = threading.Thread(target=receiver.capture, kwargs={"wakeup": False})
         thread.start()
         try:
+            assert listening.wait(SECONDS)
             item = ArchivesOfOneItem(context, caller)
             item.expect_whole()
             wait_for(lambda: _seen(events, item.result.id, "auxip.step.close_run"), "the last event has come")
