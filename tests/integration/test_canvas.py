@@ -154,6 +154,20 @@ def test_a_plan_that_is_published_many_times_is_done_once(
     assert all("Traceback" not in text.partition(item.id)[2] for text in logs.values())
 
 
+def test_what_is_published_again_stays_in_the_tree_of_its_run(
+    caller: Caller, context: Context, workers: list[Child]
+) -> None:
+    from workers.base import publish
+
+    with standing_still(context, workers, "decompress"):
+        item = ArchivesOfOneItem(context, caller)
+        lose(context, "decompress", len(ARCHIVES))
+        publish([item.plan()])
+        messages = [json.loads(str(each)) for each in item.redis.lrange("decompress", 0, -1)]
+    assert [message["headers"]["root_id"] for message in messages] == [item.result.id] * len(ARCHIVES)
+    item.expect_whole()
+
+
 @pytest.mark.parametrize(("redelivered", "goes_on"), [(False, False), (True, True)])
 def test_a_step_that_is_done_already_goes_on_only_where_its_message_is_delivered_again(
     context: Context, redelivered: bool, goes_on: bool
