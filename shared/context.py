@@ -10,7 +10,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.errors import Rejected
-from shared.ledger import DeadLetters, Ledger, Requests, Sweeps
+from shared.ledger import DeadLetters, Ledger, Outages, Requests, Sweeps
 from shared.owners import Owners, load_owners
 from shared.settings import Settings
 from shared.stac.catalog import Catalog
@@ -69,6 +69,11 @@ class Context:
     def requests(self) -> Requests:
         """What is known of the requests of other systems, in the ledger's database."""
         return Requests(self.ledger.redis, self.ledger.keep_seconds)
+
+    @cached_property
+    def outages(self) -> Outages:
+        """The systems that are away, in the ledger's database."""
+        return Outages(self.ledger.redis)
 
     @cached_property
     def sweeps(self) -> Sweeps:

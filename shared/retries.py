@@ -12,6 +12,7 @@ from shared.settings import Settings
 _LONGEST_POLL = 60.0
 _SPREAD = 0.2
 _POLLS = 0.1
+_DOUBLINGS = 16
 RESUMES: Final = 3
 """Connections in a row that bring nothing before a download is left to the next try of its step."""
 
@@ -60,6 +61,17 @@ def delay_before_look(waited: float, settings: Settings) -> float:
     """
     pause = min(max(settings.staging_poll, _POLLS * waited), _LONGEST_POLL)
     return pause * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - spreads load, guards nothing
+
+
+def delay_before_look_at_system(looks: int, settings: Settings) -> float:
+    """Return the seconds before it is looked again whether a system is back that is away; a minute at most.
+
+    Args:
+        looks: how often it was looked in vain.
+        settings: `backoff_base` and `backoff_max`.
+    """
+    longest = min(settings.backoff_max, _LONGEST_POLL)
+    return min(longest, settings.backoff_base * 2.0 ** min(looks - 1, _DOUBLINGS))
 
 
 def longest_wait(settings: Settings) -> float:

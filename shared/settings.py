@@ -141,6 +141,11 @@ class Settings(ArchiveSettings):
         1, gt=0, description="seconds before the second try; doubles with each, with full jitter"
     )
     backoff_max: float = Field(120, gt=0, description="longest wait before a try, also when a station asks for more")
+    outage_patience: float | None = Field(
+        None,
+        ge=0,
+        description="seconds that a system may be away before its steps use up their tries; unset: for ever",
+    )
     step_timeout: float = Field(1800, ge=10, description="seconds that one step of an item, or a search, may take")
     lease: float = Field(
         60, ge=3, description="seconds after which a dead worker's claim lapses; renewed while it lives"

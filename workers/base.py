@@ -16,6 +16,7 @@ from shared.models import ItemRecord, Run
 from shared.retries import delay_before_retry
 from shared.runs.close import close_failed
 from shared.runs.due import Plan, Step, StepName, closing, due_steps, stopped
+from shared.runs.outages import no_fault_of_outages, stations_of, systems_of
 from shared.runs.settle import settle_item
 from workers import flows
 from workers.app import context
@@ -77,7 +78,7 @@ def publish(plans: Iterable[Plan]) -> None:
 def perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> None:
     """Do a step that a whole run depends on: where it fails, the chain ends and the run is closed."""
     try:
-        with retried(task):
+        with retried(task), _waiting_for_systems(run_id):
             call()
     except AuxipError as error:
         _fail_run(task, run_id, error.code, error.reason)
@@ -88,6 +89,16 @@ def perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> No
     except Exception as error:  # noqa: BLE001 - the caller must learn of it, whatever it is; the log has the traceback
         _log.exception("%s failed for run %s", task.name, run_id)
         _fail_run(task, run_id, "internal-error", f"{task.name}: {type(error).__name__}; see the worker's log")
+
+
+@contextmanager
+def _waiting_for_systems(run_id: str) -> Iterator[None]:
+    """Have a step of a whole run wait for the systems that it needs."""
+    request = context().ledger.run(run_id).request
+    stations = stations_of(context(), request.stations)
+    needed = ["catalog", *stations] if len(stations) == 1 else ["catalog"]  # one of several stations is enough
+    with no_fault_of_outages(context(), request.owner, needed, stations):
+        yield
 
 
 @contextmanager
@@ -147,7 +158,9 @@ def _try(step: Step, call: ItemStep, run: Run, record: ItemRecord) -> None:
     """
     try:
         require_starts_left(record.claim)
-        call(context(), run, record)
+        systems = systems_of(context(), step.name, run, record)
+        with no_fault_of_outages(context(), run.request.owner, systems):
+            call(context(), run, record)
     except Busy:
         raise
     except Retryable as error:

@@ -4,6 +4,7 @@ from shared.ledger.dead_letters import DeadLetters, Letter
 from shared.ledger.intake import INTAKE, Intake, Taken
 from shared.ledger.lease import lease
 from shared.ledger.ledger import Ledger
+from shared.ledger.outages import Outage, Outages
 from shared.ledger.replies import Next, ReplyName, Requests, reply_key
 from shared.ledger.sweeps import Sweeps
 
@@ -14,6 +15,8 @@ __all__ = [
     "Ledger",
     "Letter",
     "Next",
+    "Outage",
+    "Outages",
     "ReplyName",
     "Requests",
     "Sweeps",

@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import httpx
 
-from shared.errors import Rejected, Retryable
+from shared.errors import Busy, Rejected, Retryable
 from shared.stac.answers import limited, retry_after, shown
 from shared.stac.item import Json
 
 _TRANSIENT = frozenset({408, 425, 429})
 _REDIRECTS = 5
+LONGEST_LOOK: Final = 10.0
+"""Seconds to wait for an answer that only shows that the API is there."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,21 @@ class StacApi:
             raise Retryable(
                 f"{self.name}-unavailable", f"{label}: {type(error).__name__}: {str(error)[:200]}"
             ) from error
+
+    def silence(self) -> str | None:
+        """Return why the API gives no answer to a question about nothing in particular; None if it gives any below 500.
+
+        A refusal, and a limit that lets nothing go now, are answers too.
+        """
+        anything = tuple(range(400, 500))
+        usual = self._client.timeout.read or LONGEST_LOOK
+        try:
+            with self.open("GET", "/", expected=anything, timeout=httpx.Timeout(min(usual, LONGEST_LOOK))):
+                return None
+        except (Busy, Rejected):
+            return None
+        except Retryable as error:
+            return error.reason
 
     @property
     def patience(self) -> float:

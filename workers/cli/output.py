@@ -1,7 +1,7 @@
 """How runs are shown: tables for people, objects for programs."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -13,7 +13,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from shared.ledger import Letter
+from shared.ledger import Letter, Outage
 from shared.models import ItemRecord, Run, SweepRecord
 from shared.report import Excerpt
 from shared.stac.item import Json
@@ -140,6 +140,21 @@ def print_runs(runs: Iterable[Run]) -> None:
         )
         table.add_row(*cells, Text(run.request.label), style=_STYLES.get(run.state, ""))
     _console().print(table)
+
+
+def outages_json(outages: Mapping[str, Outage]) -> Json:
+    """Return what a program wants to know of the systems that are away."""
+    return {
+        system: {"since": format_instant(datetime.fromtimestamp(each.since, UTC)), "reason": each.reason}
+        for system, each in outages.items()
+    }
+
+
+def print_outages(outages: Mapping[str, Outage]) -> None:
+    """Print what runs wait for, a line for each system that is away."""
+    for system, outage in outages.items():
+        text = f"waiting for the {system} since {_instant(outage.since)}: {outage.reason}"
+        click.echo("".join(each if each.isprintable() else " " for each in text))
 
 
 def print_letters(letters: Iterable[Letter]) -> None:

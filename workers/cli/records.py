@@ -4,7 +4,15 @@ import click
 
 from shared.context import Context
 from shared.settings import load_settings
-from workers.cli.output import print_items, print_run_json, print_runs, run_json, summary
+from workers.cli.output import (
+    outages_json,
+    print_items,
+    print_outages,
+    print_run_json,
+    print_runs,
+    run_json,
+    summary,
+)
 from workers.cli.printing import print_json
 from workers.contract import json_schema
 from workers.intake import request_schema
@@ -15,11 +23,13 @@ from workers.intake import request_schema
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def runs(newest: int, as_json: bool) -> None:
     """List the newest runs."""
-    found = Context(load_settings()).ledger.runs(newest)
+    context = Context(load_settings())
+    found, outages = context.ledger.runs(newest), context.outages.all()
     if as_json:
-        print_json({"runs": [run_json(run) for run in found]})
-    else:
-        print_runs(found)
+        print_json({"runs": [run_json(run) for run in found], "outages": outages_json(outages)})
+        return
+    print_runs(found)
+    print_outages(outages)
 
 
 @click.command()

@@ -14,6 +14,7 @@ from shared.models import RunRequest
 from shared.runs import tidy
 from shared.runs.close import close, close_failed, close_work
 from shared.runs.due import searching
+from shared.runs.outages import look_again
 from shared.runs.reconcile import reconcile
 from shared.runs.settle import begin_items
 from shared.runs.sweep import begin_tick
@@ -94,10 +95,11 @@ def clean_up(self: BoundTask) -> list[str]:
 
 @app.task(name="auxip.reconcile")
 def reconcile_runs() -> None:
-    """Publish again what was lost, whatever the reason, and replay what is due; unless another worker is at it."""
+    """Publish what was lost, replay what is due, look for systems that are back; unless another worker is at it."""
     with suppress(Busy), lease(context().ledger.redis, "reconcile", context().settings.lease):
         publish(reconcile(context()))
         replay_due(context())
+        look_again(context())
 
 
 @app.task(name="auxip.step.begin_items", bind=True)

@@ -1,0 +1,133 @@
+"""A system that is away: what waits for it, what that costs, and who is told."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+from click.testing import CliRunner
+
+from local.processes import Child
+from local.stack import Stack
+from shared.context import Context
+from shared.errors import Busy, Retryable
+from shared.ledger import Outage
+from shared.runs.outages import no_fault_of_outages
+from tests.integration.conftest import Caller, closed_run, of_type, wait_for
+from workers.cli.records import runs
+
+ORBITS = of_type("OPER_MPL_ORBPRE")
+AWAY = Retryable("catalog-unavailable", "it answered 503")
+MORE_THAN_ALL_TRIES = 6
+"""Looks at a system, each as long after the one before as a try would be; `AUXIP_ATTEMPTS` is 3 here."""
+
+
+@contextmanager
+def no_station(stack: Stack) -> Iterator[None]:
+    stack.set_station_faults([{"path": ".", "status": 503}])
+    yield
+    stack.set_station_faults([])
+
+
+@contextmanager
+def no_catalog(stack: Stack) -> Iterator[None]:
+    stack.set_catalog_faults([{"path": ".", "status": 503}])
+    yield
+    stack.set_catalog_faults([])
+
+
+@contextmanager
+def no_items_in_the_catalog(stack: Stack) -> Iterator[None]:
+    """The run is begun, and then the catalog goes away."""
+    stack.set_catalog_faults([{"path": "/items|/$", "status": 500}])
+    yield
+    stack.set_catalog_faults([])
+
+
+@contextmanager
+def no_store(stack: Stack) -> Iterator[None]:
+    for child in stack.children:
+        if child.name.startswith("seaweed"):
+            child.stop(5)
+    yield
+    stack.start_again("seaweedfs")
+    stack.wait()
+
+
+@pytest.mark.parametrize(
+    ("system", "away"),
+    [
+        ("station local", no_station),
+        ("catalog", no_catalog),
+        ("catalog", no_items_in_the_catalog),
+        ("s3", no_store),
+    ],
+)
+def test_an_outage_costs_no_item_a_try(
+    caller: Caller, context: Context, stack: Stack, system: str, away: Callable[[Stack], AbstractContextManager[None]]
+) -> None:
+    with away(stack):
+        run_id = caller.stage(ORBITS).id
+        wait_for(lambda: _looks(context, system) > MORE_THAN_ALL_TRIES, f"the {system} is known to be away")
+        assert context.ledger.run(run_id).closed is None
+        assert f"waiting for the {system} since 20" in CliRunner().invoke(runs).output
+    run = closed_run(context, run_id)
+    assert run.counts.items > 0
+    assert (run.counts.failed, run.counts.staged) == (0, run.counts.items)
+    assert [record.attempts for record in context.ledger.items(run_id)] == [0] * run.counts.items
+    assert context.outages.all() == {}
+
+
+def _looks(context: Context, system: str) -> int:
+    outage = context.outages.of(system)
+    return 0 if outage is None else outage.looks
+
+
+def test_the_fault_of_an_item_uses_up_its_tries_while_its_system_answers(
+    caller: Caller, context: Context, stack: Stack
+) -> None:
+    stack.set_catalog_faults([{"path": "/items", "status": 503}])
+    result = caller.stage(ORBITS)
+    wait_for(result.ready, "the caller has the result")
+    run = closed_run(context, result.id)
+    stack.set_catalog_faults([])
+    assert run.counts.failed == run.counts.items > 0
+    assert {record.attempts for record in context.ledger.items(run.id)} == {3}
+    assert context.outages.all() == {}
+
+
+def test_an_outage_that_is_longer_than_the_patience_uses_up_tries(stack: Stack, context: Context) -> None:
+    patience = Context(context.settings.model_copy(update={"outage_patience": 0.0, "backoff_base": 0.001}))
+    with no_catalog(stack):
+        with pytest.raises(Busy, match="system-away"), no_fault_of_outages(patience, "owner", ["catalog"]):
+            raise AWAY
+        with pytest.raises(Retryable, match="catalog-unavailable"), no_fault_of_outages(patience, "o", ["catalog"]):
+            raise AWAY
+        with no_fault_of_outages(patience, "owner", ["catalog"]):
+            pass  # is begun
+    patience.outages.is_up("catalog", 0.001)
+    patience.close()
+
+
+def test_an_outage_ends_without_a_step_that_waits_for_it(workers: list[Child], context: Context) -> None:
+    from workers.app import app
+
+    assert workers
+
+    for system in ("catalog", "s3", "station local", "station that-is-gone"):
+        context.outages.is_away(system, Outage(since=time.time(), reason="it answered 503"), 0.001)
+    app.send_task("auxip.reconcile")
+    wait_for(lambda: context.outages.all() == {}, "all systems are known to be back")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429])
+def test_a_system_that_refuses_is_not_away(stack: Stack, context: Context, status: int) -> None:
+    stack.set_catalog_faults([{"path": ".", "status": status}])
+    assert context.catalog_of("owner").api.silence() is None
+
+
+def test_a_store_that_has_no_such_bucket_is_not_away(context: Context) -> None:
+    other = Context(context.settings.model_copy(update={"s3_bucket": "no-such-bucket"}))
+    with pytest.raises(Retryable, match="s3-unavailable: for a test"), no_fault_of_outages(other, "owner", ["s3"]):
+        raise Retryable("s3-unavailable", "for a test")
+    other.close()
