@@ -18,6 +18,7 @@ from shared.runs.close import close_failed
 from shared.runs.due import Plan, Step, StepName, closing, due_steps, stopped
 from shared.runs.outages import no_fault_of_outages, stations_of, systems_of
 from shared.runs.settle import settle_item
+from shared.steps.find import require_time_left
 from workers import flows
 from workers.app import context
 from workers.contract import BoundTask
@@ -93,12 +94,16 @@ def perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> No
 
 @contextmanager
 def _waiting_for_systems(run_id: str) -> Iterator[None]:
-    """Have a step of a whole run wait for the systems that it needs."""
-    request = context().ledger.run(run_id).request
-    stations = stations_of(context(), request.stations)
+    """Have the search of a run wait for the systems that it needs, until its own time is over."""
+    run = context().ledger.run(run_id)
+    stations = stations_of(context(), run.request.stations)
     needed = ["catalog", *stations] if len(stations) == 1 else ["catalog"]  # one of several stations is enough
-    with no_fault_of_outages(context(), request.owner, needed, stations):
-        yield
+    try:
+        with no_fault_of_outages(context(), run.request.owner, needed, stations):
+            yield
+    except Busy:
+        require_time_left(context(), run)
+        raise
 
 
 @contextmanager

@@ -158,6 +158,17 @@ def _deadline(context: Context, run: Run) -> float | None:
     return time.monotonic() + timeout - (time.time() - context.ledger.begin_search(run.id))
 
 
+def require_time_left(context: Context, run: Run) -> None:
+    """Make sure that the search of a run may go on waiting.
+
+    Raises:
+        Rejected: `search-timeout`, it has taken longer than its `timeout_seconds`.
+    """
+    deadline = _deadline(context, run)
+    if deadline is not None and time.monotonic() >= deadline:
+        raise Rejected("search-timeout", "what the search waits for was away for longer than its timeout_seconds")
+
+
 def _select(station: Station, selection: Search, deadline: float | None, tries: int) -> Iterator[Found]:
     search = partial(station.search, deadline=deadline, tries=tries)
     return choose(selection, search) if isinstance(selection, PolicySelection) else search(selection)

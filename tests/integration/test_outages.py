@@ -83,6 +83,16 @@ def _looks(context: Context, system: str) -> int:
     return 0 if outage is None else outage.looks
 
 
+@pytest.mark.parametrize("away", [no_station, no_catalog])
+def test_a_search_waits_for_a_system_until_its_own_time_is_over(
+    caller: Caller, stack: Stack, away: Callable[[Stack], AbstractContextManager[None]]
+) -> None:
+    with away(stack):
+        result = caller.stage(ORBITS, timeout_seconds=1)
+        wait_for(result.ready, "the caller has the result")
+    assert "search-timeout" in str(result.result)
+
+
 def test_the_fault_of_an_item_uses_up_its_tries_while_its_system_answers(
     caller: Caller, context: Context, stack: Stack
 ) -> None:
