@@ -80,7 +80,7 @@ class Outages:
             ours, state, left = cast("tuple[bool | None, str | None, int]", tuple(pipe.execute()))
         if ours:
             return Turn(ours=True)
-        wait = max(left, 0) / 1000
+        wait = max(left, 1) / 1000  # 0 would mean that nobody has to wait
         return Turn(is_up=state == _UP, wait=min(wait, _LOOK_AGAIN) if state == _RUNNING else wait)
 
     def is_up(self, system: str, seconds: float) -> None:

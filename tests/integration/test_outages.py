@@ -1,4 +1,4 @@
-"""A system that is away: what waits for it, what that costs, and who is told."""
+"""Outages of a station, the catalog and S3: steps wait, no item loses a try, and `auxip runs` shows the outage."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -49,9 +49,11 @@ def no_store(stack: Stack) -> Iterator[None]:
     for child in stack.children:
         if child.name.startswith("seaweed"):
             child.stop(5)
-    yield
-    stack.start_again("seaweedfs")
-    stack.wait()
+    try:
+        yield
+    finally:
+        stack.start_again("seaweedfs")
+        stack.wait()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Retryable
-from shared.retries import RESUMES, delay_before_look, delay_before_resume, delay_before_retry
+from shared.retries import (
+    RESUMES,
+    delay_before_look,
+    delay_before_look_at_system,
+    delay_before_resume,
+    delay_before_retry,
+)
 from tests.unit.making import settings_of
 
 SETTINGS = settings_of(attempts=5, backoff_base=1.0, backoff_max=6.0)
@@ -68,3 +74,8 @@ def test_a_download_is_taken_up_again_after_a_wait_that_grows_while_nothing_come
 
 def test_a_download_that_brings_nothing_is_left_to_the_next_try_of_its_step() -> None:
     assert delay_before_resume(FAULT, RESUMES + 1, SETTINGS) is None
+
+
+@pytest.mark.parametrize(("looks", "pause"), [(1, 1), (2, 2), (6, 32), (7, 60), (100_000, 60)])
+def test_a_system_that_does_not_answer_is_asked_at_growing_pauses_of_a_minute_at_most(looks: int, pause: float) -> None:
+    assert delay_before_look_at_system(looks, settings_of(backoff_base=1.0, backoff_max=120.0)) == pause
