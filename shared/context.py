@@ -68,7 +68,7 @@ class Context:
     @cached_property
     def requests(self) -> Requests:
         """What is known of the requests of other systems, in the ledger's database."""
-        return Requests(self.ledger.redis, self.ledger.keep_seconds)
+        return Requests(self.ledger.redis, self.ledger.keep_seconds, self.settings.patience)
 
     @cached_property
     def outages(self) -> Outages:

@@ -28,7 +28,10 @@ TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "workers.transport:T
 app = Celery(
     "auxip",
     task_cls=UnboundedTask,
-    include=[f"workers.tasks.{name}" for name in ("search", "staging", "catalog", "decompress", "runs", "replies")],
+    include=[
+        *(f"workers.tasks.{name}" for name in ("search", "staging", "catalog", "decompress", "runs", "replies")),
+        "workers.revoking",
+    ],
 )
 
 

@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn, cast
 
 from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
+from celery.states import READY_STATES
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from shared.context import Context
-from shared.errors import AuxipError, Busy, Rejected, Retryable
+from shared.errors import AuxipError, Busy, ItemFailed, Rejected, Retryable
+from shared.ledger import lease, run_key
 from shared.ledger.lease import require_starts_left
 from shared.models import ItemRecord, Run
 from shared.retries import delay_before_retry
@@ -20,8 +22,9 @@ from shared.runs.outages import no_fault_of_outages, stations_of, systems_of
 from shared.runs.settle import settle_item
 from shared.steps.find import require_time_left
 from workers import flows
-from workers.app import context
+from workers.app import UnboundedTask, app, context
 from workers.contract import BoundTask
+from workers.queues import task_work
 
 _log = logging.getLogger(__name__)
 
@@ -55,23 +58,50 @@ def perform(task: BoundTask, step: Step, call: ItemStep) -> None:
     except _Again as error:
         _wait(task, step, error.delay, error)
     except Rejected as error:
-        _log.warning("%s is dropped, what it is about is forgotten: %s", task.name, error)
+        _log.warning("%s is dropped, the ledger has no record of it: %s", task.name, error)
+        tell_if_forgotten(step.run_id)
     except RedisError as error:
         _hand_back(error)
 
 
-def publish(plans: Iterable[Plan]) -> None:
+class GuardedTask(UnboundedTask):
+    """A task that is no step: begun `MOST_STARTS` times at most without an orderly end, by one worker at a time.
+
+    A step has its claim on its item; this one has a claim on its own id.
+    """
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """Run the task.
+
+        Raises:
+            Reject: it has ended its workers too often; the message goes to the dead letters, the sender is answered.
+        """
+        task = cast("BoundTask", self)
+        with retried(task), ExitStack() as stack:
+            try:
+                work = task_work(str(task.request.id))
+                stack.enter_context(lease(context().ledger.redis, work, context().settings.lease))
+            except ItemFailed as error:
+                raise Reject(error, requeue=False) from error
+            return self.run(*args, **kwargs)
+
+
+def publish(plans: Iterable[Plan], again: bool = False) -> None:
     """Put plans on their queues; the closing of a run goes with what its caller has linked to it.
 
     The run is the root of all its tasks. If the broker is away for longer than publishing is retried, the reconciler
     publishes later.
+
+    Args:
+        plans: to be published.
+        again: whether their messages are lost; see `flows.canvas`.
     """
     try:
         for plan in plans:
             (first, *_), *_ = plan
             closes = first.name is StepName.CLOSE
             message = flows.closing(first, context().ledger.continuation(first.run_id)) if closes else None
-            (message or flows.canvas(plan)).apply_async(root_id=first.run_id)
+            (message or flows.canvas(plan, again)).apply_async(root_id=first.run_id)
     except OperationalError as error:
         _log.warning("a plan could not be published, the reconciler will do it: %s", type(error).__name__)
 
@@ -82,6 +112,9 @@ def perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> No
         with retried(task), _waiting_for_systems(run_id):
             call()
     except AuxipError as error:
+        if tell_if_forgotten(run_id):
+            _end_chain(task)
+            return
         _fail_run(task, run_id, error.code, error.reason)
     except SoftTimeLimitExceeded:
         _fail_run(task, run_id, "step-timeout", f"the search took longer than {context().settings.step_timeout} s")
@@ -90,6 +123,21 @@ def perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> No
     except Exception as error:  # noqa: BLE001 - the caller must learn of it, whatever it is; the log has the traceback
         _log.exception("%s failed for run %s", task.name, run_id)
         _fail_run(task, run_id, "internal-error", f"{task.name}: {type(error).__name__}; see the worker's log")
+
+
+def tell_if_forgotten(run_id: str) -> bool:
+    """Answer the caller of a run whose record is gone, as after the loss of the ledger's database.
+
+    Returns:
+        Whether it is gone.
+    """
+    ledger = context().ledger
+    if ledger.redis.exists(run_key(run_id)):
+        return False
+    error = Rejected("ledger-lost", f"the record of the run {run_id} is gone; ask for it again, what is done is kept")
+    if app.AsyncResult(run_id).state not in READY_STATES:
+        app.backend.mark_as_failure(run_id, error)
+    return True
 
 
 @contextmanager

@@ -92,8 +92,10 @@ def _broker(settings: Settings) -> dict[str, object]:
         "broker_transport_options": {
             # Longer than any step: a step that still runs is never given to a second worker.
             "visibility_timeout": settings.step_timeout + _HARD_LIMIT_MARGIN + _OUTAGE,
-            # What a dead worker held is looked for every few seconds, not every hundred.
-            "unacked_restore_interval": 5,
+            # What a killed worker held is given back when its consumer has shown no sign of life for a lease; it shows
+            # one, and looks at the others, this often.
+            "consumer_lease": settings.lease,
+            "unacked_restore_interval": min(5, settings.lease / 3),
             "unacked_restore_throttle": 1,
             # So many in one look: after the loss of many workers the loop goes on serving in between.
             "unacked_restore_limit": 1000,

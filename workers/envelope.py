@@ -5,9 +5,13 @@ read is checked for its type and range; headers of others, such as `traceparent`
 """
 
 import base64
+import bz2
+import lzma
+import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, Protocol, Self, TypeAlias, TypeVar, cast
 
 from celery.app.task import Context
 from celery.utils.time import maybe_iso8601
@@ -20,8 +24,16 @@ from shared.validation import first_problem
 Envelope: TypeAlias = dict[str, object]
 _T = TypeVar("_T")
 
+MAX_BODY_BYTES = 8 * 2**20
+"""A body that unpacks to more is refused: a few compressed bytes could unpack to any size."""
+
 MAX_DEPTH = 50  # Celery pickles the arguments for its pool: some hundred levels would end the worker
 _YEARS = range(1970, 9999)  # around these, and no farther, every time zone can be applied
+_COMPRESSIONS: dict[str, Callable[[], "_Decompressor"]] = {  # by the names that kombu gives them
+    "application/x-gzip": zlib.decompressobj,
+    "application/x-bz2": bz2.BZ2Decompressor,
+    "application/x-lzma": lzma.LZMADecompressor,
+}
 _NOT_READ = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -39,6 +51,13 @@ def _instant(text: str) -> str:
     if not isinstance(when, datetime) or when.year not in _YEARS:
         raise ValueError(f"is no ISO 8601 instant from {_YEARS.start} to {_YEARS.stop - 1}")
     return text
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 _Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
@@ -71,7 +90,7 @@ class _Headers(_Part):
     replaced_task_nesting: _Count = 0
     stamped_headers: list[str] | None = None
     stamps: dict[str, object] | None = None
-    compression: None = None  # a few bytes could unpack to any size
+    compression: Literal["application/x-gzip", "application/x-bz2", "application/x-lzma"] | None = None
 
     @model_validator(mode="after")
     def _no_trap(self) -> Self:
@@ -121,6 +140,8 @@ class _Embed(_Part):
     chord: _Signature | None = None
 
 
+_HEADERS = TypeAdapter(dict[str, object])
+_ID = TypeAdapter[str](_Name)
 _BODY = TypeAdapter(tuple[list[object], dict[str, object], _Embed | None])
 
 
@@ -130,20 +151,69 @@ def decode(raw: bytes) -> Envelope:
     Raises:
         Rejected: `bad-message`, it is none, or none that Celery can work with; the reason names the place.
     """
-    envelope = _loaded(raw, "the message")
+    envelope = cast("dict[str, Any]", _loaded(raw, "the message"))
     checked = _checked("", lambda: _Envelope.model_validate(envelope))
-    body = _loaded(_body(checked), "body")
-    _checked("body", lambda: _BODY.validate_python(body))
-    assert isinstance(envelope, dict)  # noqa: S101 - it has been validated as one
+    body = _body(checked)
+    arguments = _loaded(body, "body")
+    _checked("body", lambda: _BODY.validate_python(arguments))
+    if checked.headers.compression:
+        del envelope["headers"]["compression"]
+        envelope["properties"]["body_encoding"] = "base64"
+        envelope["body"] = base64.b64encode(body).decode()
     return envelope
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who waits for a task, as far as its message can be read.
+
+    Attributes:
+        task_id: of the task, and so of its result.
+        headers: Celery's, where they are well-formed; else the id alone.
+        links: what the sender has linked to the task, under Celery's names.
+    """
+
+    task_id: str
+    headers: dict[str, object]
+    links: dict[str, object]
+
+
+def sender_of(raw: bytes) -> Sender | None:
+    """Return who waits for the task of a refused message, or None where the message has no id that can be read."""
+    try:
+        headers = _HEADERS.validate_python(json.loads(raw)["headers"])
+        task_id = _ID.validate_python(headers.get("id"))
+    except _NOT_READ:
+        return None
+    try:
+        checked = _Envelope.model_validate(json.loads(raw))
+        _, _, embed = _BODY.validate_python(_loaded(_body(checked), "body"))
+    except (*_NOT_READ, Rejected):
+        return Sender(task_id, {"id": task_id}, {})
+    return Sender(task_id, headers, {} if embed is None else embed.model_dump())
 
 
 def _body(envelope: _Envelope) -> bytes:
     try:
         body = envelope.body.encode()
-        return base64.b64decode(body) if envelope.properties.body_encoding == "base64" else body
+        decoded = base64.b64decode(body) if envelope.properties.body_encoding == "base64" else body
     except ValueError:
         raise Rejected("bad-message", "body: is not in the encoding that properties.body_encoding says") from None
+    compression = envelope.headers.compression
+    return _unpacked(decoded, compression) if compression else decoded
+
+
+def _unpacked(body: bytes, compression: str) -> bytes:
+    decompressor = _COMPRESSIONS[compression]()
+    try:
+        unpacked = decompressor.decompress(body, MAX_BODY_BYTES + 1)
+    except (zlib.error, lzma.LZMAError, OSError, ValueError):
+        raise Rejected("bad-message", f"body: is not {compression}, as headers.compression says") from None
+    if len(unpacked) > MAX_BODY_BYTES:
+        raise Rejected("message-too-large", f"body: unpacks to more than {MAX_BODY_BYTES} bytes")
+    if not decompressor.eof:
+        raise Rejected("bad-message", f"body: is not all of what was compressed as {compression}")
+    return unpacked
 
 
 def _loaded(text: bytes, what: str) -> object:

@@ -28,20 +28,25 @@ _CONTINUATION = ("chain", "chord", "group_index")
 _SHOWN = 100  # characters of a name in Flower, which a station has chosen
 
 
-def canvas(plan: Plan) -> Signature:
+def canvas(plan: Plan, again: bool = False) -> Signature:
     """Return a plan as one message, a chain of messages, or a chain with a chord in it.
 
     The id of a chord's group is never computed: it counts the parts of one publication, and parts that are published
     again under it would be counted together with those of before.
+
+    Args:
+        plan: what is to be done.
+        again: whether it is published again. Its steps are new tasks then: the old ones may have been revoked, and
+            workers discard what has the id of a revoked task.
     """
     stages = iter(plan)
-    links = [_link(stage, stages) for stage in stages]
+    links = [_link(stage, stages, again) for stage in stages]
     return chain(*links) if len(links) > 1 else links[0]
 
 
-def message(step: Step) -> Signature:
+def message(step: Step, again: bool = False) -> Signature:
     """Return the message of a step, with an id computed from its work: published twice it is the same task."""
-    task_id = uuid.uuid5(_STEPS, json.dumps([step.name, *step.args]))
+    task_id = uuid.uuid4() if again else uuid.uuid5(_STEPS, json.dumps([step.name, *step.args]))
     return _signature(step, task_id=str(task_id))
 
 
@@ -57,12 +62,12 @@ def continuation_of(request: TaskRequest) -> str:
     return json.dumps({name: value for name, value in options.items() if value is not None})
 
 
-def _link(stage: Stage, following: Iterator[Stage]) -> Signature:
+def _link(stage: Stage, following: Iterator[Stage], again: bool) -> Signature:
     """Return the link of a chain for a stage; a chord takes the stage after it as its body."""
     if len(stage) == 1:
-        return message(stage[0])
+        return message(stage[0], again)
     (body,) = next(following)
-    return chord([message(step) for step in stage], message(body))
+    return chord([message(step, again) for step in stage], message(body, again))
 
 
 def _signature(step: Step, **options: object) -> Signature:

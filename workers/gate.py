@@ -22,9 +22,10 @@ from redis.retry import Retry
 from shared.errors import AuxipError, Rejected
 from shared.ledger import Intake, Next, Requests, Taken
 from shared.settings import Settings
-from workers.app import app
+from workers.forwarding import forward, send_reply
+from workers.identity import digest_of
 from workers.intake import IntakeRequest, answer_of_error, decode_request, return_address
-from workers.queues import queue_for
+from workers.refusals import ID_TAKEN
 
 _BATCH = 32
 _WAIT = 1.0
@@ -52,7 +53,7 @@ class Gate:
         )
         self._redis = redis
         self._intake = Intake(redis, settings.lease, settings.dead_letters_max)
-        self._requests = Requests(redis, settings.keep_runs_days * 86_400)
+        self._requests = Requests(redis, settings.keep_runs_days * 86_400, settings.patience)
         self._held: deque[Taken] = deque()
         self._stopping = False
 
@@ -106,30 +107,22 @@ class Gate:
 
     def _pass_on(self, stamp: str, request: IntakeRequest) -> None:
         request_id = request.id or stamp
-        step = self._requests.register(request_id, stamp, request.task, request.reply)
+        digest = digest_of(request.task, request.arguments)
+        step = self._requests.register(
+            request_id, stamp, request.task, request.reply, digest, request.model_dump_json()
+        )
         _log.info("request %s for %s: %s", request_id, request.task, step)
+        if step is Next.REFUSE:
+            raise Rejected(ID_TAKEN, f"another request has the id {request_id}; send this one under an id of its own")
         if step is Next.ANSWER:
-            app.signature("auxip.reply", args=(request_id,), immutable=True).apply_async()
+            send_reply(request_id)
         elif step is Next.PUBLISH:
             try:
-                self._publish(request_id, request)
+                forward(request_id, request)
             except Exception as error:
                 if not isinstance(error, _AWAY):
                     self._requests.forget(request_id)
                 raise
-
-    def _publish(self, request_id: str, request: IntakeRequest) -> None:
-        reply = app.signature("auxip.reply", args=(request_id,), immutable=True)
-        app.send_task(
-            request.task,
-            kwargs=request.arguments,
-            task_id=request_id,
-            link=reply,
-            link_error=reply,
-            queue=queue_for(request.task, request.priority),
-            headers={"traceparent": request.traceparent} if request.traceparent else None,
-            retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2},
-        )
 
     def _refuse(self, taken: Taken, error: AuxipError) -> None:
         _log.warning("a request goes to the dead letters: %s", error)

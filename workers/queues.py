@@ -59,6 +59,11 @@ def lane_of(request: "TaskRequest") -> Lane:
     return lane_of_queue(str((request.delivery_info or {}).get("routing_key", "")))
 
 
+def task_work(task_id: str) -> str:
+    """Return the work that a task is claimed as which is no step: that of its message."""
+    return f"task:{task_id}"
+
+
 def queue_for(task: str, lane: Lane) -> str:
     """Return the name of the list that a task's message is put on.
 

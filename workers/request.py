@@ -1,17 +1,25 @@
-"""What Celery makes of a message for one task, where the arguments are checked as well."""
+"""What Celery makes of a message for one task: its arguments are checked, and refusals are recorded.
+
+Revoking the task that a caller waits on cancels its run: `workers.revoking` does that. The run is then closed by a task
+of the same id, which therefore ignores that its id is revoked.
+"""
 
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
-from celery.exceptions import InvalidTaskError
+from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]  # the stubs lack it
+from celery.exceptions import InvalidTaskError, Reject
 from celery.worker import request as celery_request
+from celery.worker import state
 from kombu.message import Message
 
+from shared.errors import AuxipError
 from shared.retries import longest_wait
 from shared.settings import load_settings
 
 _STEPS = "auxip.step."
+_CLOSING = "auxip.step.close_run"
 
 
 class Request(celery_request.Request):
@@ -31,10 +39,26 @@ class Request(celery_request.Request):
         fault = self._misfit()
         if fault:
             cast("Any", message).fault = ("bad-arguments", fault)
-            self.task.backend.mark_as_failure(
-                self.id, InvalidTaskError(fault), request=self._context, store_result=self.store_errors
-            )
             raise InvalidTaskError(fault)
+
+    def revoked(self) -> bool:
+        """Return whether the task must not run: it is revoked, or has expired."""
+        return self.task.name != _CLOSING and super().revoked()
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
+        """Move a message to the dead letters whose task has rejected it with an error of ours.
+
+        Celery alone would store its own `Reject` as the result; the sender is answered with our error instead.
+        """
+        error = exc_info.exception
+        error = error.exc if isinstance(error, ExceptionWithTraceback) else error
+        reason, requeue = error.args if isinstance(error, Reject) else (None, False)
+        if isinstance(reason, AuxipError) and not requeue:
+            state.task_ready(self)
+            cast("Any", self.message).fault = (reason.code, reason.reason)
+            self.reject(requeue=False)
+            return
+        super().on_failure(exc_info, send_failed_event, return_ok)
 
     def _misfit(self) -> str:
         try:

@@ -13,7 +13,15 @@ if it has others. So an idle worker of one queue sees an on-demand message at on
 second. A shorter slice changes little: a server that has nothing else to do ends waits ten times a second (`hz`).
 
 Before Celery sees a message it is validated. What is no task message, what makes Celery fail and what it rejects goes
-to the dead letters, whole, by the script that takes it from the unacknowledged. Needs Redis 6.2 or Valkey.
+to the dead letters, whole, by the script that takes it from the unacknowledged; where it has an id that can be read,
+its sender is answered with a FAILURE. Needs Redis 6.2 or Valkey.
+
+A sender with stock Celery may give its message a priority, which kombu puts on a list of its own. Such messages join
+the queue that they were meant for: an urgent message takes the on-demand lane instead.
+
+Every consuming channel renews an entry in a sorted set every few seconds. Once an entry is older than a lease, its
+worker was killed, and the messages that it held are given back. If the worker only stood still, two have the message;
+each task holds a claim on its work, so the second one waits for the first.
 """
 
 import hashlib
@@ -27,6 +35,7 @@ from typing import Any, cast
 from celery import current_app
 from kombu.transport import redis as stock
 from kombu.transport import virtual
+from kombu.transport.redis import PRIORITY_STEPS
 from kombu.utils import json
 from kombu.utils.uuid import uuid
 from redis import Redis
@@ -40,6 +49,7 @@ from shared.models import Lane
 from workers.envelope import Envelope, decode
 from workers.lanes import Turns
 from workers.queues import lane_of_queue
+from workers.refusals import answer_id, answer_refused
 
 _TESTED = "5.7."
 if not version("kombu").startswith(_TESTED):
@@ -48,6 +58,7 @@ if not version("kombu").startswith(_TESTED):
 MAX_MESSAGE_BYTES = 8 * 2**20
 """A larger message goes to the dead letters without being sent to a worker, whose memory it could fill."""
 
+_CONSUMERS = "unacked_consumers"
 _SLICE = 0.05
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError)
 """What code raises that meets data of an unexpected form; all else is the fault of no message."""
@@ -55,20 +66,27 @@ _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticErro
 _log = logging.getLogger(__name__)
 
 TAKE = f"""{PARK_FUNCTION}
--- KEYS unacked, unacked_index, dead, payloads, bytes, queue, ...
--- ARGV tag, largest message, max_letters, max_bytes, for each queue whether it is acknowledged
--- Returns queue and message, queue and nil if it was too large, or nil if all queues are empty.
-for i = 6, #KEYS do
+-- KEYS unacked, unacked_index, dead, payloads, bytes, consumers, queue, ...
+-- ARGV tag, largest message, max_letters, max_bytes, consumer, for each queue whether it is acknowledged
+-- Returns queue and message; or queue, nil and the message's id, if that can be found, if it was too large; or nil if
+-- all queues are empty.
+for i = 7, #KEYS do
+  for step = {PRIORITY_STEPS[1]}, {PRIORITY_STEPS[-1]}, {PRIORITY_STEPS[1]} do
+    local list = KEYS[i] .. '{stock.Channel.sep}' .. step
+    for _ = 1, math.min(redis.call('LLEN', list), 10) do redis.call('LMOVE', list, KEYS[i], 'RIGHT', 'LEFT') end
+  end
   local raw = redis.call('RPOP', KEYS[i])
   if raw and #raw > tonumber(ARGV[2]) then
     park(KEYS[3], KEYS[4], KEYS[5], ARGV[3], ARGV[4], raw, 'message', 'message-too-large',
       #raw .. ' bytes, and ' .. ARGV[2] .. ' are the most', KEYS[i])
-    return {{KEYS[i], false}}
+    return {{KEYS[i], false, string.match(raw, '"id":%s*"([%w_.-]+)"') or ''}}
   end
   if raw then
     if ARGV[i - 1] == '1' then
+      local now = redis.call('TIME')[1]
       redis.call('HSET', KEYS[1], ARGV[1], '[' .. raw .. ',"","' .. KEYS[i] .. '"]')
-      redis.call('ZADD', KEYS[2], redis.call('TIME')[1], ARGV[1])
+      redis.call('ZADD', KEYS[2], now, ARGV[1])
+      redis.call('ZADD', KEYS[6], now, ARGV[5])
     end
     return {{KEYS[i], raw}}
   end
@@ -84,7 +102,8 @@ if not held then return nil end
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 local raw = string.sub(held, 2, -#(',"","' .. ARGV[6] .. '"]') - 1)
-return park(KEYS[3], KEYS[4], KEYS[5], ARGV[2], ARGV[3], raw, 'message', ARGV[4], ARGV[5], ARGV[6])
+park(KEYS[3], KEYS[4], KEYS[5], ARGV[2], ARGV[3], raw, 'message', ARGV[4], ARGV[5], ARGV[6])
+return raw
 """
 
 _ACK = """
@@ -98,6 +117,28 @@ _RESTORE = """
 redis.call('ZREM', KEYS[2], ARGV[1])
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
 return redis.call(ARGV[3], KEYS[3], ARGV[2])
+"""
+
+
+_FIND_GONE = """
+-- KEYS consumers, unacked_index; ARGV consumer, seconds of a lease, the most tags
+-- Renews the entry of the calling consumer, and returns the tags of the messages of consumers whose entry has lapsed.
+-- Returns none where the caller's own entry had lapsed: the server was away, and the others have yet to renew theirs.
+local now = tonumber(redis.call('TIME')[1])
+local last = redis.call('ZSCORE', KEYS[1], ARGV[1])
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+local since = now - tonumber(ARGV[2])
+if not last or tonumber(last) < since then return {} end
+local is_gone, tags = {}, {}
+local gone = redis.call('ZRANGE', KEYS[1], '-inf', '(' .. since, 'BYSCORE')
+if #gone == 0 then return tags end
+for _, consumer in ipairs(gone) do is_gone[consumer] = true end
+for _, tag in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  if is_gone[string.match(tag, '^[^.]*')] then table.insert(tags, tag) end
+  if #tags >= tonumber(ARGV[3]) then return tags end
+end
+redis.call('ZREM', KEYS[1], unpack(gone))
+return tags
 """
 
 
@@ -127,11 +168,13 @@ class Unacknowledged(stock.QoS):
         virtual.QoS.ack(self, delivery_tag)
 
     def bury(self, tag: str, queue: str, code: str, reason: str) -> None:
-        """Move a message from the unacknowledged to the dead letters."""
+        """Move a message from the unacknowledged to the dead letters, and answer its sender."""
         _log.warning("a message of the queue %s goes to the dead letters: %s: %s", queue, code, trimmed(reason))
         args = [tag, *limits(self.channel.dead_letters_max), code, trimmed(reason), queue]
         with self.channel.conn_or_acquire() as client:
-            client.register_script(_BURY)(keys=[self.unacked_key, self.unacked_index_key, *DEAD_KEYS], args=args)
+            raw = client.register_script(_BURY)(keys=[self.unacked_key, self.unacked_index_key, *DEAD_KEYS], args=args)
+        if raw is not None:
+            answer_refused(cast("bytes", raw), code, reason)
 
     def forget(self, tag: str) -> None:
         """Give back the credit of a message that is delivered no more."""
@@ -161,33 +204,41 @@ class Unacknowledged(stock.QoS):
             connected.register_script(_RESTORE)(keys=keys, args=[tag, _redelivered(raw), push])
 
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:  # noqa: ARG002
-        """Give back what has been unacknowledged for longer than the visibility timeout, at every `interval`-th call.
+        """Give back what killed workers held, and what is older than the visibility timeout.
 
         Args:
             start: kombu never gives another.
             num: the most to give back.
-            interval: as `unacked_restore_throttle`.
+            interval: this many calls apart; `unacked_restore_throttle`.
         """
         self._vrestore_count += 1
         if (self._vrestore_count - 1) % (interval or 1):
             return
+        most = num or 1000
         with self.channel.conn_or_acquire() as client:
+            keys = [_CONSUMERS, self.unacked_index_key]
+            args = [self.channel.consumer, self.channel.consumer_lease, most]
+            gone = cast("list[bytes]", client.register_script(_FIND_GONE)(keys=keys, args=args))
             end = client.time()[0] - self.visibility_timeout
-            overdue = client.zrange(self.unacked_index_key, 0, end, byscore=True, offset=0, num=num or 1000)
-            for tag in reversed(overdue):
-                self.restore_by_tag(tag, client)
+            overdue = client.zrange(self.unacked_index_key, 0, end, byscore=True, offset=0, num=most)
+            for tag in reversed([*overdue, *gone]):
+                self.restore_by_tag(tag.decode(), client)
 
 
 class Channel(stock.Channel):
     """kombu's Redis channel, with a delivery of its own.
 
     Attributes:
+        consumer: what the entry of this channel is called.
         dead_letters_max: dead letters that are kept (transport option).
+        consumer_lease: seconds after which what a consumer held is given back that shows no sign of life (transport
+            option).
     """
 
     QoS = Unacknowledged
-    from_transport_options = (*stock.Channel.from_transport_options, "dead_letters_max")
+    from_transport_options = (*stock.Channel.from_transport_options, "dead_letters_max", "consumer_lease")
     dead_letters_max = 10_000
+    consumer_lease: float = 60
     priority_steps = [0]  # noqa: RUF012 - as kombu has it; the script reads one list for each queue
 
     qos: Unacknowledged
@@ -204,6 +255,7 @@ class Channel(stock.Channel):
         self._unrecorded: set[str] = set()
         self._client: Redis | None = None
         self._turns = Turns()
+        self.consumer = uuid()
         super().__init__(connection, **kwargs)
 
     def basic_consume(self, queue: str, no_ack: bool, *args: Any, **kwargs: Any) -> Any:
@@ -235,7 +287,7 @@ class Channel(stock.Channel):
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
             return
-        self._tag = uuid()
+        self._tag = f"{self.consumer}.{uuid()}"
         keys, arguments = self._take_arguments(self._turns.order(queues))
         commands: list[tuple[object, ...]] = [("EVALSHA", _TAKE_SHA, len(keys), *keys, *arguments)]
         if self._idle:
@@ -269,7 +321,7 @@ class Channel(stock.Channel):
     def _get(self, queue: str, timeout: float | None = None) -> Envelope:  # noqa: ARG002 - never given
         """Take one message at once, for `basic_get`."""
         with self.conn_or_acquire() as client:
-            self._tag = uuid()
+            self._tag = f"{self.consumer}.{uuid()}"
             taken = client.register_script(TAKE)(*self._take_arguments([queue]))
         if taken is None:
             raise Empty
@@ -284,18 +336,18 @@ class Channel(stock.Channel):
         return message
 
     def _take_arguments(self, queues: list[str]) -> tuple[list[str], list[object]]:
-        keys = [self.unacked_key, self.unacked_index_key, *DEAD_KEYS, *queues]
+        keys = [self.unacked_key, self.unacked_index_key, *DEAD_KEYS, _CONSUMERS, *queues]
         acknowledged = ["0" if queue in self._unrecorded else "1" for queue in queues]
-        return keys, [self._tag, MAX_MESSAGE_BYTES, *limits(self.dead_letters_max), *acknowledged]
+        return keys, [self._tag, MAX_MESSAGE_BYTES, *limits(self.dead_letters_max), self.consumer, *acknowledged]
 
-    def _hand_over(self, tag: str, name: bytes, raw: bytes | None) -> None:
+    def _hand_over(self, tag: str, name: bytes, raw: bytes | None, sender: bytes = b"") -> None:
         queue = name.decode()
         self._queue_cycle.rotate(queue)
         self._turns.took(queue)
         if queue in self._unrecorded:
             self.connection._deliver(json.loads(raw or b"null"), queue)
             return
-        message = self._validated(tag, name, raw)
+        message = self._validated(tag, name, raw, sender)
         if message is None:
             return
         try:
@@ -306,11 +358,12 @@ class Channel(stock.Channel):
             self.qos.bury(tag, queue, "message-rejected", reason)
             self.qos.forget(tag)
 
-    def _validated(self, tag: str, name: bytes, raw: bytes | None) -> Envelope | None:
+    def _validated(self, tag: str, name: bytes, raw: bytes | None, sender: bytes = b"") -> Envelope | None:
         """Return a message as kombu wants it; None if it is in the dead letters."""
         queue = name.decode()
         if raw is None:
             _log.warning("a message of the queue %s goes to the dead letters: it is too large", queue)
+            answer_id(sender.decode(), "message-too-large", f"a message may have {MAX_MESSAGE_BYTES} bytes")
             return None
         try:
             message = decode(raw)

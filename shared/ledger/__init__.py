@@ -3,7 +3,7 @@
 from shared.ledger.dead_letters import DeadLetters, Letter
 from shared.ledger.intake import INTAKE, Intake, Taken
 from shared.ledger.lease import lease
-from shared.ledger.ledger import Ledger
+from shared.ledger.ledger import Ledger, run_key
 from shared.ledger.outages import Outage, Outages
 from shared.ledger.replies import Next, ReplyName, Requests, reply_key
 from shared.ledger.sweeps import Sweeps
@@ -23,4 +23,5 @@ __all__ = [
     "Taken",
     "lease",
     "reply_key",
+    "run_key",
 ]

@@ -10,6 +10,7 @@ auxip:run:RUN:pending          sorted set: items whose turn it is (see agenda.py
 auxip:run:RUN:item:KEY         hash: the item's record, and the STAC item while there is work to do on it
 auxip:run:RUN:in_flight        hash: key -> bytes of the item that have come, while it is being staged
 auxip:lease:WORK               hash: the claim on a piece of work (see lease.py)
+auxip:task:ID                  string: digest of the call of a task that opens no run, for a day
 auxip:job:KEY                  string: the staging service's job on an item, whatever runs want that
 auxip:staged:KEY               hash: asset key -> what any run has lately put into S3 of the item
 auxip:sweep:NAME               hash: the record of a sweep (see sweeps.py)
@@ -85,30 +86,34 @@ class Ledger:
 
     # Runs
 
-    def open_run(self, run_id: str, request: RunRequest, continuation: str = "") -> bool:
+    def open_run(self, run_id: str, request: RunRequest, continuation: str = "", asked: str = "") -> bool:
         """Record a new run. Returns False, and changes nothing, where the run is there already.
 
         Args:
             run_id: the id of the task that the caller waits on.
             request: what is to be done.
             continuation: what the task queue must do with the result; opaque here.
+            asked: digest of the call that asks for it.
         """
-        return bool(self._write_run(run_id, request, continuation, None))
+        return bool(self._write_run(run_id, request, continuation, asked, None))
 
     def write_run(self, pipe: Pipeline, run_id: str, request: RunRequest) -> None:
         """Add to a transaction what `open_run` does."""
-        self._write_run(run_id, request, "", pipe)
+        self._write_run(run_id, request, "", "", pipe)
 
-    def _write_run(self, run_id: str, request: RunRequest, continuation: str, pipe: Pipeline | None) -> object:
+    def _write_run(
+        self, run_id: str, request: RunRequest, continuation: str, asked: str, pipe: Pipeline | None
+    ) -> object:
         now = repr(time.time())
         fields = {
             "request": request.model_dump_json(),
             "state": RunState.ACCEPTED.value,
             "created": now,
             "continuation": continuation,
+            "asked": asked,
         }
         args: list[str | float] = [run_id, now, self.patience, *flat(fields)]
-        return self._open_run(keys=[_run(run_id), _RUNS, OPEN], args=args, client=pipe)
+        return self._open_run(keys=[run_key(run_id), _RUNS, OPEN], args=args, client=pipe)
 
     def run(self, run_id: str) -> Run:
         """Return the record of a run.
@@ -116,7 +121,7 @@ class Ledger:
         Raises:
             Rejected: `unknown-run`.
         """
-        return run_record(run_id, self._hash(_run(run_id)))
+        return run_record(run_id, self._hash(run_key(run_id)))
 
     def find_run(self, prefix: str) -> Run:
         """Return the run whose id is `prefix` or, where just one does, begins with it.
@@ -136,35 +141,46 @@ class Ledger:
     def closed_runs(self, since: float) -> Iterator[Run]:
         """Yield the runs that were closed since then, in seconds since the epoch; those that were begun last first."""
         for run_id in self._run_ids():
-            fields = self._hash(_run(run_id))
+            fields = self._hash(run_key(run_id))
             if float(fields.get("closed", "0")) >= since:
                 yield run_record(run_id, fields)
 
     def continuation(self, run_id: str) -> str:
         """Return what was given to `open_run` as the run's continuation."""
-        return str(self.redis.hget(_run(run_id), "continuation") or "")
+        return str(self.redis.hget(run_key(run_id), "continuation") or "")
+
+    def asked_of_run(self, run_id: str) -> str:
+        """Return what was given to `open_run` as the digest of the call that asks for the run."""
+        return str(self.redis.hget(run_key(run_id), "asked") or "")
+
+    def asked(self, task_id: str, digest: str) -> str:
+        """Record what is asked for under the id of a task that opens no run; returns what was recorded first."""
+        name = f"auxip:task:{task_id}"
+        if self.redis.set(name, digest, nx=True, ex=_LATELY):
+            return digest
+        return str(self.redis.get(name) or digest)
 
     def begin_search(self, run_id: str) -> float:
         """Return when the search of a run was begun first, in seconds since the epoch: now, unless it was before."""
-        self.redis.hsetnx(_run(run_id), "searching", repr(time.time()))
-        return float(str(self.redis.hget(_run(run_id), "searching")))
+        self.redis.hsetnx(run_key(run_id), "searching", repr(time.time()))
+        return float(str(self.redis.hget(run_key(run_id), "searching")))
 
     def begin_work(self, run_id: str) -> bool:
         """Record that the search is over, so that its items may have their turn; returns whether it was not before."""
-        return bool(self._begin_work(keys=[_run(run_id)]))
+        return bool(self._begin_work(keys=[run_key(run_id)]))
 
     def cancel_run(self, run_id: str) -> bool:
         """Record that nothing new of a run is to be begun. Returns False where it was cancelled or closed already."""
-        return bool(self._cancel(keys=[_run(run_id)], args=[repr(time.time())]))
+        return bool(self._cancel(keys=[run_key(run_id)], args=[repr(time.time())]))
 
     def is_cancelled(self, run_id: str) -> bool:
         """Whether a run has been cancelled."""
-        return bool(self.redis.hexists(_run(run_id), "cancelled"))
+        return bool(self.redis.hexists(run_key(run_id), "cancelled"))
 
     def close_run(self, run_id: str, state: RunState, artifact: str = "", code: str = "", reason: str = "") -> bool:
         """Record how a run ended, and let it expire. Returns whether this call was the first to close it."""
         first = bool(
-            self._close_run(keys=[_run(run_id)], args=[repr(time.time()), state.value, code, reason, artifact])
+            self._close_run(keys=[run_key(run_id)], args=[repr(time.time()), state.value, code, reason, artifact])
         )
         self._expire(run_id)
         return first
@@ -181,7 +197,7 @@ class Ledger:
         keys = [work_key(request.owner, request.collection, one.item_id) for one in found]
         with self.redis.pipeline(transaction=False) as pipe:
             for key, one in zip(keys, found, strict=True):
-                names = [_item(run_id, key), f"{_run(run_id)}:order", _run(run_id)]
+                names = [_item(run_id, key), f"{run_key(run_id)}:order", run_key(run_id)]
                 self._add_item(keys=names, args=item_fields(key, one), client=pipe)
             new = [bool(answer) for answer in pipe.execute()]
         for key, one, is_new in zip(keys, found, new, strict=True):
@@ -197,11 +213,11 @@ class Ledger:
         if not item.assets.keys() - known.assets.keys():
             return
         merged = known.model_copy(update={"assets": {**item.assets, **known.assets}})
-        self._merge(keys=[_item(run_id, key), _run(run_id)], args=[fields["stac"], merged.size, item_json(merged)])
+        self._merge(keys=[_item(run_id, key), run_key(run_id)], args=[fields["stac"], merged.size, item_json(merged)])
 
     def keys(self, run_id: str, start: int = 0, stop: int | None = None) -> list[str]:
         """Return the keys of a run's items, in the order they were found, from `start` to before `stop`."""
-        return cast("list[str]", self.redis.lrange(f"{_run(run_id)}:order", start, -1 if stop is None else stop - 1))
+        return cast("list[str]", self.redis.lrange(f"{run_key(run_id)}:order", start, -1 if stop is None else stop - 1))
 
     def item(self, run_id: str, key: str) -> ItemRecord:
         """Return the record of an item.
@@ -227,7 +243,7 @@ class Ledger:
 
         They count as in work from then on: where their first step is not published, they are looked at again.
         """
-        keys = [_run(run_id), f"{_run(run_id)}:order", pending_of(run_id)]
+        keys = [run_key(run_id), f"{run_key(run_id)}:order", pending_of(run_id)]
         return cast("list[str]", self._feed(keys=keys, args=self._feeding))
 
     # Steps: what one comes to in its end is written together with the end of its claim, what it fails with at once
@@ -243,7 +259,7 @@ class Ledger:
             Rejected: `unknown-run`, `unknown-item`.
         """
         claim = Claim(claimed_as(key, part))
-        names = [claim.key, _item(run_id, key), _run(run_id)]
+        names = [claim.key, _item(run_id, key), run_key(run_id)]
         answer = self._begin(keys=names, args=[claim.token, *lease_args(seconds), repr(time.time()), _not_before(part)])
         code, run_fields, fields = cast("tuple[int, list[str], list[str]]", answer)
         check_acquired(claim, code)
@@ -268,7 +284,7 @@ class Ledger:
         Raises:
             Busy: `claim-lost`: a transfer that was thought dead ends here.
         """
-        claim, run = record.claim or Claim("", token=""), _run(record.run_id)
+        claim, run = record.claim or Claim("", token=""), run_key(record.run_id)
         names = [_item(record.run_id, record.key), run, f"{run}:in_flight", claim.key]
         if int(self._progress(keys=names, args=[claim.token, record.key, more, there])) < 0:
             raise _lost(record)
@@ -284,7 +300,7 @@ class Ledger:
 
     def bytes_in_flight(self, run_id: str) -> int:
         """Return the bytes that have come of items that are not finished."""
-        return sum(int(value) for value in cast("list[str]", self.redis.hvals(f"{_run(run_id)}:in_flight")))
+        return sum(int(value) for value in cast("list[str]", self.redis.hvals(f"{run_key(run_id)}:in_flight")))
 
     def record_intact(self, record: ItemRecord) -> None:
         """Record that an item was found as it should be: nothing is to be done."""
@@ -359,7 +375,7 @@ class Ledger:
             Busy: `claim-lost`.
         """
         claim = record.claim or Claim("", token="")
-        run = _run(record.run_id)
+        run = run_key(record.run_id)
         names = [_item(record.run_id, record.key), run, f"{run}:in_flight"]
         names += [pending_of(record.run_id), f"{run}:order", claim.key]
         args = [claim.token, record.key, repr(time.time()), outcome.state.value, outcome.code, outcome.reason]
@@ -394,9 +410,9 @@ class Ledger:
         return cast("list[str]", self.redis.zrevrangebyscore(_RUNS, "+inf", time.time() - self.keep_seconds))
 
     def _expire(self, run_id: str) -> None:
-        names = [_run(run_id), *(f"{_run(run_id)}:{part}" for part in ("order", "in_flight", "pending"))]
+        names = [run_key(run_id), *(f"{run_key(run_id)}:{part}" for part in ("order", "in_flight", "pending"))]
         self._expire_all(names)
-        for start in range(0, int(self.redis.llen(f"{_run(run_id)}:order")), _BATCH):
+        for start in range(0, int(self.redis.llen(f"{run_key(run_id)}:order")), _BATCH):
             self._expire_all([_item(run_id, key) for key in self.keys(run_id, start, start + _BATCH)])
         self.redis.zremrangebyscore(_RUNS, 0, time.time() - self.keep_seconds)
 
@@ -422,7 +438,8 @@ class Ledger:
             yield [ItemRecord(run_id=run_id, key=key, **fields) for key, fields in zip(keys, told, strict=True)]
 
 
-def _run(run_id: str) -> str:
+def run_key(run_id: str) -> str:
+    """Return the key of a run's record."""
     return f"auxip:run:{run_id}"
 
 

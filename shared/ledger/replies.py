@@ -1,11 +1,13 @@
 """Who waits for the end of a request, and the lists that answers are pushed to.
 
-    auxip:request:ID               hash: stamp and task of the first request with this id; `ended` once it has
+    auxip:request:ID               hash: stamp, task and digest of the first request with this id, and the request
+                                   itself until a worker has begun it; `ended` once it has
     auxip:request:ID:replies       hash: stamp -> name of a reply list that waits for the end
+    auxip:requests                 sorted set: id of a request that has not ended -> when to look at it
     auxip:reply:NAME               list: answers; the oldest is at the right
 
-Two requests of one id are one: only the first is passed on, and both are answered. Who waits is recorded before the
-request is passed on, and `ended` before it is looked who waits: either sees the other, so nobody waits for ever.
+Two equal requests of one id are one: only the first is passed on, and both are answered. Who waits is recorded before
+the request is passed on, and `ended` before it is looked who waits: either sees the other, so nobody waits for ever.
 """
 
 from enum import StrEnum
@@ -35,10 +37,22 @@ end
 
 _REPLY_NAME = TypeAdapter[str](ReplyName)
 
-_REGISTER = """
--- KEYS request, replies; ARGV stamp, task, reply list or nothing, seconds. Returns what is to do, see `Next`.
-redis.call('HSETNX', KEYS[1], 'stamp', ARGV[1])
-redis.call('HSETNX', KEYS[1], 'task', ARGV[2])
+_OPEN = "auxip:requests"
+_MOST_DOUBLINGS = 6
+
+_CLOCK = """
+local function seconds() local t = redis.call('TIME') return t[1] + t[2] / 1000000 end
+"""
+
+_REGISTER = f"""{_CLOCK}
+-- KEYS request, replies, open; ARGV stamp, task, reply list or nothing, seconds, digest, request, id, patience
+-- Returns what is to do, see `Next`.
+local known = redis.call('HGET', KEYS[1], 'digest')
+if known and known ~= ARGV[5] then return 'refuse' end
+if redis.call('HSETNX', KEYS[1], 'stamp', ARGV[1]) == 1 then
+  redis.call('HSET', KEYS[1], 'task', ARGV[2], 'digest', ARGV[5], 'request', ARGV[6])
+  redis.call('ZADD', KEYS[3], seconds() + ARGV[8], ARGV[7])
+end
 local ended = redis.call('HEXISTS', KEYS[1], 'ended') == 1
 local first = redis.call('HGET', KEYS[1], 'stamp') == ARGV[1]
 if first and ended then return 'nothing' end
@@ -51,9 +65,24 @@ if first then return 'publish' end
 return ended and 'answer' or 'nothing'
 """
 
+_AGAIN = f"""{_CLOCK}
+-- KEYS request, open; ARGV id, patience, most doublings
+-- Returns the request for the one caller that is to pass it on again; nil where a worker has begun it.
+local again = redis.call('HINCRBY', KEYS[1], 'again', 1)
+redis.call('ZADD', KEYS[2], 'XX', seconds() + ARGV[2] * 2 ^ math.min(again, tonumber(ARGV[3])), ARGV[1])
+return redis.call('HGET', KEYS[1], 'request')
+"""
+
+_POSTPONE = f"""{_CLOCK}
+-- KEYS open; ARGV id, seconds
+return redis.call('ZADD', KEYS[1], 'XX', seconds() + ARGV[2], ARGV[1])
+"""
+
 _END = """
--- KEYS request; ARGV seconds
+-- KEYS request, open; ARGV seconds, id
+redis.call('ZREM', KEYS[2], ARGV[2])
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HDEL', KEYS[1], 'request')
 redis.call('HSET', KEYS[1], 'ended', redis.call('TIME')[1])
 return redis.call('EXPIRE', KEYS[1], ARGV[1])
 """
@@ -73,27 +102,74 @@ class Next(StrEnum):
     ANSWER = "answer"
     """An earlier request of its id has ended already."""
     NOTHING = "nothing"
+    REFUSE = "refuse"
+    """Another request has its id."""
 
 
 class Requests:
     """What is known of requests by their ids, in one database, whose client must decode its answers to text."""
 
-    def __init__(self, redis: Redis, keep_seconds: int) -> None:
-        """Work on the requests; one that never ends is forgotten after `keep_seconds`."""
+    def __init__(self, redis: Redis, keep_seconds: int, patience: float) -> None:
+        """Work on the requests.
+
+        Args:
+            redis: the client.
+            keep_seconds: after which a request that never ends is forgotten.
+            patience: seconds after which a request that no worker has begun is looked at; doubles each time.
+        """
         self._redis = redis
         self._keep = keep_seconds
+        self._patience = patience
         self._register = redis.register_script(_REGISTER)
+        self._again = redis.register_script(_AGAIN)
+        self._postpone = redis.register_script(_POSTPONE)
         self._end = redis.register_script(_END)
         self._send = redis.register_script(_SEND)
 
-    def register(self, request_id: str, stamp: str, task: str, reply: str | None) -> Next:
-        """Record a request, and who waits for its end; the same one again changes nothing."""
-        keys = [_request(request_id), _replies(request_id)]
-        return Next(str(self._register(keys=keys, args=[stamp, task, reply or "", self._keep])))
+    def register(self, request_id: str, stamp: str, task: str, reply: str | None, digest: str, request: str) -> Next:
+        """Record a request, and who waits for its end; the same one again changes nothing.
+
+        Args:
+            request_id: of the request.
+            stamp: unique to this copy of the request.
+            task: name of the task that it asks for.
+            reply: name of the reply list that waits for the end.
+            digest: equal for equal requests.
+            request: kept until a worker has begun it, so that it can be passed on again.
+        """
+        keys = [_request(request_id), _replies(request_id), _OPEN]
+        args: list[str | float] = [stamp, task, reply or "", self._keep, digest, request, request_id, self._patience]
+        return Next(str(self._register(keys=keys, args=args)))
 
     def forget(self, request_id: str) -> None:
         """Forget a request that could not be passed on."""
-        self._redis.delete(_request(request_id), _replies(request_id))
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(_request(request_id), _replies(request_id))
+            pipe.zrem(_OPEN, request_id)
+            pipe.execute()
+
+    def digest(self, request_id: str) -> str | None:
+        """Return the digest of a request, or None where no request has the id."""
+        return cast("str | None", self._redis.hget(_request(request_id), "digest"))
+
+    def begun(self, request_id: str) -> None:
+        """Record that a run does what a request asks for: from now on the ledger sees to it that it ends."""
+        self._redis.hdel(_request(request_id), "request")
+
+    def due(self, most: int) -> list[str]:
+        """Return the ids of requests that have not ended and are to be looked at."""
+        now = float("{}.{:06d}".format(*self._redis.time()))
+        return cast("list[str]", self._redis.zrangebyscore(_OPEN, 0, now, start=0, num=most))
+
+    def publish_again(self, request_id: str) -> str | None:
+        """Record that a request is passed on again, and return it; None where a worker has begun it."""
+        keys = [_request(request_id), _OPEN]
+        text = self._again(keys=keys, args=[request_id, self._patience, _MOST_DOUBLINGS])
+        return cast("str | None", text)
+
+    def postpone(self, request_id: str) -> None:
+        """Have a request looked at again after the patience."""
+        self._postpone(keys=[_OPEN], args=[request_id, self._patience])
 
     def known(self, request_id: str) -> bool:
         """Whether there is such a request."""
@@ -101,7 +177,7 @@ class Requests:
 
     def end(self, request_id: str, answer: str) -> None:
         """Record that a request has ended, and answer all who wait for that, each once."""
-        self._end(keys=[_request(request_id)], args=[ANSWER_SECONDS])
+        self._end(keys=[_request(request_id), _OPEN], args=[ANSWER_SECONDS, request_id])
         waiting = cast("dict[str, str]", self._redis.hgetall(_replies(request_id)))
         for stamp, name in waiting.items():
             keys = [_replies(request_id), reply_key(name)]

@@ -168,7 +168,8 @@ return redis.call('HSETNX', KEYS[1], 'cancelled', ARGV[1])
 """
 
 CLOSE_RUN = """
--- KEYS run; ARGV now, state, code, reason, artifact. Returns 1 for the first caller only.
+-- KEYS run; ARGV now, state, code, reason, artifact. Returns 1 for the first caller only, if the run is there.
+if redis.call('HEXISTS', KEYS[1], 'request') == 0 then return 0 end
 if redis.call('HSETNX', KEYS[1], 'closed', ARGV[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'code', ARGV[3], 'reason', ARGV[4], 'artifact', ARGV[5])
 return 1

@@ -27,6 +27,8 @@ from tests.messages import bad_messages, envelope, raw
 ROOT = Path(__file__).parents[2]
 TASK = "auxip.clean_up"
 A, B = QUEUES
+CONSUMERS = "unacked_consumers"
+LEASE = 2
 
 
 # Any message at all, and the workers of the embedded stack
@@ -255,6 +257,37 @@ def test_what_a_dead_worker_held_is_given_to_another_after_its_time(
     other = reader()
     assert other.until(1) > VISIBILITY_TIMEOUT / 2
     assert other.got[0].headers["redelivered"]
+
+
+def test_what_a_killed_worker_held_is_given_back_within_a_lease(redis: Redis, reader: Callable[..., Reader]) -> None:
+    redis.lpush(A, raw(envelope("t")))
+    reader(visibility_timeout=600).until(1)
+    other = reader(visibility_timeout=600, consumer_lease=LEASE)
+    assert LEASE - 1 < other.until(1) < 3 * LEASE
+    assert other.got[0].headers["redelivered"]
+
+
+def test_a_worker_that_lives_keeps_what_it_holds(redis: Redis, reader: Callable[..., Reader]) -> None:
+    redis.lpush(A, raw(envelope("t")))
+    busy, other = (reader(visibility_timeout=600, consumer_lease=LEASE) for _ in range(2))
+    busy.until(1)
+    for _ in range(3 * LEASE):
+        busy.drain(0.5)
+        other.drain(0.5)
+    assert (len(busy.got), other.got, held(redis)) == (1, [], (1, 1))
+
+
+def test_after_an_outage_of_the_broker_every_worker_first_shows_that_it_lives(
+    redis: Redis, reader: Callable[..., Reader]
+) -> None:
+    redis.lpush(A, raw(envelope("t")))
+    busy, other = (reader(visibility_timeout=600, consumer_lease=LEASE) for _ in range(2))
+    busy.until(1)
+    other.drain()
+    redis.zadd(CONSUMERS, dict.fromkeys(redis.zrange(CONSUMERS, 0, -1), 1))
+    for one in (other, busy, other):
+        cast("Any", one.channel).qos.restore_visible()
+    assert (redis.llen(A), held(redis)) == (0, (1, 1))
 
 
 def test_a_worker_whose_clock_is_wrong_takes_nothing_from_others(

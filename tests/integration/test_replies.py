@@ -255,7 +255,7 @@ def test_a_result_that_is_too_large_is_told_and_can_be_read(
         "traceback": None,
     }
     redis.set(f"celery-task-meta-{name}", json.dumps(stored), ex=600)
-    context.requests.register(name, "stamp", "task", name)
+    context.requests.register(name, "stamp", "task", name, "digest", "{}")
     app.send_task("auxip.reply", args=(name,))
     (answer,) = answers(1)
     assert answer["result"] is None

@@ -8,7 +8,7 @@ from shared.ledger import Next, Requests
 
 @pytest.fixture
 def requests(redis: Redis) -> Requests:
-    return Requests(redis, 86_400)
+    return Requests(redis, 86_400, 1)
 
 
 @pytest.fixture
@@ -17,19 +17,19 @@ def name() -> str:
 
 
 def test_a_request_is_registered_once_whoever_takes_it(requests: Requests, name: str) -> None:
-    assert requests.register(name, "stamp", "task", name) is Next.PUBLISH
-    assert requests.register(name, "stamp", "task", name) is Next.PUBLISH
-    assert requests.register(name, "other", "task", None) is Next.NOTHING
+    assert requests.register(name, "stamp", "task", name, "digest", "{}") is Next.PUBLISH
+    assert requests.register(name, "stamp", "task", name, "digest", "{}") is Next.PUBLISH
+    assert requests.register(name, "other", "task", None, "digest", "{}") is Next.NOTHING
     requests.end(name, "{}")
-    assert requests.register(name, "stamp", "task", name) is Next.NOTHING
-    assert requests.register(name, "other", "task", name) is Next.ANSWER
+    assert requests.register(name, "stamp", "task", name, "digest", "{}") is Next.NOTHING
+    assert requests.register(name, "other", "task", name, "digest", "{}") is Next.ANSWER
 
 
 def test_a_request_that_is_forgotten_may_come_again(requests: Requests, name: str) -> None:
-    requests.register(name, "stamp", "task", name)
+    requests.register(name, "stamp", "task", name, "digest", "{}")
     requests.forget(name)
     assert not requests.known(name)
-    assert requests.register(name, "other", "task", name) is Next.PUBLISH
+    assert requests.register(name, "other", "task", name, "digest", "{}") is Next.PUBLISH
 
 
 def test_an_end_of_what_is_not_known_leaves_nothing(requests: Requests, redis: Redis, name: str) -> None:
@@ -39,14 +39,14 @@ def test_an_end_of_what_is_not_known_leaves_nothing(requests: Requests, redis: R
 
 def test_a_reply_list_keeps_the_newest_answers(requests: Requests, redis: Redis, name: str) -> None:
     for number in range(1005):
-        requests.register(name, str(number), "task", name)
+        requests.register(name, str(number), "task", name, "digest", "{}")
     requests.end(name, "{}")
     assert redis.llen(f"auxip:reply:{name}") == 1000
 
 
 def test_an_answer_to_a_key_that_is_no_list_is_dropped(requests: Requests, redis: Redis, name: str) -> None:
     redis.set(f"auxip:reply:{name}", "mine")
-    requests.register(name, "stamp", "task", name)
+    requests.register(name, "stamp", "task", name, "digest", "{}")
     requests.end(name, "{}")
     assert redis.get(f"auxip:reply:{name}") == "mine"
     assert redis.exists(f"auxip:request:{name}:replies") == 0

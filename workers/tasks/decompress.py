@@ -7,11 +7,11 @@ from shared.ledger import lease
 from shared.runs.due import Step, StepName
 from shared.steps.expand import expand_asset, process_asset
 from workers.app import app, context
-from workers.base import perform, retried
+from workers.base import GuardedTask, perform, retried
 from workers.contract import BoundTask, ProcessAssetMessage, takes
 
 
-@app.task(name="auxip.process_asset", bind=True, ignore_result=False)
+@app.task(name="auxip.process_asset", bind=True, base=GuardedTask, ignore_result=False)
 @takes(ProcessAssetMessage)
 def process(self: BoundTask, message: ProcessAssetMessage) -> str:
     """Replace one archive in S3 by its content; returns the href of the new prefix."""

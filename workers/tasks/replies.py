@@ -3,14 +3,14 @@
 from celery.states import READY_STATES
 
 from workers.app import app, context
-from workers.base import retried
+from workers.base import GuardedTask, retried
 from workers.contract import BoundTask, RunId, decode
 from workers.intake import answer_of_error, answer_of_result
 
 _LONGEST_PAUSE = 60.0
 
 
-@app.task(name="auxip.reply", bind=True)
+@app.task(name="auxip.reply", bind=True, base=GuardedTask)
 def reply(self: BoundTask, request_id: str) -> None:
     """Answer all who wait for the end of a request.
 

@@ -21,7 +21,7 @@ from shared.runs.sweep import begin_tick
 from shared.stac.item import Json
 from workers import flows
 from workers.app import UnboundedTask, app, context
-from workers.base import publish, retried
+from workers.base import GuardedTask, publish, retried, tell_if_forgotten
 from workers.contract import (
     BoundTask,
     OnDemandMessage,
@@ -32,6 +32,8 @@ from workers.contract import (
     decode,
     takes,
 )
+from workers.forwarding import forward_lost
+from workers.identity import digest_of_call, require_own_run
 from workers.queues import lane_of
 from workers.replays import replay_due
 from workers.sweeps import find_sweep
@@ -40,28 +42,28 @@ _CLOSING_PAUSES = 10
 _CLOCKS_DIFFER = 60.0  # seconds that beat's clock may be ahead; no message moves a sweep further into the future
 
 
-@app.task(name="auxip.staging", bind=True, ignore_result=False)
+@app.task(name="auxip.staging", bind=True, base=GuardedTask, ignore_result=False)
 @takes(StagingMessage)
 def staging(self: BoundTask, message: StagingMessage) -> None:
     """Stage what a CQL2 search finds; the result is `[status, ItemCollection or null]`."""
     _open(self, message.request(context().settings.queries_file))
 
 
-@app.task(name="auxip.on_demand_staging", bind=True, ignore_result=False)
+@app.task(name="auxip.on_demand_staging", bind=True, base=GuardedTask, ignore_result=False)
 @takes(OnDemandMessage)
 def on_demand_staging(self: BoundTask, message: OnDemandMessage) -> None:
     """Stage what a chain of policies selects; the result is `[status, ItemCollection or null]`."""
     _open(self, message.request())
 
 
-@app.task(name="auxip.unzip_decompress", bind=True, ignore_result=False)
+@app.task(name="auxip.unzip_decompress", bind=True, base=GuardedTask, ignore_result=False)
 @takes(UnzipMessage)
 def unzip_decompress(self: BoundTask, message: UnzipMessage) -> None:
     """Expand the archives of an item that is in the catalog; the result is the item as it is then."""
     _open(self, message.request())
 
 
-@app.task(name="auxip.sweep", bind=True)
+@app.task(name="auxip.sweep", bind=True, base=GuardedTask)
 @takes(SweepMessage)
 def sweep(self: BoundTask, message: SweepMessage) -> None:
     """Begin the run of a sweep's newest tick, unless that was decided already or its last run still goes on."""
@@ -76,7 +78,7 @@ def sweep(self: BoundTask, message: SweepMessage) -> None:
             context().sweeps.mark_sent(name, run_id)
 
 
-@app.task(name="auxip.sweep_now", bind=True, ignore_result=False)
+@app.task(name="auxip.sweep_now", bind=True, base=GuardedTask, ignore_result=False)
 def sweep_now(self: BoundTask, name: str) -> None:
     """Run a sweep now, whatever its schedule says; the result is `[status, ItemCollection or null]`."""
     found = find_sweep(context().settings, decode(SweepMessage, name=name).name)
@@ -86,7 +88,7 @@ def sweep_now(self: BoundTask, name: str) -> None:
     _open(self, found.request(now))
 
 
-@app.task(name="auxip.clean_up", bind=True, ignore_result=False)
+@app.task(name="auxip.clean_up", bind=True, base=GuardedTask, ignore_result=False)
 def clean_up(self: BoundTask) -> list[str]:
     """Remove what killed workers and late writes have left in S3; returns the keys of it."""
     with retried(self):
@@ -97,16 +99,18 @@ def clean_up(self: BoundTask) -> list[str]:
 def reconcile_runs() -> None:
     """Publish what was lost, replay what is due, look for systems that are back; unless another worker is at it."""
     with suppress(Busy), lease(context().ledger.redis, "reconcile", context().settings.lease):
-        publish(reconcile(context()))
+        publish(reconcile(context()), again=True)
+        forward_lost(context())
         replay_due(context())
         look_again(context())
 
 
-@app.task(name="auxip.step.begin_items", bind=True)
+@app.task(name="auxip.step.begin_items", bind=True, base=GuardedTask)
 def begin(self: BoundTask, run_id: str) -> None:
     """Let the first items of a run have their turn; the others begin as these end."""
     with retried(self):
-        publish(begin_items(context(), run_id))
+        if not tell_if_forgotten(run_id):
+            publish(begin_items(context(), run_id))
 
 
 class _Closing(UnboundedTask):
@@ -128,8 +132,8 @@ class _Closing(UnboundedTask):
 def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
     """Close a run. This task has the id that the caller waits on: what it returns is the run's result."""
     with retried(self), _retry_forever(), lease(context().ledger.redis, close_work(run_id), context().settings.lease):
-        if not context().ledger.agenda.is_open(run_id):
-            raise Ignore  # a copy: the caller has its result
+        if tell_if_forgotten(run_id) or not context().ledger.agenda.is_open(run_id):
+            raise Ignore  # or it is a copy: the caller has its result
         return close(context(), context().ledger.run(run_id))
 
 
@@ -159,6 +163,7 @@ def _open(task: BoundTask, request: RunRequest) -> None:
     """Open a run under the id of the caller's task, in the lane of its message, and leave the result to `close_run`.
 
     Raises:
+        Reject: `id-taken`, the id is that of another run.
         Ignore: if all is well. Celery then neither stores a result nor goes on with what is linked to the task.
         Rejected: `bad-request`, the caller has given the task an id that cannot be a run's.
     """
@@ -167,8 +172,11 @@ def _open(task: BoundTask, request: RunRequest) -> None:
     with retried(task):
         in_lane = request.model_copy(update={"lane": lane})
         ledger = context().ledger
-        if not ledger.open_run(run_id, in_lane, flows.continuation_of(task.request)) and _is_untold(run_id):
-            ledger.agenda.reopen_run(run_id)
+        if not ledger.open_run(run_id, in_lane, flows.continuation_of(task.request), digest_of_call(task)):
+            require_own_run(context(), task, in_lane)
+            if _is_untold(run_id):
+                ledger.agenda.reopen_run(run_id)
+        context().requests.begun(run_id)
         publish([searching(ledger.run(run_id))])
     raise Ignore
 

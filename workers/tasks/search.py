@@ -4,15 +4,17 @@ from shared.runs.close import item_collection
 from shared.stac.item import Json
 from shared.steps.find import search_items, search_run
 from workers.app import app, context
-from workers.base import perform_search, retried
+from workers.base import GuardedTask, perform_search, retried
 from workers.contract import BoundTask, SearchMessage, takes
+from workers.identity import require_own_id
 
 
-@app.task(name="auxip.search", bind=True, ignore_result=False)
+@app.task(name="auxip.search", bind=True, base=GuardedTask, ignore_result=False)
 @takes(SearchMessage)
 def search(self: BoundTask, message: SearchMessage) -> Json | None:
     """Search a station; returns an ItemCollection, or None where nothing is found."""
     with retried(self):
+        require_own_id(context(), self)
         items = search_items(
             context(), message.search(context().settings.queries_file), message.error_if_empty, message.stations
         )
