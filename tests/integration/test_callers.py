@@ -62,7 +62,7 @@ def test_a_compressed_message_is_served(stock: Celery, caller: Caller, compressi
 
 def refused(context: Context, text: bytes, task_id: str) -> Exception:
     context.ledger.redis.lpush("runs", text)
-    result = AsyncResult(task_id, app=_app())
+    result: AsyncResult[object] = AsyncResult(task_id, app=_app())
     error = result.get(SECONDS, propagate=False)
     assert isinstance(error, Exception)
     return error
@@ -192,6 +192,24 @@ def test_the_same_request_under_the_id_of_a_run_is_the_same_run(context: Context
     )
     wait_for(lambda: context.ledger.redis.llen("runs") == 0, "it is taken")
     assert again.get(SECONDS) == [True, None]
+
+
+# Forgotten
+
+
+@pytest.mark.parametrize("queue", ["search", "staging"])
+def test_the_caller_of_a_run_that_the_ledger_has_lost_is_told(
+    context: Context, caller: Caller, workers: list[Child], queue: str
+) -> None:
+    redis = context.ledger.redis
+    with standing_still(context, workers, queue):
+        result = caller.stage(of_type("AX___OSF_AX"))
+        wait_for(lambda: redis.llen(queue) > 0, "it is on the queue")
+        redis.delete(*redis.scan_iter(f"auxip:run:{result.id}*"))
+        redis.zrem("auxip:open", result.id)
+    with pytest.raises(Exception, match="ledger-lost"):
+        result.get(SECONDS)
+    assert not redis.exists(f"auxip:run:{result.id}")
 
 
 # Killed

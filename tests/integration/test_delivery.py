@@ -284,7 +284,7 @@ def test_after_an_outage_of_the_broker_every_worker_first_shows_that_it_lives(
     busy, other = (reader(visibility_timeout=600, consumer_lease=LEASE) for _ in range(2))
     busy.until(1)
     other.drain()
-    redis.zadd(CONSUMERS, dict.fromkeys(redis.zrange(CONSUMERS, 0, -1), 1))
+    redis.zadd(CONSUMERS, dict.fromkeys(cast("list[bytes]", redis.zrange(CONSUMERS, 0, -1)), 1))
     for one in (other, busy, other):
         cast("Any", one.channel).qos.restore_visible()
     assert (redis.llen(A), held(redis)) == (0, (1, 1))

@@ -15,6 +15,7 @@ from shared.context import Context
 from shared.ledger import INTAKE, Intake, Requests
 from shared.stac.item import Json
 from tests.integration.conftest import Caller, of_type, wait_for
+from tests.integration.test_halted import standing_still
 from tests.requests import raw, request
 from workers.app import app
 from workers.gate import Gate
@@ -261,3 +262,80 @@ def test_a_result_that_is_too_large_is_told_and_can_be_read(
     assert answer["result"] is None
     assert f"celery-task-meta-{name}" in str(answer["left_out"])
     assert redis.exists(f"celery-task-meta-{name}") == 1
+
+
+def test_another_request_under_an_id_that_is_known_is_refused(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers
+) -> None:
+    request_id = str(uuid.uuid4())
+    redis.lpush(INTAKE, raw({**staging(caller, "OPER_MPL_ORBSCT"), "id": request_id, "reply": f"first-{name}"}))
+    other = staging(Caller(caller.collection, {"owner_id": "somebody-else"}), "OPER_MPL_ORBSCT")
+    redis.lpush(INTAKE, raw({**other, "id": request_id, "reply": name}))
+    (answer,) = answers(1)
+    assert (answer["status"], answer["error"]["code"]) == ("failed", "id-taken")
+    wait_for(lambda: redis.llen(f"auxip:reply:first-{name}") == 1, "the first is answered", SECONDS)
+
+
+# Messages that are lost
+
+
+def fall_due(redis: Redis, request_id: str) -> None:
+    """Have the reconciler look at a request now."""
+    wait_for(lambda: redis.zscore("auxip:requests", request_id) is not None, "the request is accepted", SECONDS)
+    redis.zadd("auxip:requests", {request_id: 0})
+    app.send_task("auxip.reconcile")
+
+
+def test_a_request_whose_message_is_lost_is_passed_on_again(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, context: Context, workers: list[Child]
+) -> None:
+    request_id = str(uuid.uuid4())
+    with standing_still(context, workers, "runs"):
+        redis.lpush(INTAKE, raw({**staging(caller, "OPER_MPL_ORBSCT"), "id": request_id, "reply": name}))
+        wait_for(lambda: redis.llen("runs") > 0, "it is on the queue", SECONDS)
+        redis.delete("runs")
+    fall_due(redis, request_id)
+    (answer,) = answers(1)
+    assert (answer["id"], answer["status"]) == (request_id, "successful")
+    assert redis.zscore("auxip:requests", request_id) is None
+
+
+def test_an_answer_whose_message_is_lost_is_sent_again(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, context: Context, workers: list[Child]
+) -> None:
+    request_id = str(uuid.uuid4())
+    search = {"task": "auxip.search", "arguments": {"env": caller.env, "auxip_cql2": of_type("OPER_MPL_ORBSCT")}}
+    with standing_still(context, workers, "runs"):
+        redis.lpush(INTAKE, raw({**search, "id": request_id, "reply": name}))
+        wait_for(lambda: redis.llen("runs") > 0, "the message that answers it is on the queue", SECONDS)
+        redis.delete("runs")
+    fall_due(redis, request_id)
+    (answer,) = answers(1)
+    assert (answer["id"], answer["status"]) == (request_id, "successful")
+
+
+def test_a_request_that_a_run_works_on_is_left_alone(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, context: Context, workers: list[Child]
+) -> None:
+    request_id = str(uuid.uuid4())
+    with standing_still(context, workers, "staging"):
+        redis.lpush(INTAKE, raw({**staging(caller, "OPER_MPL_ORBSCT"), "id": request_id, "reply": name}))
+        wait_for(lambda: redis.hget(f"auxip:run:{request_id}", "state") == "working", "its run works", SECONDS)
+        fall_due(redis, request_id)
+        wait_for(lambda: float(redis.zscore("auxip:requests", request_id) or 0) > 0, "it is looked at", SECONDS)
+        assert redis.hmget(f"auxip:request:{request_id}", "again", "request") == [None, None]
+    assert len(answers(1)) == 1
+
+
+def test_a_request_whose_run_is_forgotten_is_answered(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, context: Context, workers: list[Child]
+) -> None:
+    request_id = str(uuid.uuid4())
+    with standing_still(context, workers, "search"):
+        redis.lpush(INTAKE, raw({**staging(caller, "OPER_MPL_ORBSCT"), "id": request_id, "reply": name}))
+        wait_for(lambda: redis.llen("search") > 0, "its run is open", SECONDS)
+        redis.delete("search", f"auxip:run:{request_id}")
+        redis.zrem("auxip:open", request_id)
+        fall_due(redis, request_id)
+        (answer,) = answers(1)
+    assert answer["error"]["code"] == "ledger-lost"
