@@ -3,7 +3,6 @@
 from functools import cached_property
 
 from pydantic import SecretStr
-from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -11,6 +10,7 @@ from redis.retry import Retry
 
 from shared.errors import Rejected
 from shared.ledger import DeadLetters, Ledger, Outages, Requests, Sweeps
+from shared.ledger.connection import connect
 from shared.owners import Owners, load_owners
 from shared.settings import Settings
 from shared.stac.catalog import Catalog
@@ -50,7 +50,7 @@ class Context:
     @cached_property
     def ledger(self) -> Ledger:
         """The record of runs and items."""
-        client = Redis.from_url(
+        client = connect(
             self.settings.redis_url.get_secret_value(),
             decode_responses=True,
             retry=Retry(ExponentialBackoff(cap=8, base=0.1), _REDIS_TRIES),

@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import Rejected
 from shared.letter_rules import LetterRules
+from shared.redis_address import parse_redis_url
 
 PREFIX = "AUXIP_"
 SECRETS_DIR = "AUXIP_SECRETS_DIR"
@@ -61,7 +62,7 @@ def _http_url(value: str) -> str:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    _url(value.get_secret_value(), "redis", "rediss")
+    parse_redis_url(value.get_secret_value())
     return value
 
 
@@ -106,7 +107,7 @@ class Settings(ArchiveSettings):
     """What a process needs to know. Sizes are in bytes and times in seconds unless a name says otherwise."""
 
     redis_url: RedisUrl = Field(
-        description="Redis or Valkey: broker, results and ledger; `redis://:PASSWORD@HOST:6379/0`"
+        description="Redis or Valkey: broker, results and ledger; `redis://:PASSWORD@HOST:6379/0`; `rediss://` for TLS"
     )
 
     stations_file: Path = Field(description="TOML file of the AUXIP stations and their credentials; see below")

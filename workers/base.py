@@ -14,6 +14,7 @@ from shared.context import Context
 from shared.errors import AuxipError, Busy, ItemFailed, Rejected, Retryable
 from shared.ledger import lease, run_key
 from shared.ledger.lease import require_starts_left
+from shared.logs import Throttle
 from shared.models import ItemRecord, Run
 from shared.retries import delay_before_retry
 from shared.runs.close import close_failed
@@ -28,6 +29,7 @@ from workers.queues import task_work
 
 _log = logging.getLogger(__name__)
 
+_THROTTLE = Throttle()
 _NEARLY = 0.9  # of a pause, so that the message that ends it does not come too early
 
 ItemStep = Callable[[Context, Run, ItemRecord], None]
@@ -257,5 +259,6 @@ def _fail_run(task: BoundTask, run_id: str, code: str, reason: str) -> None:
 
 def _hand_back(error: RedisError) -> NoReturn:
     """Without the ledger nothing can be done or recorded: the message goes back to its queue."""
-    _log.warning("the ledger cannot be reached, the step is handed back: %s", type(error).__name__)
+    if _THROTTLE.allows("ledger"):
+        _log.warning("the ledger cannot be worked with, steps are handed back: %s", error)
     raise Reject(reason="ledger unavailable", requeue=True) from error

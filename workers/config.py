@@ -1,25 +1,33 @@
 """Celery's settings, each with its reason: worker kills and broker restarts were measured with Celery 5.7 on Valkey."""
 
+import ssl
 from datetime import timedelta
 
 from kombu import Queue
 
+from shared.redis_address import parse_redis_url
 from shared.settings import Settings
 from workers.queues import QUEUES
 
 SOFT_SHUTDOWN_SECONDS = 50.0
 """Ten less than the grace period of docker-compose.yml and of the chart, for the handing back itself."""
 
+_CERT_REQS = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
 _HARD_LIMIT_MARGIN = 60
 _OUTAGE = 600
 
 
 def celery_config(settings: Settings) -> dict[str, object]:
     """Return the settings of the Celery application."""
-    url = settings.redis_url.get_secret_value()
+    address = parse_redis_url(settings.redis_url.get_secret_value())
+    tls: dict[str, object] | None = None
+    if address.tls is not None:
+        tls = {**address.tls, "ssl_cert_reqs": _CERT_REQS[address.tls["ssl_cert_reqs"]]}
     return {
-        "broker_url": url,
-        "result_backend": f"workers.results:Backend+{url}",
+        "broker_url": address.url,
+        "broker_use_ssl": tls,
+        "redis_backend_use_ssl": tls,
+        "result_backend": f"workers.results:Backend+{address.url}",
         **_delivery(),
         **_messages(),
         **_results(),

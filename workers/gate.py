@@ -14,13 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from kombu.exceptions import OperationalError
-from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from shared.errors import AuxipError, Rejected
 from shared.ledger import Intake, Next, Requests, Taken
+from shared.ledger.connection import connect
+from shared.logs import Throttle
 from shared.settings import Settings
 from workers.forwarding import forward, send_reply
 from workers.identity import digest_of
@@ -44,7 +45,7 @@ class Gate:
 
     def __init__(self, settings: Settings) -> None:
         # Without the client's own tries: between two of ours it is seen whether this process is to end.
-        redis = Redis.from_url(
+        redis = connect(
             settings.redis_url.get_secret_value(),
             decode_responses=True,
             retry=Retry(NoBackoff(), 0),
@@ -65,6 +66,7 @@ class Gate:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        throttle = Throttle()
         _log.info("the gate is open")
         while not self._stopping:
             if alive:
@@ -72,7 +74,8 @@ class Gate:
             try:
                 self.serve_some()
             except _AWAY as error:
-                _log.warning("the broker cannot be worked with, trying again: %s", type(error).__name__)
+                if throttle.allows("broker"):
+                    _log.warning("the broker cannot be worked with, trying again: %s", error)
                 time.sleep(_PAUSE)
         with suppress(*_AWAY):
             self._intake.give_back([taken.stamp for taken in self._held])

@@ -1,13 +1,23 @@
-"""Celery's Redis results, mended in two places. Selected in `workers.config`; measured and read with Celery 5.7."""
+"""Celery's Redis results, mended in three places. Selected in `workers.config`; measured and read with Celery 5.7."""
 
 from typing import Any, cast
 
 from celery._state import task_join_will_block  # type: ignore[attr-defined]  # the stubs lack it
 from celery.backends.redis import RedisBackend
+from redis import Connection, SSLConnection
+
+from shared.ledger.connection import PlainConnection, TlsConnection
 
 
 class Backend(RedisBackend):
     """Results in Redis, for workers that send chords."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take Celery's arguments; a server that cannot serve is tried again, as one that cannot be reached is."""
+        super().__init__(*args, **kwargs)
+        parameters = cast("Any", self).connparams
+        secured = issubclass(parameters.get("connection_class", Connection), SSLConnection)
+        parameters["connection_class"] = TlsConnection if secured else PlainConnection
 
     def add_pending_result(self, result: object, **options: Any) -> object:  # type: ignore[override]
         """Subscribe to a result, but not within a task, which never waits for one.

@@ -29,7 +29,7 @@ import logging
 from collections.abc import Callable
 from importlib.metadata import version
 from queue import Empty
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, cast
 
 from celery import current_app
@@ -43,6 +43,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from shared.errors import Rejected
+from shared.ledger.connection import PlainConnection, ServerUnavailable, TlsConnection
 from shared.ledger.dead_letters import KEYS as DEAD_KEYS
 from shared.ledger.dead_letters import PARK_FUNCTION, limits, trimmed
 from shared.models import Lane
@@ -59,6 +60,9 @@ MAX_MESSAGE_BYTES = 8 * 2**20
 """A larger message goes to the dead letters without being sent to a worker, whose memory it could fill."""
 
 _CONSUMERS = "unacked_consumers"
+_PAUSE = 1.0
+_CONNECT_ANEW_AFTER = 30.0
+_SILENCE = 5.0
 _SLICE = 0.05
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError)
 """What code raises that meets data of an unexpected form; all else is the fault of no message."""
@@ -148,23 +152,38 @@ class Unacknowledged(stock.QoS):
     channel: "Channel"
     _vrestore_count: int
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._late: list[Callable[[], None]] = []
+
     def append(self, message: virtual.Message, delivery_tag: str) -> None:
         """Remember a message; it was recorded when it was taken."""
         virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         """Forget a message that is done with."""
-        with self.channel.conn_or_acquire() as client:
-            client.register_script(_ACK)(keys=[self.unacked_key, self.unacked_index_key], args=[delivery_tag])
+        self._now_or_late(lambda: self._ack(delivery_tag))
         virtual.QoS.ack(self, delivery_tag)
+
+    def _ack(self, tag: str) -> None:
+        with self.channel.conn_or_acquire() as client:
+            client.register_script(_ACK)(keys=[self.unacked_key, self.unacked_index_key], args=[tag])
+
+    def _now_or_late(self, act: Callable[[], None]) -> None:
+        """Do something about a message now or, if the server cannot do it, with the next look at what is overdue."""
+        try:
+            act()
+        except ServerUnavailable:
+            self._late.append(act)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Give a message back as the last of its queue or, if the worker cannot work with it, bury it."""
         if requeue:
-            self.restore_by_tag(delivery_tag, leftmost=True)
+            self._now_or_late(lambda: self.restore_by_tag(delivery_tag, leftmost=True))
         else:
             message = self.get(delivery_tag)
-            self.bury(delivery_tag, message.delivery_info["routing_key"], *_fault(message))
+            queue, fault = message.delivery_info["routing_key"], _fault(message)
+            self._now_or_late(lambda: self.bury(delivery_tag, queue, *fault))
         virtual.QoS.ack(self, delivery_tag)
 
     def bury(self, tag: str, queue: str, code: str, reason: str) -> None:
@@ -214,6 +233,10 @@ class Unacknowledged(stock.QoS):
         self._vrestore_count += 1
         if (self._vrestore_count - 1) % (interval or 1):
             return
+        self.channel.drop_silent_connection()
+        late, self._late = self._late, []
+        for act in late:
+            self._now_or_late(act)
         most = num or 1000
         with self.channel.conn_or_acquire() as client:
             keys = [_CONSUMERS, self.unacked_index_key]
@@ -236,6 +259,8 @@ class Channel(stock.Channel):
     """
 
     QoS = Unacknowledged
+    connection_class = PlainConnection
+    connection_class_ssl = TlsConnection
     from_transport_options = (*stock.Channel.from_transport_options, "dead_letters_max", "consumer_lease")
     dead_letters_max = 10_000
     consumer_lease: float = 60
@@ -250,13 +275,21 @@ class Channel(stock.Channel):
     _in_poll: Any
     _tag = ""
     _idle = False
+    _unavailable_since: float | None = None
 
     def __init__(self, connection: object, **kwargs: object) -> None:
+        """Open a channel.
+
+        Raises:
+            ServerUnavailable: the server cannot be written to; raised here, Celery waits between its tries.
+        """
         self._unrecorded: set[str] = set()
         self._client: Redis | None = None
         self._turns = Turns()
         self.consumer = uuid()
         super().__init__(connection, **kwargs)
+        with self.conn_or_acquire() as client:
+            client.set(f"{_CONSUMERS}:writable", "", px=1)
 
     def basic_consume(self, queue: str, no_ack: bool, *args: Any, **kwargs: Any) -> Any:
         """Begin to consume a queue; with `no_ack`, as replies are read, it is neither recorded nor validated."""
@@ -306,6 +339,9 @@ class Channel(stock.Channel):
             self.client.connection.send_command("SCRIPT", "LOAD", TAKE)
             self.client.connection.read_response()
             raise Empty from None
+        except ServerUnavailable as error:
+            self._wait_for_server(error)
+            raise Empty from None
         except self.connection_errors:
             self.client.connection.disconnect()
             raise
@@ -313,10 +349,37 @@ class Channel(stock.Channel):
             self._in_poll = None
             self._flush_brpop_reauth()
         self._idle = taken is None
+        self._unavailable_since = None
         if taken is None:
             raise Empty
         self._hand_over(self._tag, *taken)
         return True
+
+    def _wait_for_server(self, error: ServerUnavailable) -> None:
+        """Wait a second for a server that cannot serve; the steps that run go on meanwhile.
+
+        Raises:
+            ServerUnavailable: it has not served for half a minute. Celery connects anew then: the name may lead to
+                another server by now.
+        """
+        now = monotonic()
+        if self._unavailable_since is None:
+            self._unavailable_since = now
+            _log.warning("no message can be taken, trying again each second: %s", error)
+        if now - self._unavailable_since > _CONNECT_ANEW_AFTER:
+            raise error
+        sleep(_PAUSE)
+
+    def drop_silent_connection(self) -> None:
+        """Drop the connection of a poll that should have been answered long ago; kombu does so after a minute.
+
+        A server that becomes a replica while a client waits closes the connection behind its error; as we have that
+        error suppressed, it is never sent, and the connection never closed.
+        """
+        silent = self._in_poll and monotonic() - (self._brpop_sent_at or 0) > self.brpop_timeout + _SILENCE
+        if silent and not cast("Any", stock)._socket_readable(self._in_poll._sock):
+            _log.warning("the server has not answered a poll for %.0f s, connecting anew", _SILENCE)
+            self._in_poll.disconnect()
 
     def _get(self, queue: str, timeout: float | None = None) -> Envelope:  # noqa: ARG002 - never given
         """Take one message at once, for `basic_get`."""

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -345,6 +346,39 @@ def test_a_channel_that_is_closed_gives_back_what_it_held(redis: Redis, reader: 
     assert (redis.llen(A), held(redis)) == (1, (0, 0))
 
 
+# A server that answers, and cannot serve
+
+STATES = {
+    "a replica": (["REPLICAOF 127.0.0.1 1"], ["REPLICAOF NO ONE"]),
+    "out of memory": (["CONFIG SET maxmemory 1"], ["CONFIG SET maxmemory 0"]),
+    "another password": (
+        ["CONFIG SET requirepass other", "CLIENT KILL TYPE normal"],
+        ["CONFIG SET requirepass password", "CLIENT KILL TYPE normal"],
+    ),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_server_that_cannot_serve_for_a_while_ends_no_worker_and_fills_no_log(
+    broker: Valkey, redis: Redis, tmp_path: Path, state: str
+) -> None:
+    begin, end = STATES[state]
+    with closing(_Worker(broker, tmp_path)) as worker:
+        redis.lpush(A, raw(envelope("delivery.count", [[0], {}, None], queue=A)))
+        wait_for(lambda: redis.hexists(RAN, "0"), "the worker works", SECONDS)
+        said = worker.lines()
+        for command in begin:
+            cast("Any", redis).execute_command(command)
+        worker.watch(5)
+        for command in end:
+            cast("Any", redis).execute_command(command)
+        assert worker.lines() - said < 40
+        assert "Traceback" not in worker.log()
+        redis.lpush(A, *(raw(envelope("delivery.count", [[number], {}, None], queue=A)) for number in (1, 2, 3)))
+        wait_for(lambda: redis.hlen(RAN) == 4, "the worker works again", 30)
+        assert worker.alive()
+
+
 # Kills
 
 
@@ -373,8 +407,19 @@ class _Worker:
         self._log = folder / "worker.log"
         self._child = start("worker", argv, environ, folder, self._log)
 
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def lines(self) -> int:
+        return self.log().count("\n")
+
     def says(self, what: str) -> bool:
-        return what in self._log.read_text()
+        return what in self.log()
+
+    def watch(self, seconds: float) -> None:
+        """Let the worker live for a while, unless it ends."""
+        with suppress(subprocess.TimeoutExpired):
+            self._child.popen.wait(seconds)
 
     def alive(self) -> bool:
         return self._child.popen.poll() is None
