@@ -4,6 +4,8 @@ Every error carries a stable `code`, which stands in the ledger, the report, the
 a sentence that says what happened and what a person can do. Codes are public: see the table in the README.
 """
 
+from shared.texts import printable
+
 
 class AuxipError(Exception):
     """Any error that this project raises on purpose.
@@ -12,13 +14,19 @@ class AuxipError(Exception):
 
     Attributes:
         code: stable, lower-case, hyphenated.
-        reason: one sentence for the operator, free of secrets.
+        reason: one sentence for the operator, free of secrets and of what cannot be printed.
     """
 
     def __init__(self, code: str, reason: str) -> None:
+        reason = self.clean(reason)
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
+
+    @staticmethod
+    def clean(reason: str) -> str:
+        """Return a reason as it is kept."""
+        return printable(reason)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.reason}"

@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from shared.models import Counts, ItemRecord, ItemState, Run, RunState
+from shared.texts import printable
 from shared.times import format_instant
 
 MOST_ROWS: Final = 2000
@@ -129,7 +130,11 @@ def _report_item(record: ItemRecord) -> ReportItem:
 def _row(record: ItemRecord) -> str:
     why = " ".join(part for part in (record.code, record.reason) if part)
     cells = (record.item_id, record.state, f"{record.size:,}", why)
-    return f'<tr class="{escape(record.state)}">' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    return (
+        f'<tr class="{escape(record.state)}">'
+        + "".join(f"<td>{escape(printable(cell))}</td>" for cell in cells)
+        + "</tr>"
+    )
 
 
 _LEFT_OUT = '<p>{count} more items are not shown here; all are in <a href="report.json">report.json</a>.</p>'

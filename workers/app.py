@@ -1,13 +1,16 @@
 """The Celery application, `workers.app:app`: what workers, beat, Flower and callers share."""
 
+import logging
 from functools import cache
 
 from celery import Celery, Task
-from celery.signals import celeryd_after_setup, worker_process_init
+from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_after_setup, worker_process_init
 from celery.worker import WorkController
 from kombu.transport import TRANSPORT_ALIASES
 
 from shared.context import Context
+from shared.errors import AuxipError
+from shared.logs import clean_lines_of
 from shared.owners import load_owners
 from shared.settings import SettingsError, load_settings
 from shared.stac.stations import load_stations
@@ -19,6 +22,7 @@ class UnboundedTask(Task):  # type: ignore[type-arg]  # not a generic class at r
     """A task whose tries are not counted by Celery: the budget of an item is in the ledger, and waiting costs none."""
 
     max_retries = None
+    throws = (AuxipError,)  # a caller's mistake is no fault of ours: Celery logs a line, and no traceback
     Request = "workers.request:Request"
 
 
@@ -58,6 +62,12 @@ def _let_callers_have_queues(instance: WorkController, **_: object) -> None:
     The worker's own queues are set up by now: one that was misspelt has ended it.
     """
     instance.app.amqp.queues.create_missing = True
+
+
+@after_setup_logger.connect
+@after_setup_task_logger.connect
+def _clean_log_lines(logger: logging.Logger, **_: object) -> None:
+    clean_lines_of(logger)
 
 
 @worker_process_init.connect

@@ -14,7 +14,7 @@ from shared.context import Context
 from shared.errors import AuxipError, Busy, ItemFailed, Rejected, Retryable
 from shared.ledger import lease, run_key
 from shared.ledger.lease import require_starts_left
-from shared.logs import Throttle
+from shared.logs import Throttle, about
 from shared.models import ItemRecord, Run
 from shared.retries import delay_before_retry
 from shared.runs.close import close_failed
@@ -53,6 +53,11 @@ def perform(task: BoundTask, step: Step, call: ItemStep) -> None:
         step: what the message asks for.
         call: the one call.
     """
+    with about(run=step.run_id, item=step.key, step=step.name, archive=step.part):
+        _perform(task, step, call)
+
+
+def _perform(task: BoundTask, step: Step, call: ItemStep) -> None:
     try:
         publish(_done(task, step, call))
     except Busy as error:
@@ -110,6 +115,11 @@ def publish(plans: Iterable[Plan], again: bool = False) -> None:
 
 def perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> None:
     """Do a step that a whole run depends on: where it fails, the chain ends and the run is closed."""
+    with about(run=run_id, step=str(task.name).rpartition(".")[2], attempt=task.request.retries + 1):
+        _perform_search(task, run_id, call)
+
+
+def _perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> None:
     try:
         with retried(task), _waiting_for_systems(run_id):
             call()
@@ -187,7 +197,8 @@ def _done(task: BoundTask, step: Step, call: ItemStep) -> list[Plan]:
                 _end_chain(task)
             return []
         if due and not stopped(run, record):
-            _try(step, call, run, record)
+            with about(attempt=record.attempts + 1):
+                _try(step, call, run, record)
         if step.part or due_steps(run, record):
             ledger.next(record, step.part)
             return []

@@ -20,6 +20,7 @@ from redis import Redis
 from redis.client import NEVER_DECODE
 
 from shared.errors import Rejected
+from shared.texts import printable
 
 Kind = Literal["message", "request", "item"]
 """`message`: from a task queue; `request`: from an intake list; `item`: of a run, failed for good."""
@@ -267,8 +268,7 @@ def limits(maximum: int) -> tuple[int, int]:
 
 def trimmed(reason: str) -> str:
     """Return a reason as it is kept: one line of printable text, not too long."""
-    line = "".join(character if character.isprintable() else " " for character in reason)
-    return line[:_MAX_REASON].encode(errors="replace").decode()
+    return printable(reason[:_MAX_REASON])[:_MAX_REASON]
 
 
 def _checked(letter_id: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from shared.errors import ItemFailed
+from shared.texts import printable
 
 Json = dict[str, JsonValue]
 
@@ -96,7 +97,7 @@ class Found(BaseModel):
     @classmethod
     def unusable(cls, item_id: str, code: str, reason: str, station: str = "") -> Self:
         """An item that the station offers and nobody can stage; what of the texts cannot be encoded becomes `?`."""
-        return cls(item_id=_encodable(item_id), station=station, code=code, reason=_encodable(reason))
+        return cls(item_id=_encodable(item_id), station=station, code=code, reason=printable(_encodable(reason)))
 
     def with_assets(self, names: Collection[str]) -> Self:
         """Return the item with those of its assets that have these keys; one that has none of them is skipped."""
@@ -105,7 +106,8 @@ class Found(BaseModel):
         chosen = {key: asset for key, asset in self.item.assets.items() if key in names}
         if chosen:
             return self.model_copy(update={"item": self.item.model_copy(update={"assets": chosen})})
-        reason = f"of the assets that are asked for it has none; it has {_encodable(', '.join(self.item.assets))[:200]}"
+        offered = printable(_encodable(", ".join(self.item.assets)))[:200]
+        reason = f"of the assets that are asked for it has none; it has {offered}"
         return type(self)(item_id=self.item_id, station=self.station, code="no-such-asset", reason=reason, skipped=True)
 
 

@@ -46,6 +46,18 @@ def test_what_a_station_says_is_no_markup(capsys: pytest.CaptureFixture[str]) ->
     assert "x: [red]hostile[/blue]" in out
 
 
+@pytest.mark.parametrize("hostile", ["a\x1b[2Jb", "a\x9b31mb", "a\nb", "a\u202eb"])
+def test_no_control_character_of_a_station_comes_to_a_terminal(
+    capsys: pytest.CaptureFixture[str], hostile: str
+) -> None:
+    print_items([record_of(hostile, ItemState.FAILED, code="bad-item", reason=hostile)])
+    print_outcomes([record_of("a", ItemState.SKIPPED, code="no-such-asset", reason=hostile)])
+    print_run_json(run_of(), [record_of(hostile, ItemState.FAILED)])
+    shown = capsys.readouterr().out
+    assert [each for each in shown if not each.isprintable()] == ["\n"] * shown.count("\n")
+    assert len(shown.splitlines()) == 4
+
+
 def test_items_that_were_all_skipped_for_one_reason_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_outcomes(iter(skipped(3000)))
     assert capsys.readouterr().out == "all 3000 items skipped: already-staged, as it should be\n"

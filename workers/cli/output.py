@@ -17,6 +17,7 @@ from shared.ledger import Letter, Outage
 from shared.models import ItemRecord, Run, SweepRecord
 from shared.report import Excerpt
 from shared.stac.item import Json
+from shared.texts import printable
 from shared.times import format_instant
 
 _STYLES = {
@@ -68,7 +69,10 @@ def print_run_json(run: Run, records: Iterable[ItemRecord]) -> None:
     waiting, between = iter(records), ""
     click.echo(f'{json.dumps(run_json(run)).removesuffix("}")}, "results": [', nl=False)
     while batch := list(islice(waiting, _AT_ONCE)):
-        click.echo(between + ", ".join(record.model_dump_json(exclude={"run_id"}) for record in batch), nl=False)
+        click.echo(
+            between + ", ".join(record.model_dump_json(exclude={"run_id"}, ensure_ascii=True) for record in batch),
+            nl=False,
+        )
         between = ", "
     click.echo("]}")
 
@@ -82,7 +86,7 @@ def summary(run: Run) -> str:
         f"expanded), {counts.skipped} skipped, {counts.failed} failed; "
         f"{decimal(counts.bytes_downloaded)} downloaded{took}"
     )
-    return f"{line}; {run.code}: {run.reason}" if run.code else line
+    return printable(f"{line}; {run.code}: {run.reason}" if run.code else line)
 
 
 def print_items(records: Iterable[ItemRecord]) -> None:
@@ -103,7 +107,7 @@ def print_outcomes(records: Iterable[ItemRecord]) -> None:
             ends.add((record.state, record.code, record.reason))
     match list(ends):
         case [("skipped", code, reason)]:
-            click.echo(f"all {excerpt.seen} items skipped: {code}, {reason}")
+            click.echo(printable(f"all {excerpt.seen} items skipped: {code}, {reason}"))
         case _:
             _print_excerpt(excerpt)
 
@@ -118,7 +122,7 @@ def _print_excerpt(excerpt: Excerpt) -> None:
         why = ": ".join(part for part in (record.code, record.reason) if part)
         cells = (record.item_id, record.state, decimal(record.size), decimal(record.downloaded))
         shown = (*cells, why) if explained else cells
-        table.add_row(*map(Text, shown), style=_STYLES.get(record.state, ""))  # not markup, whatever a station says
+        table.add_row(*map(_text, shown), style=_STYLES.get(record.state, ""))
     _console().print(table)
     if excerpt.left_out:
         click.echo(f"{excerpt.left_out} more items are not shown; --json and the report have all")
@@ -138,7 +142,7 @@ def print_runs(runs: Iterable[Run]) -> None:
             *map(str, numbers),
             decimal(counts.bytes_downloaded),
         )
-        table.add_row(*cells, Text(run.request.label), style=_STYLES.get(run.state, ""))
+        table.add_row(*cells, _text(run.request.label), style=_STYLES.get(run.state, ""))
     _console().print(table)
 
 
@@ -154,7 +158,7 @@ def print_outages(outages: Mapping[str, Outage]) -> None:
     """Print what runs wait for, a line for each system that is away."""
     for system, outage in outages.items():
         text = f"waiting for the {system} since {_instant(outage.since)}: {outage.reason}"
-        click.echo("".join(each if each.isprintable() else " " for each in text))
+        click.echo(printable(text))
 
 
 def print_letters(letters: Iterable[Letter]) -> None:
@@ -163,8 +167,8 @@ def print_letters(letters: Iterable[Letter]) -> None:
     table.columns[-1].overflow = "fold"
     for letter in letters:
         due = "" if letter.due is None else _instant(letter.due)
-        why = Text(f"{letter.code}: {letter.reason}")
-        where = Text(letter.where)
+        why = _text(f"{letter.code}: {letter.reason}")
+        where = _text(letter.where)
         table.add_row(letter.id, _instant(letter.parked), letter.kind, where, decimal(letter.size), due, why)
     _console().print(table)
 
@@ -191,7 +195,7 @@ def print_sweeps(sweeps: Iterable[SweepStanding]) -> None:
         last = each.last
         cells = ("", "") if last is None else (last.id, _instant(last.created))
         style = "" if last is None else _STYLES.get(last.state, "")
-        table.add_row(each.name, each.schedule, _instant(each.next), *cells, _outcome(each), style=style)
+        table.add_row(each.name, each.schedule, _instant(each.next), *cells, _text(_outcome(each)), style=style)
     _console().print(table)
 
 
@@ -204,6 +208,11 @@ def _outcome(standing: SweepStanding) -> str:
     if record.skipped is not None and record.skipped == record.tick:
         parts.append(f"{_instant(record.skipped)} left out: {record.reason}")
     return "; ".join(parts)
+
+
+def _text(text: str) -> Text:
+    """Return a cell of a table: no markup, and nothing that a terminal takes for a command, whatever a station says."""
+    return Text(printable(text))
 
 
 def _instant(seconds: float) -> str:
