@@ -4,7 +4,7 @@ import hashlib
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -17,6 +17,14 @@ from shared.stac.stations import StationName
 
 OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 """An owner: letters and digits, `_` and `-` within; it is the first segment of an S3 key."""
+
+PublicTask = Literal[
+    "auxip.search", "auxip.staging", "auxip.on_demand_staging", "auxip.unzip_decompress", "auxip.process_asset"
+]
+"""The tasks that other systems may ask for."""
+
+ReplyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+"""A reply list, whose key is `auxip:reply:` and this: a request can have no other key written."""
 
 CollectionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 

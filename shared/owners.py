@@ -7,6 +7,13 @@ as the settings say (`AUXIP_S3_BUCKET`, `AUXIP_S3_PREFIX`, `AUXIP_CATALOG_API_KE
     bucket = "operations-aux"
     prefix = "aux/"
     catalog_api_key = { file = "operations_catalog_key" }   # below AUXIP_SECRETS_DIR, or { env = "NAME" }
+
+And what other systems may ask for, by the names of their reply lists. Where the file names one, a request of any other,
+or without a reply list, is refused:
+
+    [caller.planning]
+    tasks = ["auxip.staging", "auxip.search"]
+    owners = ["operations"]
 """
 
 from collections.abc import Mapping
@@ -15,7 +22,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from shared.models import OwnerId
+from shared.models import OwnerId, PublicTask, ReplyName
 from shared.secrets import HeaderSecret
 from shared.settings import Bucket, Prefix, Settings, SettingsError
 from shared.storage.keys import Place
@@ -35,11 +42,31 @@ class Owner:
     catalog_api_key: SecretStr | None
 
 
-class Owners:
-    """Every owner, those that the file does not name included."""
+@dataclass(frozen=True)
+class Caller:
+    """What another system may ask for.
 
-    def __init__(self, default: Owner, named: Mapping[str, Owner]) -> None:
+    Attributes:
+        tasks: names of public tasks.
+        owners: on whose behalf.
+    """
+
+    tasks: frozenset[str]
+    owners: frozenset[str]
+
+
+class Owners:
+    """Every owner, those that the file does not name included.
+
+    Attributes:
+        default: what holds for an owner that the file does not name.
+        callers: what other systems may ask for, by the names of their reply lists; without any, every system
+            may ask for anything.
+    """
+
+    def __init__(self, default: Owner, named: Mapping[str, Owner], callers: Mapping[str, Caller]) -> None:
         self.default = default
+        self.callers = callers
         self._named = named
 
     def __getitem__(self, name: str) -> Owner:
@@ -59,10 +86,18 @@ class _Entry(BaseModel):
     catalog_api_key: HeaderSecret | None = None
 
 
+class _CallerEntry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    tasks: Annotated[list[PublicTask], Field(min_length=1)]
+    owners: Annotated[list[OwnerId], Field(min_length=1, max_length=10_000)]
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     owner: Annotated[dict[OwnerId, _Entry], Field(max_length=10_000)] = {}
+    caller: Annotated[dict[ReplyName, _CallerEntry], Field(max_length=10_000)] = {}
 
 
 def load_owners(settings: Settings) -> Owners:
@@ -74,15 +109,16 @@ def load_owners(settings: Settings) -> Owners:
     default = Owner(Place(settings.s3_bucket, settings.s3_prefix), settings.catalog_api_key)
     file = settings.owners_file
     if file is None:
-        return Owners(default, {})
+        return Owners(default, {}, {})
     try:
         document = read_toml(file)
-        entries = _File.model_validate(document).owner
+        found = _File.model_validate(document)
     except TomlError as error:
         raise SettingsError(f"AUXIP_OWNERS_FILE {file}: {error}") from None
     except ValidationError as error:
         raise SettingsError(f"AUXIP_OWNERS_FILE {file}: {faults_of(document, error)}") from None
-    return Owners(default, {name: _owner(entry, default) for name, entry in entries.items()})
+    callers = {name: Caller(frozenset(each.tasks), frozenset(each.owners)) for name, each in found.caller.items()}
+    return Owners(default, {name: _owner(entry, default) for name, entry in found.owner.items()}, callers)
 
 
 def _owner(entry: _Entry, default: Owner) -> Owner:

@@ -180,6 +180,9 @@ class Settings(ArchiveSettings):
 
     queries_file: Path | None = Field(None, description="JSON file of the named queries that callers may ask for")
     sweeps_file: Path | None = Field(None, description="TOML file of the periodic sweeps that beat runs")
+    default_owner: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] = Field(
+        "auxip", description="owner whose archives `auxip.process_asset` expands where the caller names none"
+    )
     owners_file: Path | None = Field(None, description="TOML file of owners with a bucket, prefix or key of their own")
 
     @field_validator("staging_backend")

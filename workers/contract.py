@@ -209,10 +209,14 @@ class UnzipMessage(_Message):
 
 
 class ProcessAssetMessage(_Message):
-    """`auxip.process_asset`: replace an archive in S3 by its content. Answers with the new prefix."""
+    """`auxip.process_asset`: replace an archive in S3 by its content. Answers with the new prefix.
+
+    The archive is below the owner's prefix; without `env` the owner is `AUXIP_DEFAULT_OWNER`.
+    """
 
     asset_href: str
     asset_name: str
+    env: Env | None = None
 
 
 class SweepMessage(_Message):

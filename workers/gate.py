@@ -22,10 +22,11 @@ from shared.errors import AuxipError, Rejected
 from shared.ledger import Intake, Next, Requests, Taken
 from shared.ledger.connection import connect
 from shared.logs import Throttle
+from shared.owners import load_owners
 from shared.settings import Settings
 from workers.forwarding import forward, send_reply
 from workers.identity import digest_of
-from workers.intake import IntakeRequest, answer_of_error, decode_request, return_address
+from workers.intake import IntakeRequest, answer_of_error, decode_request, owner_of, return_address
 from workers.refusals import ID_TAKEN
 
 _BATCH = 32
@@ -55,6 +56,8 @@ class Gate:
         self._redis = redis
         self._intake = Intake(redis, settings.lease, settings.dead_letters_max)
         self._requests = Requests(redis, settings.keep_runs_days * 86_400, settings.patience)
+        self._owners = load_owners(settings)
+        self._default_owner = settings.default_owner
         self._held: deque[Taken] = deque()
         self._stopping = False
 
@@ -109,6 +112,7 @@ class Gate:
             self._refuse(taken, Rejected("internal-error", f"the gate failed with {type(error).__name__}; see its log"))
 
     def _pass_on(self, stamp: str, request: IntakeRequest) -> None:
+        self._require_allowed(request)
         request_id = request.id or stamp
         digest = digest_of(request.task, request.arguments)
         step = self._requests.register(
@@ -126,6 +130,21 @@ class Gate:
                 if not isinstance(error, _AWAY):
                     self._requests.forget(request_id)
                 raise
+
+    def _require_allowed(self, request: IntakeRequest) -> None:
+        """Make sure that a caller may ask for a task on behalf of an owner.
+
+        Raises:
+            Rejected: `not-allowed`.
+        """
+        callers = self._owners.callers
+        if not callers:
+            return
+        caller, owner = callers.get(request.reply or ""), owner_of(request, self._default_owner)
+        if caller is None:
+            raise Rejected("not-allowed", "the reply list, which says who asks, is none of those in AUXIP_OWNERS_FILE")
+        if request.task not in caller.tasks or owner not in caller.owners:
+            raise Rejected("not-allowed", f"{request.reply} may not ask for {request.task} on behalf of {owner!r}")
 
     def _refuse(self, taken: Taken, error: AuxipError) -> None:
         _log.warning("a request goes to the dead letters: %s", error)

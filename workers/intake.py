@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from pydantic_core import from_json
 
 from shared.errors import AuxipError, Rejected
-from shared.ledger import ReplyName
-from shared.models import Lane
+from shared.models import Lane, ReplyName
 from shared.stac.item import Json
 from shared.validation import first_problem
 from workers.contract import MESSAGES, OnDemandMessage, RunId, UnzipMessage, decode
@@ -58,6 +57,12 @@ def decode_request(raw: bytes) -> IntakeRequest:
     if isinstance(message, OnDemandMessage | UnzipMessage):
         message.request()  # what the fields are refused with together
     return request
+
+
+def owner_of(request: IntakeRequest, default: str) -> str:
+    """Return the owner on whose behalf a request is made; `default` where it names none."""
+    env = request.arguments.get("env")
+    return str(env.get("owner_id")) if isinstance(env, dict) else default
 
 
 def return_address(raw: bytes) -> tuple[str | None, str | None]:

@@ -5,7 +5,7 @@ from shared.ledger.intake import INTAKE, Intake, Taken
 from shared.ledger.lease import lease
 from shared.ledger.ledger import Ledger, run_key
 from shared.ledger.outages import Outage, Outages
-from shared.ledger.replies import Next, ReplyName, Requests, reply_key
+from shared.ledger.replies import Next, Requests, reply_key
 from shared.ledger.sweeps import Sweeps
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Next",
     "Outage",
     "Outages",
-    "ReplyName",
     "Requests",
     "Sweeps",
     "Taken",

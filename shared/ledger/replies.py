@@ -11,13 +11,12 @@ the request is passed on, and `ended` before it is looked who waits: either sees
 """
 
 from enum import StrEnum
-from typing import Annotated, cast
+from typing import cast
 
-from pydantic import StringConstraints, TypeAdapter
+from pydantic import TypeAdapter
 from redis import Redis
 
-ReplyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
-"""A reply list, whose key is `auxip:reply:` and this: a request can have no other key written."""
+from shared.models import ReplyName
 
 ANSWER_SECONDS = 86_400
 """How long an answer waits on its list, and how long after its end a request is still known."""

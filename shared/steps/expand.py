@@ -5,11 +5,14 @@ from dataclasses import replace
 from shared.archives import Inspection, Rules, expand, inspect_object, prefix_beside, prefix_for
 from shared.archives.rules import Layout
 from shared.context import Context
-from shared.errors import Retryable
-from shared.models import ItemRecord, Run
+from shared.errors import Rejected, Retryable
+from shared.ledger import lease
+from shared.models import ItemRecord, Run, work_key
 from shared.steps.standing import original_names
 from shared.storage.digests import md5_if_known
 from shared.storage.location import Location
+
+_ITEM_PATH = 3  # collection, item and asset; see `shared.storage.keys`
 
 
 def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> None:
@@ -38,20 +41,48 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
     context.ledger.record_expansion(record, name, expansion)
 
 
-def process_asset(context: Context, href: str) -> str:
-    """Replace an archive object by its content: expand it, verify that, and then delete the archive.
+def process_asset(context: Context, owner: str, href: str) -> str:
+    """Replace an archive object of an owner by its content: expand it, verify that, and then delete the archive.
 
     Returns:
         The href of the new prefix.
 
     Raises:
         UnsupportedArchive: by its name the object is no archive; nothing is touched.
+        Rejected: `foreign-place`, it is not the owner's; `in-catalog`, an item would be left with a dead link.
         ItemFailed: the archive is unsafe, damaged or too large; it stays.
+        Busy: `claimed-elsewhere`, another worker works on it, or stages the item that it belongs to.
     """
     archive = Location.parse(href)
-    expansion = expand(context.store, archive, prefix_for(archive), _rules(context))
-    context.store.control.delete(archive, expansion.archive_etag)  # unless it is another one by now
+    prefix = prefix_for(archive)
+    path = _require_owned(context, owner, archive)
+    collection, item_id = path[:2] if len(path) == _ITEM_PATH else ("", "")
+    work = work_key(owner, collection, item_id) if item_id else href
+    with lease(context.ledger.redis, work, context.settings.lease):
+        if item_id:
+            _require_unreferenced(context, owner, collection, item_id, href)
+        expansion = expand(context.store, archive, prefix, _rules(context))
+        context.store.control.delete(archive, expansion.archive_etag)  # unless it is another one by now
     return expansion.prefix
+
+
+def _require_owned(context: Context, owner: str, archive: Location) -> list[str]:
+    """Return the path of an archive below the prefix of its owner."""
+    place = context.owners[owner].place
+    prefix = f"{place.prefix}{owner}/"
+    if archive.bucket != place.bucket or not archive.key.startswith(prefix):
+        raise Rejected(
+            "foreign-place", f"{archive.href} is not below s3://{place.bucket}/{prefix}, where {owner}'s are"
+        )
+    return archive.key.removeprefix(prefix).split("/")
+
+
+def _require_unreferenced(context: Context, owner: str, collection: str, item_id: str, href: str) -> None:
+    shown = context.catalog_of(owner).get(collection, item_id)
+    if shown is not None and href in {asset.href for asset in shown.assets.values()}:
+        raise Rejected(
+            "in-catalog", f"item {item_id!r} of {collection!r} references {href}: use auxip.unzip_decompress"
+        )
 
 
 def inspect_asset(context: Context, href: str) -> Inspection:

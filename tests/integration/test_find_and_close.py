@@ -253,12 +253,12 @@ def test_a_catalog_that_cannot_answer_closes_nothing(context: Context, collectio
 
 @pytest.fixture
 def place(context: Context, collection: str) -> Location:
-    return Location(context.settings.s3_bucket, f"{collection}/{samples.UPPER_CASE_ARCHIVE}")
+    return Location(context.settings.s3_bucket, f"me/{collection}/{samples.UPPER_CASE_ARCHIVE}")
 
 
 def test_an_archive_is_replaced_by_its_content(context: Context, place: Location) -> None:
     context.store.put(place, samples.product(samples.UPPER_CASE_ARCHIVE).build())
-    prefix = process_asset(context, place.href)
+    prefix = process_asset(context, "me", place.href)
 
     assert prefix == place.href.removesuffix(".TGZ") + "/"
     assert list(context.store.list(Location.parse(prefix)))
@@ -269,16 +269,16 @@ def test_an_archive_that_is_damaged_stays(context: Context, place: Location) -> 
     content = samples.product(samples.UPPER_CASE_ARCHIVE).build()[:-20]
     context.store.put(place, content)
     with pytest.raises(ItemFailed, match="archive-"):
-        process_asset(context, place.href)
+        process_asset(context, "me", place.href)
     assert context.store.get(place, limit=len(content)) == content
 
 
 def test_what_is_no_archive_by_its_name_is_not_touched(context: Context) -> None:
     with pytest.raises(UnsupportedArchive):
-        process_asset(context, f"s3://{context.settings.s3_bucket}/orbit.EOF")
+        process_asset(context, "me", f"s3://{context.settings.s3_bucket}/orbit.EOF")
 
 
 @pytest.mark.parametrize("href", ["http://host/a.zip", "s3://bucket/../a.zip", "s3://bucket/a\nb.zip"])
 def test_an_href_that_is_no_place_in_s3_is_refused(context: Context, href: str) -> None:
-    with pytest.raises(Rejected, match=r"bad-href|s3-bad-key"):
-        process_asset(context, href)
+    with pytest.raises(Rejected, match=r"bad-href|foreign-place"):
+        process_asset(context, "me", href)

@@ -55,11 +55,11 @@ def letters(redis: Redis) -> DeadLetters:
 
 
 @pytest.fixture
-def gate(broker: Valkey, tmp_path: Path) -> Iterator[Start]:
-    """What starts a gate."""
+def environ(broker: Valkey, tmp_path: Path) -> dict[str, str]:
+    """The settings of a gate."""
     stations = tmp_path / "stations.toml"
     stations.write_text('[station.one]\nurl = "http://127.0.0.1:1"\n')
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | {
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | {
         "PYTHONPATH": str(ROOT),
         "AUXIP_REDIS_URL": broker.url,
         "AUXIP_STATIONS_FILE": str(stations),
@@ -70,6 +70,11 @@ def gate(broker: Valkey, tmp_path: Path) -> Iterator[Start]:
         "AUXIP_S3_BUCKET": "bucket",
         "AUXIP_LEASE": str(LEASE),
     }
+
+
+@pytest.fixture
+def gate(environ: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    """What starts a gate."""
     started: list[Child] = []
 
     def begin() -> Child:
@@ -289,3 +294,59 @@ def test_a_wrong_setting_ends_a_gate_with_one_line() -> None:
     assert ended.returncode == 1
     assert "AUXIP_REDIS_URL is not set" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+# Who may ask for what
+
+CALLERS = """
+[caller.planning]
+tasks = ["auxip.on_demand_staging", "auxip.process_asset"]
+owners = ["operations"]
+"""
+
+
+@pytest.fixture
+def strict_gate(environ: dict[str, str], tmp_path: Path) -> Iterator[Child]:
+    """A gate whose owners' file says who may ask for what."""
+    owners = tmp_path / "owners.toml"
+    owners.write_text(CALLERS)
+    argv = [sys.executable, "-m", "workers.cli", "gate"]
+    child = start("gate", argv, {**environ, "AUXIP_OWNERS_FILE": str(owners)}, tmp_path, tmp_path / "strict.log")
+    yield child
+    child.popen.kill()
+    child.popen.wait()
+
+
+REFUSED = {
+    "another list": request(reply="somebody"),
+    "no list": request(),
+    "another task": {
+        "task": "auxip.search",
+        "arguments": {
+            "env": {"owner_id": "operations"},
+            "auxip_cql2": {"filter": {"op": "=", "args": [{"property": "id"}, "x"]}},
+        },
+        "reply": "planning",
+    },
+    "another owner": request(reply="planning", arguments={**request()["arguments"], "env": {"owner_id": "other"}}),
+    "the default owner": {
+        "task": "auxip.process_asset",
+        "arguments": {"asset_href": "s3://bucket/auxip/a.zip", "asset_name": "a.zip"},
+        "reply": "planning",
+    },
+}
+
+
+def test_a_caller_that_may_ask_is_served(redis: Redis, strict_gate: Child) -> None:
+    redis.lpush(INTAKE, raw(request(reply="planning")))
+    wait_for(lambda: redis.llen("runs") == 1, "it is published", SECONDS)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_caller_that_may_not_ask_is_refused(
+    redis: Redis, strict_gate: Child, letters: DeadLetters, name: str
+) -> None:
+    redis.lpush(INTAKE, raw(REFUSED[name]))
+    wait_for(lambda: letters.count() == 1, "it is refused", SECONDS)
+    assert letters.page()[0].code == "not-allowed"
+    assert redis.llen("runs") == 0

@@ -247,7 +247,7 @@ def test_unzip_decompress_of_a_bad_archive_fails_with_its_code(caller: Caller) -
 def test_process_asset_replaces_an_archive_by_its_content(caller: Caller, context: Context) -> None:
     from workers.app import app
 
-    archive = Location(context.settings.s3_bucket, f"{caller.collection}/some_adfs.zip")
+    archive = Location(context.settings.s3_bucket, f"auxip/{caller.collection}/some_adfs.zip")
     context.store.put(archive, samples.product(samples.NESTED_ARCHIVE).build())
 
     def process() -> object:
@@ -266,7 +266,7 @@ def test_process_asset_waits_for_another_worker_at_the_same_archive(
 ) -> None:
     from workers.app import app
 
-    archive = Location(context.settings.s3_bucket, f"{caller.collection}/some_adfs.zip")
+    archive = Location(context.settings.s3_bucket, f"auxip/{caller.collection}/some_adfs.zip")
     context.store.put(archive, samples.product(samples.NESTED_ARCHIVE).build())
     log = next(child.log for child in workers if child.name == "worker-decompress")
     with lease(context.ledger.redis, archive.href, seconds=5):
@@ -279,10 +279,29 @@ def test_process_asset_waits_for_another_worker_at_the_same_archive(
     assert str(result.get(SECONDS)).endswith("/some_adfs/")
 
 
+def test_process_asset_expands_nothing_that_is_anothers(caller: Caller, context: Context) -> None:
+    sample = samples.product(samples.NESTED_ARCHIVE)
+    other = Location(context.settings.s3_bucket, f"somebody/{caller.collection}/some_adfs.zip")
+    context.store.put(other, sample.build())
+    with pytest.raises(Exception, match="foreign-place"):
+        caller.send("auxip.process_asset", asset_href=other.href, asset_name="some_adfs.zip").get(SECONDS)
+    assert context.store.head(other) is not None
+
+
+def test_process_asset_expands_nothing_that_an_item_of_the_catalog_references(caller: Caller, context: Context) -> None:
+    _, (item,) = result_of(
+        caller.stage(of_id(samples.product(samples.NESTED_ARCHIVE).item_id), decompress=False).get(SECONDS)
+    )
+    (archive,) = [asset.href for key, asset in item.assets.items() if key.endswith(".zip")]
+    with pytest.raises(Exception, match="in-catalog"):
+        caller.send("auxip.process_asset", asset_href=archive, asset_name="x.zip").get(SECONDS)
+    assert context.store.head(Location.parse(archive)) is not None
+
+
 def test_process_asset_refuses_what_is_no_archive_and_leaves_it(caller: Caller, context: Context) -> None:
     from workers.app import app
 
-    file = Location(context.settings.s3_bucket, f"{caller.collection}/orbit.EOF")
+    file = Location(context.settings.s3_bucket, f"auxip/{caller.collection}/orbit.EOF")
     context.store.put(file, b"content")
     with pytest.raises(ValueError, match="Unsupported archive type"):
         app.send_task("auxip.process_asset", args=(file.href, "orbit.EOF")).get(SECONDS)

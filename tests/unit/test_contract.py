@@ -3,6 +3,7 @@
 import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from shared.errors import Rejected
-from shared.models import RunKind
+from shared.models import PublicTask, RunKind
 from shared.selection import Given, NamedQuery, PolicySelection
 from shared.stac.item import Json
 from shared.stac.search import Cql2
@@ -279,3 +280,7 @@ def test_a_message_names_no_station_or_one_or_several_to_try_in_order(station: J
 @pytest.mark.parametrize("station", ["", "a:b", "A", "../x", [], ["a"] * 21, [None], 5, {"name": "a"}])
 def test_what_can_be_no_station_is_refused(station: object) -> None:
     assert "station" in refusal(StagingMessage, {**STAGING, "station": station}).reason  # type: ignore[dict-item]
+
+
+def test_the_tasks_that_an_owners_file_may_name_are_the_public_ones() -> None:
+    assert set(get_args(PublicTask)) == set(MESSAGES)

@@ -25,12 +25,15 @@ _REFUSED = 3
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="look at a file on disk instead; needs --dry-run, and no server",
 )
+@click.option("--owner", help="whose archive it is; else that of AUXIP_DEFAULT_OWNER")
 @click.option("--dry-run", is_flag=True, help="read it all, write nothing, list every member and every problem")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
-def expand(href: str | None, file: Path | None, dry_run: bool, as_json: bool) -> None:
-    """Replace one archive in S3 by its content. HREF is s3://BUCKET/KEY.
+def expand(href: str | None, file: Path | None, owner: str | None, dry_run: bool, as_json: bool) -> None:
+    """Replace one archive in S3 by its content. HREF is s3://BUCKET/KEY, below the prefix of its owner.
 
-    The workers do it, without a catalog. The status is 0 if it is expanded, or would be, and 3 if it is refused.
+    The workers do it. An archive that an item of the catalog references is left alone.
+
+    The status is 0 if it is expanded, or would be, and 3 if it is refused.
     """
     if (href is None) == (file is None) or (file is not None and not dry_run):
         raise click.UsageError("give HREF, or --local FILE with --dry-run")
@@ -39,7 +42,7 @@ def expand(href: str | None, file: Path | None, dry_run: bool, as_json: bool) ->
         if dry_run:
             _show_inspection(name, _inspected(href, file), as_json)
         else:
-            _show_manifest(_expanded(name), as_json)
+            _show_manifest(_expanded(name, owner), as_json)
     except (ItemFailed, UnsupportedArchive) as refusal:
         _show_refusal(name, refusal, as_json)
 
@@ -55,12 +58,15 @@ def _inspected(href: str | None, file: Path | None) -> Inspection:
         return inspect(FileSource(opened), file.name, Rules.from_settings(load_archive_settings()))
 
 
-def _expanded(href: str) -> Manifest:
+def _expanded(href: str, owner: str | None) -> Manifest:
     from workers.app import app, context
     from workers.cli.enqueue import enqueue, workers_answer
 
     key = Location.parse(href).key
-    task_id = enqueue("auxip.process_asset", {"asset_href": href, "asset_name": key.rpartition("/")[2]})
+    message: Json = {"asset_href": href, "asset_name": key.rpartition("/")[2]}
+    if owner is not None:
+        message["env"] = {"owner_id": owner}
+    task_id = enqueue("auxip.process_asset", message)
     if not workers_answer():
         click.echo("no worker answers on the broker: the archive waits for one (`auxip up`)", err=True)
     prefix = app.AsyncResult(task_id).get()

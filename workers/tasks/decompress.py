@@ -3,12 +3,12 @@
 from functools import partial
 
 from shared.archives import expanded_name
-from shared.ledger import lease
 from shared.runs.due import Step, StepName
 from shared.steps.expand import expand_asset, process_asset
 from workers.app import app, context
 from workers.base import GuardedTask, perform, retried
 from workers.contract import BoundTask, ProcessAssetMessage, takes
+from workers.identity import require_own_id
 
 
 @app.task(name="auxip.process_asset", bind=True, base=GuardedTask, ignore_result=False)
@@ -16,8 +16,10 @@ from workers.contract import BoundTask, ProcessAssetMessage, takes
 def process(self: BoundTask, message: ProcessAssetMessage) -> str:
     """Replace one archive in S3 by its content; returns the href of the new prefix."""
     expanded_name(message.asset_name)  # a name that is no archive's is refused before anything is touched
-    with retried(self), lease(context().ledger.redis, message.asset_href, context().settings.lease):
-        return process_asset(context(), message.asset_href)
+    owner = message.env.owner_id if message.env else context().settings.default_owner
+    with retried(self):
+        require_own_id(context(), self)
+        return process_asset(context(), owner, message.asset_href)
 
 
 @app.task(name="auxip.step.expand_asset", bind=True)
