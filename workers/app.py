@@ -2,6 +2,7 @@
 
 import logging
 from functools import cache
+from typing import Any, cast
 
 from celery import Celery, Task
 from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_after_setup, worker_process_init
@@ -15,6 +16,7 @@ from shared.owners import load_owners
 from shared.settings import SettingsError, load_settings
 from shared.stac.stations import load_stations
 from workers.config import celery_config
+from workers.queues import bulk_max_of
 from workers.sweeps.beat import beat_schedule
 
 
@@ -62,6 +64,13 @@ def _let_callers_have_queues(instance: WorkController, **_: object) -> None:
     The worker's own queues are set up by now: one that was misspelt has ended it.
     """
     instance.app.amqp.queues.create_missing = True
+
+
+@celeryd_after_setup.connect
+def _keep_room_for_on_demand_work(instance: WorkController, **_: object) -> None:
+    app = instance.app
+    bulk_max = bulk_max_of(app.amqp.queues.consume_from, int(cast("Any", instance).concurrency))
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "bulk_max": bulk_max}
 
 
 @after_setup_logger.connect

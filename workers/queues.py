@@ -7,6 +7,7 @@ A queue has a list for each lane, `staging` and `staging.bulk`. Its workers take
 all steps of a run travel in the lane of its request.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +30,8 @@ class Queue:
         tasks: public names of the tasks that run here.
         pool: Celery's worker pool. All are prefork: only there do time limits and the isolation of a crash hold.
         concurrency: processes per worker.
+        reserved: of these, so many that bulk messages never occupy, so that an on-demand one begins at once. Worth it
+            where one message may take minutes.
         bound_by: what to watch when deciding how many workers the queue needs.
     """
 
@@ -37,6 +40,7 @@ class Queue:
     pool: Pool
     concurrency: int
     bound_by: str
+    reserved: int = 0
 
     @property
     def lists(self) -> tuple[str, ...]:
@@ -82,8 +86,9 @@ QUEUES: tuple[Queue, ...] = (
         name="search",
         tasks=("auxip.search", "auxip.step.find_items"),
         pool="prefork",
-        concurrency=1,
+        concurrency=2,
         bound_by="the station's answers",
+        reserved=1,
     ),
     Queue(
         name="staging",
@@ -91,6 +96,7 @@ QUEUES: tuple[Queue, ...] = (
         pool="prefork",
         concurrency=12,  # a transfer waits more than it works: with 50 ms to each answer 4 leave two cores idle
         bound_by="the network between station and S3",
+        reserved=1,
     ),
     Queue(
         name="catalog",
@@ -121,9 +127,20 @@ QUEUES: tuple[Queue, ...] = (
             "auxip.step.close_run",
         ),
         pool="prefork",
-        concurrency=1,
+        concurrency=2,
         bound_by="the number of items in flight",
+        reserved=1,
     ),
 )
+
+
+def bulk_max_of(lists: Iterable[str], concurrency: int) -> int | None:
+    """Return how many bulk tasks a worker of these lists works on at once; None means no limit.
+
+    A worker of one process has nothing to reserve.
+    """
+    reserved = max((queue.reserved for queue in QUEUES if {*queue.lists} & {*lists}), default=0)
+    return max(1, concurrency - reserved) if reserved else None
+
 
 _QUEUE_OF = {task: queue.name for queue in QUEUES for task in queue.tasks}

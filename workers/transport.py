@@ -254,6 +254,7 @@ class Channel(stock.Channel):
     Attributes:
         consumer: what the entry of this channel is called.
         dead_letters_max: dead letters that are kept (transport option).
+        bulk_max: bulk tasks that this worker works on at once; None means no limit (transport option).
         consumer_lease: seconds after which what a consumer held is given back that shows no sign of life (transport
             option).
     """
@@ -261,7 +262,8 @@ class Channel(stock.Channel):
     QoS = Unacknowledged
     connection_class = PlainConnection
     connection_class_ssl = TlsConnection
-    from_transport_options = (*stock.Channel.from_transport_options, "dead_letters_max", "consumer_lease")
+    from_transport_options = (*stock.Channel.from_transport_options, "dead_letters_max", "consumer_lease", "bulk_max")
+    bulk_max: int | None = None
     dead_letters_max = 10_000
     consumer_lease: float = 60
     priority_steps = [0]  # noqa: RUF012 - as kombu has it; the script reads one list for each queue
@@ -317,15 +319,15 @@ class Channel(stock.Channel):
         return self._client
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        queues = self._queue_cycle.consume(len(self.active_queues))
+        queues = self._turns.order(self._queue_cycle.consume(len(self.active_queues)), self.bulk_max)
         if not queues:
             return
         self._tag = f"{self.consumer}.{uuid()}"
-        keys, arguments = self._take_arguments(self._turns.order(queues))
+        keys, arguments = self._take_arguments(queues)
         commands: list[tuple[object, ...]] = [("EVALSHA", _TAKE_SHA, len(keys), *keys, *arguments)]
         if self._idle:
             at = min(queues, key=lambda name: lane_of_queue(name) is Lane.BULK)
-            wait = (timeout or self.brpop_timeout) if len(queues) == 1 else _SLICE
+            wait = (timeout or self.brpop_timeout) if len(self.active_queues) == 1 else _SLICE
             commands[:0] = [("CLIENT", "REPLY", "SKIP"), ("BLMOVE", at, at, "RIGHT", "RIGHT", wait)]
             self._queue_cycle.rotate(at)
         connection = self._in_poll = self.client.connection

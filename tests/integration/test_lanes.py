@@ -171,3 +171,21 @@ def test_the_run_of_a_tick_is_bulk_and_one_that_a_person_begins_is_on_demand(
 
     assert of_tick.request.lane is Lane.BULK
     assert context.ledger.run(by_hand.id).request.lane is Lane.ON_DEMAND
+
+
+# Long bulk work
+
+
+def test_an_on_demand_search_begins_at_once_beside_bulk_ones_that_take_long(
+    caller: Caller, context: Context, stack: Stack
+) -> None:
+    from workers.app import app
+
+    stack.set_station_faults([{"path": "/search", "delay": 12, "times": 1}])
+    message = {"cql2_filter": of_id("no-such-item"), "catalog_collection_identifier": caller.collection}
+    bulk = [app.send_task("auxip.staging", kwargs={"env": caller.env, **message}, queue="runs.bulk") for _ in range(3)]
+    wait_for(lambda: context.ledger.redis.llen("search.bulk") >= 2, "one bulk search is in work, two wait")
+    began = time.monotonic()
+    assert caller.stage(of_id("no-such-item")).get(SECONDS) == [True, None]
+    assert time.monotonic() - began < 6
+    assert [result.get(SECONDS) for result in bulk] == [[True, None]] * 3

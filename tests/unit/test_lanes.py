@@ -1,12 +1,14 @@
 """Lanes: what somebody waits for overtakes what nobody waits for, and the latter goes on nevertheless."""
 
+from collections.abc import Callable
+
 import pytest
 from celery.app.task import Context
 
 from shared.models import Lane, RunRequest
 from shared.selection import Given
 from workers.lanes import MOST_IN_A_ROW, Turns
-from workers.queues import QUEUES, Queue, lane_of, lane_of_queue, queue_for, queue_name
+from workers.queues import QUEUES, Queue, bulk_max_of, lane_of, lane_of_queue, queue_for, queue_name
 
 BOTH = ["staging.bulk", "staging"]
 
@@ -59,6 +61,52 @@ def test_the_lists_of_one_lane_keep_the_order_in_which_they_take_turns() -> None
     on_demand, bulk = ["runs", "catalog", "staging"], ["catalog.bulk", "staging.bulk", "runs.bulk"]
     assert Turns().order(rotated) == on_demand + bulk
     assert after(*["runs"] * MOST_IN_A_ROW).order(rotated) == bulk + on_demand
+
+
+# Room for on-demand work
+
+
+class Working:
+    """As much of a request that a process works on as its lane needs."""
+
+    def __init__(self, queue: str) -> None:
+        self.delivery_info = {"routing_key": queue}
+
+
+@pytest.fixture
+def working(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """What has the worker's processes work on messages of lists."""
+
+    def work(*queues: str) -> None:
+        monkeypatch.setattr("celery.worker.state.reserved_requests", {Working(queue) for queue in queues})
+
+    return work
+
+
+def test_bulk_lists_are_left_out_while_bulk_work_has_the_processes_that_it_may_have(
+    working: Callable[..., None],
+) -> None:
+    working("staging.bulk", "staging.bulk", "staging")
+    assert Turns().order(BOTH, bulk_max=3) == ["staging", "staging.bulk"]
+    assert Turns().order(BOTH, bulk_max=2) == ["staging"]
+    assert Turns().order(BOTH) == ["staging", "staging.bulk"]
+
+
+@pytest.mark.parametrize(
+    ("lists", "concurrency", "bulk_max"),
+    [
+        (("search", "search.bulk"), 2, 1),
+        (("runs.bulk",), 4, 3),
+        (("search", "search.bulk"), 1, 1),
+        (("staging", "staging.bulk", "catalog"), 12, 11),
+        (("catalog", "catalog.bulk"), 2, None),
+        (("replies-of-a-caller",), 2, None),
+    ],
+)
+def test_a_worker_keeps_a_process_for_on_demand_work_where_a_message_may_take_minutes(
+    lists: tuple[str, ...], concurrency: int, bulk_max: int | None
+) -> None:
+    assert bulk_max_of(lists, concurrency) == bulk_max
 
 
 # The names
