@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
+from celery.exceptions import TaskRevokedError
 from kombu.utils import json as kombu_json
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -90,6 +91,8 @@ def answer_of_error(request_id: str | None, error: object) -> str:
     """Return the answer to a request that was refused, or whose task has failed with `error`."""
     if isinstance(error, AuxipError):
         told = {"code": error.code, "reason": error.reason}
+    elif isinstance(error, TaskRevokedError):
+        told = {"code": "cancelled", "reason": "the task was revoked before a worker began it; nothing was done"}
     else:
         told = {"code": "internal-error", "reason": f"{type(error).__name__}; see the worker's log"}
     return json.dumps({"id": request_id, "status": "failed", "error": told})

@@ -197,3 +197,9 @@ def test_flower_shows_the_run_and_the_item_of_a_step() -> None:
     shown = str(flows.message(step).options["argsrepr"])
     assert shown.startswith("run 01234567, item S1A_AUX, xxx")
     assert len(shown) < 150
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_is_published_again_is_a_new_task(name: str) -> None:
+    ids = {str(flows.canvas(((EVERY[name],),), again=True).options["task_id"]) for _ in range(2)}
+    assert len(ids | {task_id(EVERY[name])}) == 3

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from celery.exceptions import TaskRevokedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,3 +163,8 @@ def test_whatever_is_pushed_is_refused_or_can_be_passed_on(text: bytes) -> None:
         return
     MESSAGES[decoded.task].model_validate(decoded.arguments)
     json.dumps(decoded.arguments, allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_a_task_that_was_revoked_is_answered_as_cancelled() -> None:
+    answer = json.loads(answer_of_error("id", TaskRevokedError("revoked")))
+    assert (answer["status"], answer["error"]["code"]) == ("failed", "cancelled")
