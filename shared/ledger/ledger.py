@@ -13,6 +13,8 @@ auxip:lease:WORK               hash: the claim on a piece of work (see lease.py)
 auxip:task:ID                  string: digest of the call of a task that opens no run, for a day
 auxip:job:KEY                  string: the staging service's job on an item, whatever runs want that
 auxip:staged:KEY               hash: asset key -> what any run has lately put into S3 of the item
+auxip:upload:KEY               hash: asset key -> the unfinished upload of the asset, whatever run has begun it
+auxip:uploads                  sorted set: id of an unfinished upload -> when it was begun or taken up again
 auxip:sweep:NAME               hash: the record of a sweep (see sweeps.py)
 """
 
@@ -21,6 +23,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import cast
 
 from redis import Redis
@@ -47,8 +50,10 @@ from shared.models import (
     work_key,
 )
 from shared.stac.item import Found, Item
+from shared.storage.uploads import Unfinished
 
 _RUNS = "auxip:runs"
+_UPLOADS = "auxip:uploads"
 _BATCH = 500
 _LATELY = 86_400  # longer than a queue is full; afterwards the catalog tells, or an MD5
 
@@ -75,6 +80,7 @@ class Ledger:
         self._begin_work = redis.register_script(scripts.BEGIN_WORK)
         self._begin = redis.register_script(scripts.BEGIN)
         self._put_off = redis.register_script(scripts.PUT_OFF)
+        self._record_upload = redis.register_script(scripts.RECORD_UPLOAD)
         self._record_asset = redis.register_script(scripts.RECORD_ASSET)
         self._record = redis.register_script(scripts.RECORD)
         self._next = redis.register_script(scripts.NEXT)
@@ -310,10 +316,31 @@ class Ledger:
     def record_asset(self, record: ItemRecord, name: str, asset: StagedAsset) -> None:
         """Record that an asset is in S3, verified: for this run, and for whichever comes to the item within a day."""
         claim, text = record.claim or Claim("", token=""), asset.model_dump_json()
-        names = [_item(record.run_id, record.key), claim.key, _lately(record.key)]
+        names = [_item(record.run_id, record.key), claim.key, _lately(record.key), _uploads(record.key)]
         if int(self._record_asset(keys=names, args=[claim.token, name, text, _LATELY])) < 0:
             raise _lost(record)
         record.staged_assets[name] = asset
+
+    def record_upload(self, record: ItemRecord, name: str, upload: Unfinished) -> None:
+        """Record that the upload of an asset has begun, or is taken up again; what was known of another is forgotten.
+
+        Raises:
+            Busy: `claim-lost`.
+        """
+        claim = record.claim or Claim("", token="")
+        args: list[str | float] = [claim.token, name, upload.id, upload.model_dump_json(), _LATELY]
+        if int(self._record_upload(keys=[claim.key, _uploads(record.key), _UPLOADS], args=args)) < 0:
+            raise _lost(record)
+
+    def upload_left(self, record: ItemRecord, name: str) -> Unfinished | None:
+        """Return the upload of an asset that is not finished, or None; to be used under the claim on the item."""
+        text = self.redis.hget(_uploads(record.key), name)
+        return Unfinished.model_validate_json(str(text)) if text else None
+
+    def uploads_in_use(self, within: timedelta) -> frozenset[str]:
+        """Return the ids of uploads that were begun or taken up within this time."""
+        found = self.redis.zrangebyscore(_UPLOADS, self._now() - within.total_seconds(), "+inf")
+        return frozenset(cast("list[str]", found))
 
     def lately_staged(self, key: str) -> dict[str, StagedAsset]:
         """Return what runs have lately put into S3 of an item, by asset key; the catalog may not show it yet."""
@@ -402,6 +429,10 @@ class Ledger:
         if int(self._record(keys=[_item(record.run_id, record.key), claim.key], args=args)) < 0:
             raise _lost(record)
 
+    def _now(self) -> float:
+        seconds, microseconds = self.redis.time()
+        return seconds + microseconds / 1_000_000
+
     def _hash(self, name: str) -> Fields:
         return cast("Fields", self.redis.hgetall(name))
 
@@ -457,6 +488,10 @@ def _job(key: str) -> str:
 
 def _lately(key: str) -> str:
     return f"auxip:staged:{key}"
+
+
+def _uploads(key: str) -> str:
+    return f"auxip:upload:{key}"
 
 
 def _claim(record: ItemRecord) -> Claim:

@@ -76,9 +76,20 @@ redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 return 1
 """
 
+RECORD_UPLOAD = f"""{_CLOCK}{_FENCE}
+-- KEYS lease, uploads of the item, uploads; ARGV token, asset key, id of the upload, upload, seconds that it is known
+if lost(KEYS[1], ARGV[1]) then return -1 end
+redis.call('HSET', KEYS[2], ARGV[2], ARGV[4])
+redis.call('EXPIRE', KEYS[2], ARGV[5])
+redis.call('ZADD', KEYS[3], seconds(), ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', seconds() - ARGV[5])
+return 1
+"""
+
 RECORD_ASSET = f"""{_FENCE}
--- KEYS item, lease, lately staged; ARGV token, asset key, asset, seconds that it is known to others
+-- KEYS item, lease, lately staged, unfinished uploads; ARGV token, asset key, asset, seconds that it is known to others
 if lost(KEYS[2], ARGV[1]) then return -1 end
+redis.call('HDEL', KEYS[4], ARGV[2])
 redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
 redis.call('EXPIRE', KEYS[3], ARGV[4])
 if redis.call('HEXISTS', KEYS[1], 'finished') == 1 then return 0 end

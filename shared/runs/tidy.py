@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 def clean_up(context: Context, older_than: timedelta) -> list[str]:
     """Abort the uploads that began longer ago than that, and remove what runs have left that were closed since then.
 
+    An upload that was taken up again lately stays: its transfer may go on.
+
     A day is added to that, so that a call each day misses no run.
 
     Returns:
@@ -41,8 +43,9 @@ def clean_up(context: Context, older_than: timedelta) -> list[str]:
         Retryable: S3 or the catalog could not answer.
         Rejected: `s3-denied`.
     """
-    control = context.store.control
-    aborted = [upload.key for place in context.owners.places for upload in control.abort_uploads(place, older_than)]
+    control, spared = context.store.control, context.ledger.uploads_in_use(older_than)
+    places = context.owners.places
+    aborted = [upload.key for place in places for upload in control.abort_uploads(place, older_than, spared)]
     return aborted + remove_leftovers(context, time.time() - (older_than + _DAY).total_seconds())
 
 

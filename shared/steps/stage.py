@@ -3,8 +3,6 @@
 We transfer them ourselves, or have a staging service do it (see `delegate`), as the settings say.
 """
 
-from collections.abc import Callable
-
 from shared.context import Context
 from shared.models import ItemRecord, ItemState, Run, StagedAsset
 from shared.stac.catalog import is_unpublished, require_id
@@ -14,6 +12,7 @@ from shared.steps.standing import Standing, holds, is_intact, require_owner, sam
 from shared.storage.digests import checksum_of
 from shared.storage.keys import asset_location
 from shared.storage.location import Location
+from shared.storage.uploads import Unfinished
 
 
 def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
@@ -55,7 +54,7 @@ def _stage_missing(context: Context, record: ItemRecord, item: Item, targets: di
         asset = item.assets[key]
         staged = _already_in_s3(context, asset, target, lately.get(key))
         if staged is None:
-            staged = _fetch(context, record, asset, target, there)
+            staged = _fetch(context, record, key, asset, target, there)
         else:
             context.ledger.progress(record, more=0, there=there + staged.size)
         context.ledger.record_asset(record, key, staged)
@@ -74,18 +73,32 @@ def _already_in_s3(context: Context, asset: Asset, target: Location, lately: Sta
     return StagedAsset(href=target.href, size=stored.size, checksum=checksum.multihash, etag=stored.etag)
 
 
-def _fetch(context: Context, record: ItemRecord, asset: Asset, target: Location, there: int) -> StagedAsset:
-    written = context.transfer(record.station).fetch(asset, target, _report(context, record, there))
+def _fetch(context: Context, record: ItemRecord, key: str, asset: Asset, target: Location, there: int) -> StagedAsset:
+    noted = _Noted(context, record, key, there)
+    transfer = context.transfer(record.station)
+    written = transfer.fetch(asset, target, noted.came, noted)
     return StagedAsset(href=target.href, size=written.size, checksum=written.checksum.multihash, etag=written.etag)
 
 
-def _report(context: Context, record: ItemRecord, there: int) -> Callable[[int], None]:
-    """Return what tells the ledger how far a transfer has come."""
-    received = 0
+class _Noted:
+    """Tells the ledger how far the transfer of an asset has come, and what the next try can go on with."""
 
-    def report(more: int) -> None:
-        nonlocal received
-        received += more
-        context.ledger.progress(record, more=max(0, more), there=there + received)
+    def __init__(self, context: Context, record: ItemRecord, key: str, there: int) -> None:
+        self._ledger = context.ledger
+        self._record = record
+        self._key = key
+        self._there = there
 
-    return report
+    def came(self, more: int) -> None:
+        self._there += more
+        self._ledger.progress(self._record, more=max(0, more), there=self._there)
+
+    def kept(self, size: int) -> None:
+        self._there += size
+        self._ledger.progress(self._record, more=0, there=self._there)
+
+    def left(self) -> Unfinished | None:
+        return self._ledger.upload_left(self._record, self._key)
+
+    def begun(self, upload: Unfinished) -> None:
+        self._ledger.record_upload(self._record, self._key, upload)

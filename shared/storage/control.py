@@ -9,7 +9,7 @@ the request is sent without the condition. A store that ignores conditions does 
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +38,7 @@ _MOST_DELETES: Final = 1000
 _FULL: Final = re.compile(r"507|\w*(Quota|StorageFull|InsufficientCapacity|InsufficientStorage)")
 _CHANGED: Final = ("412", "PreconditionFailed", "404", "NoSuchKey", "ConditionalRequestConflict")
 _LACKING: Final = ("501", "NotImplemented")
+_NO_UPLOAD: Final = ("NoSuchUpload", "404")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Control:
                 connect_timeout=settings.s3_timeout,
                 read_timeout=settings.s3_timeout,
                 retries={"mode": "standard", "total_max_attempts": 4},
+                max_pool_connections=max(10, settings.transfer_memory // PART_BYTES),
                 s3={"addressing_style": "path"},
                 request_checksum_calculation="when_required",  # S3 services other than AWS know none of the newer ones
                 response_checksum_validation="when_required",
@@ -143,6 +145,52 @@ class Control:
             if not self._if(complete, location, known):
                 raise changed(location)
 
+    def begin_upload(self, target: Location, content_type: str) -> str:
+        """Begin a multipart upload; returns its id."""
+        with _translated(f"PUT {target.href}"):
+            begun = self.client.create_multipart_upload(Bucket=target.bucket, Key=target.key, ContentType=content_type)
+        return begun["UploadId"]
+
+    def upload_part(self, target: Location, upload: str, number: int, data: bytes) -> str:
+        """Send a part of an upload, in the place of the one that has this number; returns its ETag."""
+        with _translated(f"PUT {target.href}"):
+            sent = self.client.upload_part(
+                Bucket=target.bucket, Key=target.key, UploadId=upload, PartNumber=number, Body=data
+            )
+        return sent["ETag"]
+
+    def whole_parts(self, target: Location, upload: str) -> list[str]:
+        """Return the ETags of an upload's first parts, up to one that is missing or has not `PART_BYTES`.
+
+        None are there of an upload that the store does not know.
+        """
+        from botocore.exceptions import ClientError
+
+        found: list[str] = []
+        with _translated(f"listing the parts of {target.href}"):
+            pages = self.client.get_paginator("list_parts")
+            try:
+                for page in pages.paginate(Bucket=target.bucket, Key=target.key, UploadId=upload):
+                    for part in page.get("Parts", ()):
+                        if (part["PartNumber"], part["Size"]) != (len(found) + 1, PART_BYTES):
+                            return found
+                        found.append(part["ETag"])
+            except ClientError as error:
+                if _code(error) not in _NO_UPLOAD:
+                    raise
+                return []
+        return found
+
+    def complete_upload(self, target: Location, upload: str, etags: list[str]) -> None:
+        """Make an object of the parts that have these ETags, the first being number 1."""
+        parts: list[CompletedPartTypeDef] = [
+            {"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, start=1)
+        ]
+        with _translated(f"PUT {target.href}"):
+            self.client.complete_multipart_upload(
+                Bucket=target.bucket, Key=target.key, UploadId=upload, MultipartUpload={"Parts": parts}
+            )
+
     def copy(self, source: Location, stored: Stored, target: Location) -> None:
         """Copy an object within the store if its ETag is still that of `stored`; it appears whole or not at all.
 
@@ -167,13 +215,30 @@ class Control:
                 for found in page.get("Uploads", ()):
                     yield Upload(found["Key"], found["UploadId"], found["Initiated"])
 
-    def abort_uploads(self, place: Place, older_than: timedelta) -> list[Upload]:
-        """Abort the uploads below a place's prefix that began longer ago than that, and return them."""
+    def abort_uploads(self, place: Place, older_than: timedelta, spared: Container[str] = ()) -> list[Upload]:
+        """Abort the uploads below a place's prefix that began longer ago than that, and return them.
+
+        Args:
+            place: where to look.
+            older_than: what is younger stays.
+            spared: ids of uploads that stay, however old they are.
+        """
         latest = datetime.now(UTC) - older_than
-        old = [upload for upload in self.unfinished(place) if upload.begun <= latest]
+        old = [one for one in self.unfinished(place) if one.begun <= latest and one.id not in spared]
         for upload in old:
-            self._abort(place.bucket, upload.key, upload.id)
+            self.abort(Location(place.bucket, upload.key), upload.id)
         return old
+
+    def abort(self, target: Location, upload: str) -> None:
+        """Abort an upload; that there is none is no error."""
+        from botocore.exceptions import ClientError
+
+        with _translated(f"aborting an upload to {target.href}"):
+            try:
+                self.client.abort_multipart_upload(Bucket=target.bucket, Key=target.key, UploadId=upload)
+            except ClientError as error:
+                if _code(error) not in _NO_UPLOAD:
+                    raise
 
     def _copy_parts(self, whence: dict[str, Any], size: int, target: Location) -> None:
         step = max(COPY_PART, -(-size // _MOST_PARTS))
@@ -205,18 +270,8 @@ class Control:
             try:
                 yield begun["UploadId"], []
             except BaseException:
-                self._abort(target.bucket, target.key, begun["UploadId"])
+                self.abort(target, begun["UploadId"])
                 raise
-
-    def _abort(self, bucket: str, key: str, upload: str) -> None:
-        from botocore.exceptions import ClientError
-
-        with _translated(f"aborting an upload to s3://{bucket}/{key}"):
-            try:
-                self.client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
-            except ClientError as error:
-                if _code(error) not in ("NoSuchUpload", "404"):  # gone already
-                    raise
 
     def _if(self, request: "partial[Any]", location: Location, known: str | None) -> bool:
         """Send a request on the condition that the object's ETag is `known`; returns whether the condition held."""

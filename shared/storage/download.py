@@ -13,6 +13,7 @@ from shared.retries import delay_before_resume
 from shared.settings import Settings
 from shared.stac.answers import shown
 from shared.stac.api import StacApi
+from shared.storage.uploads import StartOver, Unfinished
 
 LEAST_RATE: Final = 1024
 """Bytes per second below which a source is taken for dead; it is watched for as long as the station's `timeout`."""
@@ -22,10 +23,6 @@ FRUITFUL: Final = 64 * 1024
 
 _STRONG_AFTER = 60  # seconds: https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.2
 _RANGE_NOT_SATISFIABLE = 416
-
-
-class StartOver(Exception):
-    """The rest cannot be had, or is of another file by now: what came is to be dropped; ask for `chunks` again."""
 
 
 class Download:
@@ -65,6 +62,29 @@ class Download:
             Rejected: what `StacApi` raises.
         """
         self._received = 0
+        yield from self._from_here()
+
+    def rest(self, start: int, left: Unfinished) -> Iterator[bytes]:
+        """Yield the file from the byte `start`, provided that it is still the one that `left` was begun with.
+
+        Raises:
+            StartOver: it is another one, or the source gives no rest; ask for `chunks`.
+        """
+        self._received, self._begun = start, True
+        self._validator, self._size = left.validator, left.size
+        yield from self._from_here()
+
+    @property
+    def validator(self) -> str | None:
+        """What tells the file again that has begun to come, where something does."""
+        return self._validator
+
+    @property
+    def size(self) -> int | None:
+        """Its size in bytes, where it is known."""
+        return self._size
+
+    def _from_here(self) -> Iterator[bytes]:
         fruitless = 0
         while True:
             before = self._received

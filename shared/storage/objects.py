@@ -198,14 +198,14 @@ class ObjectStore:
         """
         return self._digest_of(location, stored, "sha256")
 
-    def blocks(self, location: Location, stored: Stored) -> Iterator[bytes]:
-        """Yield an object's bytes, `PART_BYTES` at a time.
+    def blocks(self, location: Location, stored: Stored, start: int = 0) -> Iterator[bytes]:
+        """Yield an object's bytes from the byte `start`, `PART_BYTES` at a time.
 
         Raises:
             Retryable: `s3-changed`, it is not the one that is `stored` any more.
         """
-        for start in range(0, stored.size, PART_BYTES):
-            yield self.read(location, start, min(PART_BYTES, stored.size - start), stored.etag)
+        for at in range(start, stored.size, PART_BYTES):
+            yield self.read(location, at, min(PART_BYTES, stored.size - at), stored.etag)
 
     def list(self, prefix: Location) -> Iterator[Stored]:
         """Yield every object below a prefix, whose key ends in a slash."""

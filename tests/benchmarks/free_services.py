@@ -228,7 +228,7 @@ class FreeTransfer(Transfer):
     def close(self) -> None:
         """Nothing is open."""
 
-    def fetch(self, asset: Asset, target: Location, progress: Progress) -> Written:
+    def fetch(self, asset: Asset, target: Location, progress: Progress, memory: object = None) -> Written:
         """See `Transfer`."""
         written = self._free.receive(target)
         progress(written.size)

@@ -14,6 +14,7 @@ from shared.errors import Busy, ItemFailed
 from shared.ledger import Ledger, lease
 from shared.ledger.lease import MOST_STARTS, require_starts_left
 from shared.models import Claim, ItemRecord, ItemState, StagedAsset
+from shared.storage.uploads import Unfinished
 from tests.integration.conftest import wait_for
 from tests.ledger.conftest import Clock
 from tests.ledger.opened import DONE, THREADS, Opened, at_once, claim_of, found, lapse
@@ -162,6 +163,16 @@ def test_how_long_a_claim_is_good_for_is_known(redis: Redis, ledger: Ledger, wor
 # The fence
 
 ASSET = StagedAsset(href="h", size=1, checksum="c", etag="e")
+UPLOAD = Unfinished(
+    target="s3://bucket/a",
+    id="u",
+    part_bytes=8,
+    source="http://h/x",
+    stated_size=3,
+    stated_checksum=None,
+    validator='"one"',
+    size=3,
+)
 EXPANSION = Expansion(
     archive="s3://bucket/a.zip",
     archive_etag="e",
@@ -193,6 +204,7 @@ WRITES: dict[str, Callable[[Ledger, ItemRecord], object]] = {
     "fail": lambda ledger, record: ledger.fail(record, "late", "too late"),
     "record_intact": end_intact,
     "record_asset": lambda ledger, record: ledger.record_asset(record, "a", ASSET),
+    "record_upload": lambda ledger, record: ledger.record_upload(record, "a", UPLOAD),
     "record_expansion": end_expanded,
     "progress": lambda ledger, record: ledger.progress(record, 1, 1),
     "next": lambda ledger, record: ledger.next(record),
@@ -205,11 +217,16 @@ WRITES: dict[str, Callable[[Ledger, ItemRecord], object]] = {
 @contextmanager
 def refused(ledger: Ledger, run: Opened) -> Iterator[None]:
     """Expect that a write is refused and changes nothing."""
-    before = run.item(), run.run, ledger.bytes_in_flight(run.id), ledger.lately_staged(run.keys[0])
+    before = state_of(ledger, run)
     with pytest.raises(Busy, match="claim-lost") as raised:
         yield
     assert raised.value.delay == 0
-    assert before == (run.item(), run.run, ledger.bytes_in_flight(run.id), ledger.lately_staged(run.keys[0]))
+    assert before == state_of(ledger, run)
+
+
+def state_of(ledger: Ledger, run: Opened) -> tuple[object, ...]:
+    (key, *_), item = run.keys, run.item()
+    return item, run.run, ledger.bytes_in_flight(run.id), ledger.lately_staged(key), ledger.upload_left(item, "a")
 
 
 @pytest.mark.parametrize("name", WRITES)
