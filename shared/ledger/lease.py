@@ -1,15 +1,18 @@
 """A claim on one piece of work: held by one worker at a time, renewed while it lives, lapsing when it dies.
 
-    auxip:lease:WORK               hash: token of the newest claim, until (ms), starts; deleted by an orderly end
+    auxip:lease:WORK        hash: token and holder of the newest claim, until (ms), starts; deleted by an orderly end
+    auxip:stopping:HOLDER   string: the holder was told to stop
 
 The token is a fence: who writes an outcome shows it, and is refused if another claim has been made since, or if the
 server has forgotten this one. A claim that lapsed without another one being made is taken up again by its renewal.
 
 `starts` counts claims without an orderly end, whoever made them: work that has ended its worker `MOST_STARTS` times is
-not begun again. The next claim is exhausted: only to record that.
+not begun again. The next claim is exhausted: only to record that. A start does not count whose holder was told to stop:
+however it has ended then, the work was not the cause.
 """
 
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,18 +26,24 @@ from shared.errors import Busy, ItemFailed
 from shared.models import Claim
 
 MOST_STARTS = 3
+HOLDER = uuid.uuid4().hex
+"""The id of this process and of those that are forked from it, as a worker's are: they are told to stop together."""
+
 _RETRY_AFTER = 2.0
 _REMEMBERED = 86_400  # seconds that a claim is known after the last sign of its holder
+_STOPPING = "auxip:stopping:"
 
 ACQUIRE_FUNCTION = f"""
-local function acquire(lease, token, milliseconds, most)
+local function acquire(lease, token, milliseconds, most, holder)
   local t = redis.call('TIME')
   local now = t[1] * 1000 + math.floor(t[2] / 1000)
-  local known = redis.call('HMGET', lease, 'until', 'starts')
+  local known = redis.call('HMGET', lease, 'until', 'starts', 'holder')
   if known[1] and tonumber(known[1]) > now then return tonumber(known[1]) - now end
   local starts = tonumber(known[2] or '0')
+  if known[3] and redis.call('EXISTS', '{_STOPPING}' .. known[3]) == 1 then starts = math.max(0, starts - 1) end
   local exhausted = starts >= tonumber(most)
-  redis.call('HSET', lease, 'token', token, 'until', now + milliseconds, 'starts', exhausted and 1 or starts + 1)
+  redis.call('HSET', lease, 'token', token, 'until', now + milliseconds, 'starts', exhausted and 1 or starts + 1,
+    'holder', holder)
   redis.call('EXPIRE', lease, {_REMEMBERED})
   return exhausted and -1 or 0
 end
@@ -42,8 +51,8 @@ end
 """Lua that scripts begin with: 0 if the claim is ours, -1 if ours and exhausted, or the ms that another has left."""
 
 _ACQUIRE = f"""{ACQUIRE_FUNCTION}
--- KEYS lease; ARGV token, milliseconds, most
-return acquire(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+-- KEYS lease; ARGV token, milliseconds, most, holder
+return acquire(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 """
 
 _RENEW = f"""
@@ -90,9 +99,14 @@ def held(redis: Redis, claim: Claim, seconds: float) -> Iterator[None]:
             _release(redis, claim)
 
 
-def lease_args(seconds: float) -> tuple[int, int]:
+def lease_args(seconds: float) -> tuple[int, int, str]:
     """Return what the Lua function `acquire` takes after the token."""
-    return int(seconds * 1000), MOST_STARTS
+    return int(seconds * 1000), MOST_STARTS, HOLDER
+
+
+def mark_stopping(redis: Redis) -> None:
+    """Record that this process was told to stop: what it does not bring to an end has not killed it."""
+    redis.set(f"{_STOPPING}{HOLDER}", "1", ex=_REMEMBERED)
 
 
 def check_acquired(claim: Claim, answer: int) -> None:

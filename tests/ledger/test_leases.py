@@ -1,7 +1,9 @@
 """Claims on a real server: held by one, renewed while their holder lives, and a fence against whoever held them."""
 
+import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from shared.archives import Expansion
 from shared.errors import Busy, ItemFailed
 from shared.ledger import Ledger, lease
-from shared.ledger.lease import MOST_STARTS, require_starts_left
+from shared.ledger.lease import MOST_STARTS, mark_stopping, require_starts_left
 from shared.models import Claim, ItemRecord, ItemState, StagedAsset
 from shared.storage.uploads import Unfinished
 from tests.integration.conftest import wait_for
@@ -316,6 +318,63 @@ def test_work_that_has_ended_its_worker_three_times_is_not_begun_again(ledger: L
         require_starts_left(record.claim)
     assert MOST_STARTS == 3
     assert "killed 3 times" in raised.value.reason
+
+
+LEASE = sys.modules[mark_stopping.__module__]  # the package has a function of the module's name
+
+
+def told_to_stop(ledger: Ledger, patch: pytest.MonkeyPatch) -> None:
+    """Be another worker from now on, one that is told to stop."""
+    patch.setattr(LEASE, "HOLDER", uuid.uuid4().hex)
+    mark_stopping(ledger.redis)
+
+
+def test_a_worker_that_is_told_to_stop_is_not_ended_by_its_work(
+    ledger: Ledger, run: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        told_to_stop(ledger, monkeypatch)
+        die_often(ledger, run, 1)
+    with ledger.claim(run.id, run.key, seconds=30) as (_, record):
+        require_starts_left(record.claim)
+
+
+def test_a_worker_that_is_told_to_stop_when_it_has_begun_is_not_ended_by_its_work(
+    ledger: Ledger, run: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        monkeypatch.setattr(LEASE, "HOLDER", uuid.uuid4().hex)
+        die_often(ledger, run, 1)
+        mark_stopping(ledger.redis)
+    with ledger.claim(run.id, run.key, seconds=30) as (_, record):
+        require_starts_left(record.claim)
+
+
+def test_what_has_killed_workers_is_remembered_when_one_is_told_to_stop(
+    ledger: Ledger, run: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die_often(ledger, run, 2)
+    told_to_stop(ledger, monkeypatch)
+    die_often(ledger, run, 1)
+    monkeypatch.setattr(LEASE, "HOLDER", "another")
+    die_often(ledger, run, 1)
+    with (
+        ledger.claim(run.id, run.key, seconds=30) as (_, record),
+        pytest.raises(ItemFailed, match="worker-killed"),
+    ):
+        require_starts_left(record.claim)
+
+
+def test_the_claim_of_a_worker_that_is_told_to_stop_is_still_its_own(
+    ledger: Ledger, run: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told_to_stop(ledger, monkeypatch)
+    with (
+        ledger.claim(run.id, run.key, seconds=30),
+        pytest.raises(Busy, match="claimed-elsewhere"),
+        ledger.claim(run.id, run.key, seconds=30),
+    ):
+        pass
 
 
 def test_a_claim_on_worn_work_may_record_how_it_ended(ledger: Ledger, run: Opened) -> None:
