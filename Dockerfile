@@ -20,12 +20,9 @@ FROM ${BASE_IMAGE}
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/auxip --shell /usr/sbin/nologin auxip \
     && install --directory --owner auxip --group auxip /var/lib/auxip
 COPY --from=build /opt/auxip /opt/auxip
-# SIGTERM, which an engine sends to stop a container, is Celery's warm shutdown and waits for tasks without limit;
-# as SIGQUIT it is the soft shutdown, which hands unfinished tasks back before the grace period ends.
 ENV PATH=/opt/auxip/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    REMAP_SIGTERM=SIGQUIT
+    PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /var/lib/auxip
 ENTRYPOINT ["celery", "--app", "workers.app:app"]

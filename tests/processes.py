@@ -45,12 +45,13 @@ def _stat(pid: int) -> list[str]:
 
 def listening(pids: set[int]) -> set[str]:
     """The local addresses at which the processes listen, as /proc/net/tcp spells them."""
-    inodes = {target for pid in pids for target in _sockets(pid)}
+    inodes = {target for pid in pids for target in sockets(pid)}
     rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
     return {row[1] for row in rows if row[3] == "0A" and row[9] in inodes}
 
 
-def _sockets(pid: int) -> set[str]:
+def sockets(pid: int) -> set[str]:
+    """The inodes of the sockets that a process has open."""
     found = set()
     try:
         for entry in Path(f"/proc/{pid}/fd").iterdir():

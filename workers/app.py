@@ -37,6 +37,7 @@ app = Celery(
     include=[
         *(f"workers.tasks.{name}" for name in ("search", "staging", "catalog", "decompress", "runs", "replies")),
         "workers.revoking",
+        "workers.stopping",
     ],
 )
 

@@ -9,9 +9,6 @@ from shared.redis_address import parse_redis_url
 from shared.settings import Settings
 from workers.queues import QUEUES
 
-SOFT_SHUTDOWN_SECONDS = 50.0
-"""Ten less than the grace period of docker-compose.yml and of the chart, for the handing back itself."""
-
 _CERT_REQS = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
 _HARD_LIMIT_MARGIN = 60
 _OUTAGE = 600
@@ -45,8 +42,6 @@ def _delivery() -> dict[str, object]:
         "worker_prefetch_multiplier": 1,
         # Nor does a worker take one after a reconnection, while the steps from before still run.
         "worker_disable_prefetch": True,
-        # SIGTERM (as SIGQUIT, see the Dockerfile) lets steps finish this long, then hands them back.
-        "worker_soft_shutdown_timeout": SOFT_SHUTDOWN_SECONDS,
         # When the broker is lost, a late-acknowledged step could be done twice: harmless by design, so let it finish.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # A leak, or the fragmentation after a large archive, ends with its process.

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Pool = Literal["prefork", "threads", "solo"]
 
+SHORT_GRACE = 60
+"""Seconds that whatever has no long steps is given to stop: workers, and beat, the gate and Flower."""
+
 _BULK = ".bulk"
 
 
@@ -32,6 +35,9 @@ class Queue:
         concurrency: processes per worker.
         reserved: of these, so many that bulk messages never occupy, so that an on-demand one begins at once. Worth it
             where one message may take minutes.
+        grace: seconds that an engine gives a worker between SIGTERM and SIGKILL. None is as long as a step may take
+            (AUXIP_STEP_TIMEOUT), for steps that lose work when they are handed back: a search and an expansion begin
+            anew, a transfer loses what is on its way. The others are short, or have little to do again.
         bound_by: what to watch when deciding how many workers the queue needs.
     """
 
@@ -39,6 +45,7 @@ class Queue:
     tasks: tuple[str, ...]
     pool: Pool
     concurrency: int
+    grace: int | None
     bound_by: str
     reserved: int = 0
 
@@ -81,12 +88,19 @@ def queue_for(task: str, lane: Lane) -> str:
     return queue_name(_QUEUE_OF[task], lane)
 
 
+def grace_of(lists: Iterable[str], step_timeout: float) -> float:
+    """Return the seconds between SIGTERM and SIGKILL of a worker that is given these lists."""
+    graces = [queue.grace or step_timeout for queue in QUEUES if set(queue.lists) & set(lists)]
+    return max(graces, default=SHORT_GRACE)
+
+
 QUEUES: tuple[Queue, ...] = (
     Queue(
         name="search",
         tasks=("auxip.search", "auxip.step.find_items"),
         pool="prefork",
         concurrency=2,
+        grace=None,
         bound_by="the station's answers",
         reserved=1,
     ),
@@ -95,6 +109,7 @@ QUEUES: tuple[Queue, ...] = (
         tasks=("auxip.step.stage_item",),
         pool="prefork",
         concurrency=12,  # a transfer waits more than it works: with 50 ms to each answer 4 leave two cores idle
+        grace=None,
         bound_by="the network between station and S3",
         reserved=1,
     ),
@@ -103,6 +118,7 @@ QUEUES: tuple[Queue, ...] = (
         tasks=("auxip.step.publish_and_fetch", "auxip.step.publish_expanded"),
         pool="prefork",
         concurrency=2,
+        grace=SHORT_GRACE,
         bound_by="the catalog's answers",
     ),
     Queue(
@@ -110,6 +126,7 @@ QUEUES: tuple[Queue, ...] = (
         tasks=("auxip.process_asset", "auxip.step.expand_asset"),
         pool="prefork",
         concurrency=2,
+        grace=None,
         bound_by="CPU, and S3 writes",
     ),
     Queue(
@@ -128,6 +145,7 @@ QUEUES: tuple[Queue, ...] = (
         ),
         pool="prefork",
         concurrency=2,
+        grace=SHORT_GRACE,
         bound_by="the number of items in flight",
         reserved=1,
     ),

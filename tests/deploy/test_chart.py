@@ -1,6 +1,7 @@
 """The chart: renders to valid objects, equals the table of queues, and holds no secret of its own."""
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator
@@ -15,8 +16,7 @@ from helm_python import Chart, HelmRenderError, HelmValuesError
 
 from shared.settings import SECRETS_DIR, Settings
 from workers.cli.gate import gate
-from workers.config import SOFT_SHUTDOWN_SECONDS
-from workers.queues import QUEUES, Pool, Queue
+from workers.queues import QUEUES, SHORT_GRACE, Pool, Queue
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "auxip-workers"
@@ -334,24 +334,34 @@ def test_a_changed_setting_restarts_a_pod(roles: dict[str, Object], role: str) -
     assert before != after
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_a_pod_is_given_its_grace(role: str) -> None:
-    found = deployments(render(MINIMAL | {"terminationGracePeriodSeconds": 99}))
-    assert pod(found[role])["terminationGracePeriodSeconds"] == 99
+def graces(values: Object) -> dict[str, int]:
+    """The seconds that each pod is given between SIGTERM and SIGKILL."""
+    return {role: pod(found)["terminationGracePeriodSeconds"] for role, found in deployments(render(values)).items()}
 
 
-def test_the_grace_outlasts_the_soft_shutdown_of_the_workers(roles: dict[str, Object]) -> None:
-    assert pod(roles["beat"])["terminationGracePeriodSeconds"] >= SOFT_SHUTDOWN_SECONDS + 10
+def expected(step_timeout: float, short: int = SHORT_GRACE) -> dict[str, int]:
+    own = {f"worker-{queue.name}": math.ceil(step_timeout) for queue in QUEUES if queue.grace is None}
+    return dict.fromkeys(ROLES, short) | own
 
 
-def test_chart_and_compose_give_the_same_grace(roles: dict[str, Object]) -> None:
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    assert f"{pod(roles['beat'])['terminationGracePeriodSeconds']}s" == compose["x-auxip"]["stop_grace_period"]
+def test_a_pod_has_the_grace_of_its_queue() -> None:
+    assert graces(MINIMAL) == expected(Settings.model_fields["step_timeout"].default)
+
+
+@pytest.mark.parametrize("timeout", ["7200", 7200, "2400.5"])
+def test_a_longer_step_gives_a_longer_grace(timeout: object) -> None:
+    changed = MINIMAL | {"settings": SETTINGS | {"AUXIP_STEP_TIMEOUT": timeout}}
+    assert graces(changed) == expected(float(str(timeout)))
+
+
+def test_the_grace_of_the_others_can_be_raised_and_no_other_is_shorter() -> None:
+    assert graces(MINIMAL | {"terminationGracePeriodSeconds": 99}) == expected(1800, short=99)
+    assert graces(MINIMAL | {"terminationGracePeriodSeconds": 2000}) == expected(2000, short=2000)
 
 
 @pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)
-def test_sigterm_is_the_soft_shutdown(roles: dict[str, Object], queue: Queue) -> None:
-    assert {"name": "REMAP_SIGTERM", "value": "SIGQUIT"} in container(roles[f"worker-{queue.name}"])["env"]
+def test_sigterm_is_not_remapped_as_workers_stop_on_it_by_themselves(roles: dict[str, Object], queue: Queue) -> None:
+    assert "REMAP_SIGTERM" not in {each["name"] for each in container(roles[f"worker-{queue.name}"]).get("env", ())}
 
 
 @pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])

@@ -12,7 +12,7 @@ from celery.bin.worker import worker
 
 from shared.settings import SECRETS_DIR, Settings
 from workers.cli.gate import gate
-from workers.queues import QUEUES, Queue
+from workers.queues import QUEUES, SHORT_GRACE, Queue, grace_of
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "deploy-example.env"
@@ -125,6 +125,23 @@ def test_a_worker_runs_as_the_table_says(services: Services, queue: Queue) -> No
 def test_every_option_of_a_worker_is_known_to_celery(services: Services, queue: Queue) -> None:
     known = {name for parameter in worker.params for name in parameter.opts}
     assert {word for word in services[f"worker-{queue.name}"]["command"] if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("timeout", [None, "7200"])
+def test_a_service_has_the_grace_of_its_queue(timeout: str | None) -> None:
+    changed = EVERYTHING if timeout is None else EVERYTHING | {"AUXIP_STEP_TIMEOUT": timeout}
+    _, out, _ = compose(changed, "--format", "json")
+    step = float(timeout or Settings.model_fields["step_timeout"].default)
+    own = {f"worker-{queue.name}": grace_of(queue.lists, step) for queue in QUEUES}
+    services: Services = json.loads(out)["services"]
+    found = {name: seconds(services[name]["stop_grace_period"]) for name in OURS}
+    assert found == dict.fromkeys(OURS, SHORT_GRACE) | own
+
+
+def seconds(duration: str) -> int:
+    """The seconds of a duration such as 1h30m0s."""
+    factors = {"h": 3600, "m": 60, "s": 1}
+    return sum(int(number) * factors[unit] for number, unit in re.findall(r"(\d+)([hms])", duration))
 
 
 @pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)

@@ -71,9 +71,8 @@ def test_no_shell_stands_between_the_process_and_its_signals() -> None:
     assert entrypoint == ["celery", "--app", "workers.app:app"]
 
 
-def test_sigterm_is_the_soft_shutdown() -> None:
-    environment = " ".join(rest for keyword, rest in last_stage() if keyword == "ENV")
-    assert "REMAP_SIGTERM=SIGQUIT" in environment.split()
+def test_sigterm_is_not_remapped_as_workers_stop_on_it_by_themselves() -> None:
+    assert "REMAP_SIGTERM" not in (ROOT / "Dockerfile").read_text()
 
 
 def test_no_health_check_is_baked_in() -> None:

@@ -14,7 +14,7 @@ from kombu.transport import redis
 from pydantic import SecretStr
 
 from tests.unit.making import settings_of
-from workers.config import SOFT_SHUTDOWN_SECONDS, celery_config
+from workers.config import celery_config
 from workers.queues import QUEUES
 from workers.transport import Channel, Transport
 
@@ -69,10 +69,6 @@ def test_every_task_has_the_queue_of_the_table_and_is_on_demand_unless_its_sende
 def test_results_are_kept_for_those_who_wait_and_not_for_ever() -> None:
     assert CONFIG["task_ignore_result"] is True
     assert timedelta(0) < CONFIG["result_expires"] < timedelta(days=30)
-
-
-def test_a_worker_hands_its_steps_back_before_it_is_killed() -> None:
-    assert CONFIG["worker_soft_shutdown_timeout"] == SOFT_SHUTDOWN_SECONDS
 
 
 def test_a_broker_that_comes_back_is_waited_for() -> None:

@@ -8,6 +8,11 @@
 
 {{/* The next templates take a dict: root, the chart's context, and component, what the object is. */}}
 
+{{/* Seconds that a step may take: so long the pods of queues wait whose steps lose work when they are handed back. */}}
+{{- define "auxip.stepTimeout" -}}
+{{- get .Values.settings "AUXIP_STEP_TIMEOUT" | default 1800 | float64 | ceil | int -}}
+{{- end -}}
+
 {{- define "auxip.selector" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -36,7 +41,7 @@ serviceAccountName: {{ include "auxip.name" .root }}-workers
 automountServiceAccountToken: false
 # Kubernetes sets variables named for each Service of the namespace; the settings and Flower would take some for theirs.
 enableServiceLinks: false
-terminationGracePeriodSeconds: {{ .root.Values.terminationGracePeriodSeconds }}
+terminationGracePeriodSeconds: {{ .grace | default .root.Values.terminationGracePeriodSeconds }}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
