@@ -1,4 +1,4 @@
-"""Plays rounds: `python -m tests.faults --rounds N --seed S [--only KIND]... [--keep] [--json]`."""
+"""Plays rounds: `python -m tests.faults --rounds N --seed S [--kinds KIND,..] [--defaults] [--keep] [--json]`."""
 
 import argparse
 import json
@@ -9,7 +9,8 @@ from collections import Counter
 from pathlib import Path
 from tempfile import mkdtemp
 
-from tests.faults.faults import KINDS
+from tests.faults.all_kinds import KINDS, usual_kinds
+from tests.faults.pace import FACTORS, QUICK, Pace, defaults
 from tests.faults.rounds import Outcome, play
 from tests.faults.schedule import plan_of
 from tests.faults.system import System
@@ -20,22 +21,24 @@ def main() -> int:
     arguments = _arguments()
     began = time.monotonic()
     outcomes: list[Outcome] = []
+    pace = defaults(arguments.factor) if arguments.defaults else QUICK
     try:
-        _play_all(arguments, outcomes)
+        _play_all(arguments, pace, outcomes)
     finally:
-        totals = _totals(outcomes, time.monotonic() - began)
+        totals = _totals(outcomes, pace, time.monotonic() - began)
         lines = "\n".join(f"{name:>15}  {value}" for name, value in totals.items())
         print(json.dumps(totals) if arguments.json else lines)  # noqa: T201
     return int(any(outcome.findings for outcome in outcomes))
 
 
-def _play_all(arguments: argparse.Namespace, outcomes: list[Outcome]) -> None:
+def _play_all(arguments: argparse.Namespace, pace: Pace, outcomes: list[Outcome]) -> None:
     """Play every round; a system that has failed one is replaced."""
     seeds = list(range(arguments.seed, arguments.seed + arguments.rounds))
+    kinds = arguments.kinds or usual_kinds(by_defaults=arguments.defaults)
     while seeds:
-        with System() as system:
+        with System(pace) as system:
             while seeds:
-                outcome = play(system, plan_of(seeds.pop(0), arguments.only or sorted(KINDS)))
+                outcome = play(system, plan_of(seeds.pop(0), kinds, pace))
                 outcomes.append(outcome)
                 _tell(outcome)
                 if outcome.findings:
@@ -48,10 +51,19 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="how many")
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next has the next")
-    parser.add_argument("--only", action="append", choices=sorted(KINDS), help="kinds of faults; may be repeated")
+    parser.add_argument("--kinds", type=_kinds, help="kinds of faults, separated by commas; else all but the awaited")
+    parser.add_argument("--defaults", action="store_true", help="the product's settings; outages of 20 s to 10 minutes")
+    parser.add_argument("--factor", type=int, choices=FACTORS, default=10, help="by which --defaults divides all times")
     parser.add_argument("--keep", action="store_true", help="keep the logs of rounds that fail")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     return parser.parse_args()
+
+
+def _kinds(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - KINDS.keys():
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: there are {', '.join(sorted(KINDS))}")
+    return names
 
 
 def _tell(outcome: Outcome) -> None:
@@ -61,7 +73,7 @@ def _tell(outcome: Outcome) -> None:
         f"seed {outcome.plan.seed}: {verdict} in {outcome.seconds:.1f} s ({faults}; {outcome.repeated} steps repeated)"
     )
     for finding in outcome.findings:
-        _say(f"    {finding.kind}: {finding.what}")
+        _say(f"    {finding.kind} ({finding.check}): {finding.what}")
 
 
 def _keep(system: System, outcome: Outcome) -> None:
@@ -71,15 +83,18 @@ def _keep(system: System, outcome: Outcome) -> None:
     _say(f"    logs: {folder}")
 
 
-def _totals(outcomes: list[Outcome], seconds: float) -> dict[str, object]:
+def _totals(outcomes: list[Outcome], pace: Pace, seconds: float) -> dict[str, object]:
     faults = sum((outcome.faults for outcome in outcomes), Counter[str]())
     kinds = Counter(finding.kind for outcome in outcomes for finding in outcome.findings)
+    told = f"the product's defaults, all times divided by {pace.factor}" if pace.factor else "quick"
     return {
+        "settings": told,
         "rounds": len(outcomes),
         "faults": dict(sorted(faults.items())),
         "lost": kinds["lost"],
         "wrong": kinds["wrong"],
         "hung": kinds["hung"],
+        "checks": sorted({finding.check for outcome in outcomes for finding in outcome.findings}),
         "repeated_steps": sum(outcome.repeated for outcome in outcomes),
         "seconds": round(seconds, 1),
     }

@@ -1,88 +1,35 @@
 """The faults: each one a context manager that begins it, lets it last, and undoes it."""
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from tests.faults.proxy import Link
-from tests.faults.system import LEASE_SECONDS, System, skewed_clock
+from tests.faults.kinds import Scene, kind
+from tests.faults.system import skewed_clock
 from tests.messages import bad_messages
 
 _HOUR = 3600.0
 _MALFORMED = [text for text, code in bad_messages("auxip.clean_up").values() if code != "message-too-large"]
+_DEAD = ("claims", "uploads", "archives")
+"""What a process may leave that is killed: its store may also apply a PUT late."""
+_FROZEN = (*_DEAD, "stale")
+_AWAY = ("claims", "uploads", "archives")
+"""What is left where a claim cannot be ended, an upload not be aborted, or an archive is deleted without an answer."""
 
 
-@dataclass(frozen=True)
-class Scene:
-    """What a fault works on.
-
-    Attributes:
-        system: all of it.
-        chance: what the fault chooses by, of its own seed.
-        enqueue: enqueues the round's request once more.
-        request: pushes it onto the intake, as another system does.
-    """
-
-    system: System
-    chance: random.Random
-    enqueue: Callable[[], object]
-    request: Callable[[], object]
-
-    def worker(self) -> str:
-        """One worker, if possible one that is at work."""
-        return self.chance.choice(self.system.busy_workers())
-
-    def link(self) -> Link:
-        """One way between a worker and what it talks to, or between beat and the broker."""
-        return self.system.links[self.chance.choice(sorted(self.system.links))]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of fault.
-
-    Attributes:
-        name: on the command line and in the counts.
-        inject: begins it when it is entered, and undoes it when it is left.
-        lasting: seconds between the two, at least and at most.
-        kills: how often one step may lose its process by it: three times are a reason to give its item up.
-    """
-
-    name: str
-    inject: Callable[[Scene], AbstractContextManager[None]]
-    lasting: tuple[float, float]
-    kills: int
-
-
-KINDS: dict[str, Kind] = {}
-
-
-def _kind(
-    name: str, lasting: tuple[float, float] = (0, 0), kills: int = 0
-) -> Callable[[Callable[[Scene], Iterator[None]]], Callable[[Scene], Iterator[None]]]:
-    def register(function: Callable[[Scene], Iterator[None]]) -> Callable[[Scene], Iterator[None]]:
-        KINDS[name] = Kind(name, contextmanager(function), lasting, kills)
-        return function
-
-    return register
-
-
-@_kind("kill-child", kills=1)
+@kind("kill-child", kills=1, leaves=_DEAD)
 def kill_child(scene: Scene) -> Iterator[None]:
     """A pool process is killed, by memory or by a segfault."""
     scene.system.kill_child(scene.worker(), scene.chance)
     yield
 
 
-@_kind("kill-worker", kills=1)
+@kind("kill-worker", kills=1, leaves=_DEAD)
 def kill_worker(scene: Scene) -> Iterator[None]:
     """A worker is lost with all its processes, and an orchestrator starts it again."""
     scene.system.kill(scene.worker())
     yield
 
 
-@_kind("kill-all-workers", kills=1)
+@kind("kill-all-workers", kills=1, leaves=_DEAD)
 def kill_all_workers(scene: Scene) -> Iterator[None]:
     """Every worker is lost at once."""
     for name in scene.system.workers:
@@ -90,14 +37,14 @@ def kill_all_workers(scene: Scene) -> Iterator[None]:
     yield
 
 
-@_kind("kill-beat")
+@kind("kill-beat")
 def kill_beat(scene: Scene) -> Iterator[None]:
     """Beat is lost, and started again."""
     scene.system.kill("beat")
     yield
 
 
-@_kind("kill-upkeep", kills=1)
+@kind("kill-upkeep", kills=1, leaves=_DEAD)
 def kill_upkeep(scene: Scene) -> Iterator[None]:
     """Beat is lost, and with it the worker that reconciles."""
     scene.system.kill("beat")
@@ -105,15 +52,15 @@ def kill_upkeep(scene: Scene) -> Iterator[None]:
     yield
 
 
-@_kind("kill-gate")
+@kind("kill-gate")
 def kill_gate(scene: Scene) -> Iterator[None]:
     """The gate is lost while another system asks for the same items, and started again."""
-    scene.request()
+    scene.game.request()
     scene.system.kill("gate")
     yield
 
 
-@_kind("kill-broker", lasting=(0.1, 2))
+@kind("kill-broker", lasting=(0.1, 2), is_outage=True, leaves=_AWAY)
 def kill_broker(scene: Scene) -> Iterator[None]:
     """The broker, which is the ledger too, is killed and comes back with what its file holds."""
     start = scene.system.kill_part("valkey")
@@ -121,7 +68,7 @@ def kill_broker(scene: Scene) -> Iterator[None]:
     start()
 
 
-@_kind("kill-store", lasting=(0.1, 1))
+@kind("kill-store", lasting=(0.1, 1), is_outage=True, leaves=_AWAY)
 def kill_store(scene: Scene) -> Iterator[None]:
     """The store is killed and comes back."""
     start = scene.system.kill_part("seaweedfs")
@@ -129,7 +76,7 @@ def kill_store(scene: Scene) -> Iterator[None]:
     start()
 
 
-@_kind("kill-catalog", lasting=(0.1, 1))
+@kind("kill-catalog", lasting=(0.1, 1), is_outage=True, leaves=_AWAY)
 def kill_catalog(scene: Scene) -> Iterator[None]:
     """The catalog, and the station with it, is killed and comes back."""
     start = scene.system.kill_part("stac")
@@ -137,7 +84,7 @@ def kill_catalog(scene: Scene) -> Iterator[None]:
     start()
 
 
-@_kind("freeze-child", lasting=(LEASE_SECONDS + 0.5, LEASE_SECONDS + 1.5), kills=1)
+@kind("freeze-child", lasting=(0.5, 1.5), leases=1, kills=1, leaves=_FROZEN)
 def freeze_child(scene: Scene) -> Iterator[None]:
     """A pool process stands still until its lease has lapsed and another has had its message, and then goes on."""
     worker = scene.worker()
@@ -149,7 +96,7 @@ def freeze_child(scene: Scene) -> Iterator[None]:
         wake()
 
 
-@_kind("freeze-worker", lasting=(LEASE_SECONDS + 2, LEASE_SECONDS + 4), kills=1)
+@kind("freeze-worker", lasting=(2, 4), leases=1, kills=1, leaves=_FROZEN)
 def freeze_worker(scene: Scene) -> Iterator[None]:
     """A whole worker stands still, is replaced, and goes on beside its successor, which has had its messages."""
     worker = scene.worker()
@@ -161,14 +108,14 @@ def freeze_worker(scene: Scene) -> Iterator[None]:
         wake()
 
 
-@_kind("cut")
+@kind("cut", leaves=_AWAY)
 def cut(scene: Scene) -> Iterator[None]:
     """The connections of one link are reset."""
     scene.link().cut()
     yield
 
 
-@_kind("refuse", lasting=(0.2, 2))
+@kind("refuse", lasting=(0.2, 2), is_outage=True, leaves=_AWAY)
 def refuse(scene: Scene) -> Iterator[None]:
     """One link is down."""
     link = scene.link()
@@ -177,7 +124,7 @@ def refuse(scene: Scene) -> Iterator[None]:
     link.restore()
 
 
-@_kind("cut-after", lasting=(0.5, 2))
+@kind("cut-after", lasting=(0.5, 2), leaves=_AWAY)
 def cut_after(scene: Scene) -> Iterator[None]:
     """Each connection of one link breaks within an answer."""
     link = scene.link()
@@ -186,7 +133,7 @@ def cut_after(scene: Scene) -> Iterator[None]:
     link.restore()
 
 
-@_kind("delay", lasting=(1, 3))
+@kind("delay", lasting=(1, 3), leaves=_AWAY)
 def delay(scene: Scene) -> Iterator[None]:
     """One link is slow."""
     link = scene.link()
@@ -195,7 +142,7 @@ def delay(scene: Scene) -> Iterator[None]:
     link.restore()
 
 
-@_kind("disk-full", lasting=(0.5, 1.5))
+@kind("disk-full", lasting=(0.5, 1.5), is_outage=True, leaves=_AWAY, fails=("s3-full",))
 def disk_full(scene: Scene) -> Iterator[None]:
     """The store takes no new objects for a while: its only volume is read-only, and there is room for no other."""
     scene.system.stack.set_store_full(True)
@@ -203,7 +150,7 @@ def disk_full(scene: Scene) -> Iterator[None]:
     scene.system.stack.set_store_full(False)
 
 
-@_kind("clock", lasting=(6, 9), kills=2)
+@kind("clock", lasting=(6, 9), kills=2, leaves=_DEAD)
 def clock(scene: Scene) -> Iterator[None]:
     """One worker is replaced by one whose clock is an hour off, and that by one whose clock is right."""
     worker = scene.worker()
@@ -212,7 +159,7 @@ def clock(scene: Scene) -> Iterator[None]:
     scene.system.kill(worker)
 
 
-@_kind("duplicates", lasting=(1, 3))
+@kind("duplicates", lasting=(1, 3))
 def duplicates(scene: Scene) -> Iterator[None]:
     """Every message that is seen on a queue or in a worker's hands is delivered once more."""
     copied: set[str] = set()
@@ -225,7 +172,7 @@ def duplicates(scene: Scene) -> Iterator[None]:
     scene.system.tickers.remove(tick)
 
 
-@_kind("malformed")
+@kind("malformed")
 def malformed(scene: Scene) -> Iterator[None]:
     """Every kind of malformed message is put on the queues, each on one of them; but the largest, for its weight."""
     for message in _MALFORMED:
@@ -233,8 +180,98 @@ def malformed(scene: Scene) -> Iterator[None]:
     yield
 
 
-@_kind("same-items")
-def same_items(scene: Scene) -> Iterator[None]:
-    """A second run wants the same items."""
-    scene.enqueue()
+def _purge(queue: str) -> None:
+    @kind(f"purge-{queue}", lasting=(0.3, 1.5))
+    def purge(scene: Scene) -> Iterator[None]:
+        """The messages of our steps on one queue are deleted, as they are seen; those of callers are not."""
+
+        def tick() -> None:
+            scene.system.purge(queue, lambda task: task.startswith("auxip.step."))
+
+        tick()
+        scene.system.tickers.append(tick)
+        yield
+        scene.system.tickers.remove(tick)
+
+
+for _queue in ("search", "staging", "catalog", "decompress", "runs"):
+    _purge(_queue)
+
+
+@kind("purge-requests", lasting=(0.5, 1.5))
+def purge_requests(scene: Scene) -> Iterator[None]:
+    """The messages of callers on the queue `runs` are deleted before anybody has taken them."""
+    wake = scene.system.stop_worker("runs")
+    scene.game.enqueue()
+    scene.game.request()
     yield
+    scene.system.purge("runs", lambda task: not task.startswith("auxip.step."))
+    wake()
+
+
+@kind("terminate", lasting=(1, 2))
+def terminate(scene: Scene) -> Iterator[None]:
+    """The worker of the transfers is asked to end in the middle of them: it ends them first."""
+    link = scene.system.links["workers", "station"]
+    link.delay(0.3)
+    scene.system.terminate("staging")
+    yield
+    link.restore()
+
+
+@kind("cut-log", lasting=(0.1, 1), is_outage=True, leaves=_AWAY)
+def cut_log(scene: Scene) -> Iterator[None]:
+    """The broker is killed, and the end of its file is lost."""
+    start = scene.system.kill_part("valkey")
+    scene.system.cut_log(scene.chance.choice((1, 50, 200, 1000)))
+    yield
+    start()
+
+
+@kind("readonly", lasting=(0.5, 2), is_outage=True, leaves=_AWAY)
+def readonly(scene: Scene) -> Iterator[None]:
+    """The broker answers READONLY to every write, as one does that was the first and is a replica now."""
+    scene.system.redis.slaveof("127.0.0.1", 1)
+    yield
+    scene.system.redis.slaveof()
+
+
+@kind("out-of-memory", lasting=(0.5, 2), is_outage=True, leaves=_AWAY)
+def out_of_memory(scene: Scene) -> Iterator[None]:
+    """The broker answers OOM to every write."""
+    scene.system.redis.config_set("maxmemory", 1)
+    yield
+    scene.system.redis.config_set("maxmemory", 0)
+
+
+@kind("flushdb", leaves=_AWAY)
+def flushdb(scene: Scene) -> Iterator[None]:
+    """Everything that the broker has is gone."""
+    scene.system.redis.flushdb()
+    yield
+
+
+@kind("freeze-transfer", lasting=(1, 2), leases=1.5, kills=1, leaves=("claims", "uploads"))
+def freeze_transfer(scene: Scene) -> Iterator[None]:
+    """Transfers stand still while they wait for the station, until others have done them; then they must stop."""
+    link = scene.system.links["workers", "station"]
+    link.delay(0.4)
+    scene.system.wait(1)
+    wake = scene.system.freeze("staging")
+    link.restore()
+    scene.system.copy_messages(set(), frozenset({"staging"}))
+    yield
+    wake()
+
+
+@kind("freeze-publication", lasting=(1, 2), leases=1.5, kills=1, leaves=("claims",))
+def freeze_publication(scene: Scene) -> Iterator[None]:
+    """Publications stand still while they wait for the catalog, until others have done them; then they must stop."""
+    link = scene.system.links["catalog", "catalog"]
+    link.delay(0.4)
+    scene.system.wait(1)
+    wake = scene.system.freeze("catalog")
+    link.restore()
+    scene.system.copy_messages(set(), frozenset({"catalog"}))
+    yield
+    wake()

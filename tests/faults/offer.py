@@ -5,7 +5,7 @@ import io
 import random
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
@@ -15,7 +15,7 @@ from local.samples import STATION_COLLECTION
 Json = dict[str, object]
 
 _PLAIN_BYTES = 20_000
-_LARGE_BYTES = 9 * 2**20  # more than one part, so a worker that is killed leaves an unfinished upload
+_LARGE_BYTES = 20 * 2**20  # more than the 16 MiB of one PUT: three parts, so a worker that is killed leaves an upload
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Offer:
     Attributes:
         item_id: its id.
         files: its assets.
+        product_type: by which it is found.
         code: what it must fail with; empty where it must be done.
         stands: of one that must fail: its files are staged and in the catalog all the same.
         stated: what the station states wrongly, for every asset.
@@ -60,6 +61,7 @@ class Offer:
 
     item_id: str
     files: tuple[File, ...]
+    product_type: str = ""
     code: str = ""
     stands: bool = True
     stated: Json = field(default_factory=dict)
@@ -74,22 +76,34 @@ class Offer:
         """Whether any of its files is."""
         return any(self.opens(file) for file in self.files)
 
+    @property
+    def properties(self) -> Json:
+        """What the station says of it; the catalog must say the same. The product type is the round's."""
+        instant = "2024-03-25T00:00:00.000Z"
+        always = dict.fromkeys(("datetime", "start_datetime", "created", "published"), instant)
+        return {
+            **always,
+            "end_datetime": "9999-12-31T23:59:59Z",
+            "product:type": self.product_type,
+            "note": self.item_id,
+        }
 
-def offers_of(seed: int, count: int) -> list[Offer]:
-    """Return so many sound items and two or three faulty ones, the same ones for the same seed."""
+
+def offers_of(seed: int, count: int, product_type: str = "") -> list[Offer]:
+    """Return so many sound items and two or three faulty ones of a product type, the same ones for the same seed."""
     chance = random.Random(seed)  # noqa: S311  # a schedule, no secret
     sound = [_plain, _several, _zip, _tgz, _nested, _both] * (count // 6 + 1)
     makers = [*sound[:count], *chance.sample(_FAULTY, 2)]
     makers += [_large] * (chance.random() < 0.4) + [_wrong_checksum] * (chance.random() < 0.2)
-    return [make(f"S1A_OPER_AUX_FAULTS_{seed:010d}_{number:03d}") for number, make in enumerate(makers)]
+    offers = [make(f"S1A_OPER_AUX_FAULTS_{seed:010d}_{number:03d}") for number, make in enumerate(makers)]
+    return [replace(offer, product_type=product_type) for offer in offers]
 
 
-def publish(offers: list[Offer], product_type: str, folder: Path, base_url: str) -> Iterator[Json]:
+def publish(offers: list[Offer], folder: Path, base_url: str) -> Iterator[Json]:
     """Write the files of offers and yield the station's items.
 
     Args:
         offers: what is offered.
-        product_type: of all the items.
         folder: where the station has its files.
         base_url: of the station, as its clients are to see it.
     """
@@ -97,10 +111,10 @@ def publish(offers: list[Offer], product_type: str, folder: Path, base_url: str)
         for file in offer.files:
             if not offer.absent:
                 (folder / file.uuid).write_bytes(file.content)
-        yield _item(offer, product_type, base_url)
+        yield _item(offer, base_url)
 
 
-def _item(offer: Offer, product_type: str, base_url: str) -> Json:
+def _item(offer: Offer, base_url: str) -> Json:
     assets = {
         file.name: {
             "href": f"{base_url}/Products({file.uuid})/$value",
@@ -111,15 +125,13 @@ def _item(offer: Offer, product_type: str, base_url: str) -> Json:
         }
         for file in offer.files
     }
-    instant = "2024-03-25T00:00:00.000Z"
-    properties = dict.fromkeys(("datetime", "start_datetime", "created", "published"), instant)
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
         "id": offer.item_id,
         "collection": STATION_COLLECTION,
         "geometry": None,
-        "properties": {**properties, "end_datetime": "9999-12-31T23:59:59Z", "product:type": product_type},
+        "properties": offer.properties,
         "links": [],
         "assets": assets,
     }

@@ -1,10 +1,10 @@
-"""The oracle: compares what the station offered with what catalog, store, ledger, caller and queues have in the end."""
+"""The oracle: compares what the station offered with what catalog, store, ledger, callers and queues have at last."""
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic import ValidationError
@@ -16,6 +16,12 @@ from tests.faults.offer import File, Json, Offer
 
 Kind = Literal["lost", "wrong", "hung"]
 
+OWNER = "faults"
+"""On whose behalf all runs are."""
+
+_COMPARED = ("id", "collection", "properties", "assets")
+_ARTIFACTS = ("report.json", "report.html", "auxiliary-files.json")
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -25,10 +31,12 @@ class Finding:
         kind: `lost`, something is not there that must be; `wrong`, something is there that must not be, or says what
             is not so; `hung`, something has not ended.
         what: for a person.
+        check: the name of the check that found it.
     """
 
     kind: Kind
     what: str
+    check: str = field(default="", compare=False)
 
 
 @dataclass
@@ -37,6 +45,8 @@ class ObservedRun:
 
     Attributes:
         record: the ledger's.
+        wanted: the ids of the items that it was asked for; None for all that are offered.
+        answers: how many requests for it name the round's reply list.
         items: the ledger's.
         result: what stands under the task's id, as Celery spells it: `status` and `result`.
         first_closed: when it was closed, as it was seen first; a run that is closed again has another time.
@@ -46,6 +56,8 @@ class ObservedRun:
 
     id: str
     record: Run | None = None
+    wanted: frozenset[str] | None = None
+    answers: int = 0
     items: list[ItemRecord] = field(default_factory=list)
     result: Json | None = None
     first_closed: float | None = None
@@ -55,6 +67,23 @@ class ObservedRun:
     @property
     def closed(self) -> bool:
         return self.record is not None and self.record.closed is not None
+
+    @property
+    def cancelled(self) -> bool:
+        return self.record is not None and self.record.cancelled is not None
+
+    def asked_for(self, offers: list[Offer]) -> list[Offer]:
+        """Return those of the offers that the run is about."""
+        return [offer for offer in offers if self.wanted is None or offer.item_id in self.wanted]
+
+
+@dataclass(frozen=True)
+class ItemLetter:
+    """What a dead letter of an item says."""
+
+    run_id: str
+    item_id: str
+    code: str
 
 
 @dataclass
@@ -70,6 +99,25 @@ class Observed:
         messages: how many are left, by queue or other place.
         malformed: the messages that were put on queues and that no worker can run.
         letters: the messages among the dead letters, whole.
+        elsewhere: keys of objects that the round has written outside `base`, in any bucket of the store.
+        known_elsewhere: those that are as they must be there.
+        unfinished: keys of multipart uploads that were unfinished before the clean-up sweep.
+        leftovers: keys below `base` that only the clean-up sweep has removed.
+        claims: work that somebody still has a claim on; the claims are renewed, or have not lapsed yet.
+        lapsed: work whose claim nobody has ended.
+        outages: systems that the ledger still knows as away.
+        unasked: runs in the ledger that nobody has asked for.
+        item_letters: the items among the dead letters.
+        replayed: of those that there were, the ones that were replayed.
+        refused: requests that the gate must refuse, with the code that their answer must have.
+        request_letters: the requests among the dead letters, whole.
+        answers: everything on the round's reply list.
+        results: what the callers of tasks that are no run got: the task's id, what it must be, what it is.
+        dangling: what the catalog showed at some time of the round while the store did not have it.
+        history: of each item the keys of its assets in every version that was written to the catalog, in their order.
+        may_leave: what the faults of the round may leave: `claims` until they lapse, `uploads` and `archives` until a
+            sweep removes them, `stale` items in the catalog until a worker that stood still learns of it.
+        may_fail: codes that items may fail with because of the faults of the round, as the README says.
     """
 
     base: str
@@ -80,21 +128,39 @@ class Observed:
     messages: dict[str, int] = field(default_factory=dict)
     malformed: list[bytes] = field(default_factory=list)
     letters: list[bytes] = field(default_factory=list)
+    elsewhere: set[str] = field(default_factory=set)
+    known_elsewhere: set[str] = field(default_factory=set)
+    unfinished: list[str] = field(default_factory=list)
+    leftovers: set[str] = field(default_factory=set)
+    claims: list[str] = field(default_factory=list)
+    lapsed: list[str] = field(default_factory=list)
+    outages: list[str] = field(default_factory=list)
+    unasked: list[str] = field(default_factory=list)
+    item_letters: list[ItemLetter] = field(default_factory=list)
+    replayed: list[ItemLetter] = field(default_factory=list)
+    refused: dict[bytes, str] = field(default_factory=dict)
+    request_letters: list[bytes] = field(default_factory=list)
+    answers: list[Json] = field(default_factory=list)
+    results: list[tuple[str, object, object]] = field(default_factory=list)
+    dangling: list[str] = field(default_factory=list)
+    history: dict[str, list[set[str]]] = field(default_factory=dict)
+    may_leave: frozenset[str] = frozenset()
+    may_fail: frozenset[str] = frozenset()
 
 
 def judge(offers: list[Offer], seen: Observed) -> list[Finding]:
-    """Return all that is not as it must be."""
-    return [
-        *(finding for run in seen.runs for finding in _run(offers, run)),
-        *_objects(offers, seen),
-        *_catalog(offers, seen),
-        *(Finding("wrong", f"the upload of {key} is unfinished after the clean-up") for key in seen.uploads),
-        *(Finding("hung", f"{count} messages are left in {name}") for name, count in seen.messages.items() if count),
-        *_letters(seen),
-    ]
+    """Return all that is not as it must be, each finding with the name of its check."""
+    return [replace(finding, check=check.__name__.strip("_")) for check in _CHECKS for finding in check(offers, seen)]
 
 
-def _run(offers: list[Offer], run: ObservedRun) -> Iterator[Finding]:
+def _runs(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
+    for run in seen.runs:
+        yield from _run(run.asked_for(offers), run, seen)
+    for run_id in seen.unasked:
+        yield Finding("wrong", f"the ledger has run {run_id}, which nobody asked for")
+
+
+def _run(offers: list[Offer], run: ObservedRun, seen: Observed) -> Iterator[Finding]:
     if run.record is None:
         yield Finding("lost", f"the ledger has no run {run.id}")
         return
@@ -104,23 +170,25 @@ def _run(offers: list[Offer], run: ObservedRun) -> Iterator[Finding]:
         return
     if run.first_closed not in (None, run.record.closed):
         yield Finding("wrong", f"run {run.id} was closed twice")
-    yield from _items(offers, run)
+    yield from _items(offers, run, seen)
     yield from _counts(run)
-    yield from _result(offers, run)
-    yield from _artifacts(offers, run)
 
 
-def _items(offers: list[Offer], run: ObservedRun) -> Iterator[Finding]:
+def _items(offers: list[Offer], run: ObservedRun, seen: Observed) -> Iterator[Finding]:
     records = {item.item_id: item for item in run.items}
     for offer in offers:
         record = records.pop(offer.item_id, None)
+        if record is None and run.cancelled:
+            continue
         if record is None or record.finished is None:
             state = "not in the ledger" if record is None else f"{record.state} and not finished"
             yield Finding("lost", f"{offer.item_id} is {state}, and run {run.id} is closed")
+        elif _is_excused(run, record, seen):
+            continue
         elif offer.code:
             if record.state is not ItemState.FAILED or record.code != offer.code:
                 yield Finding("wrong", f"{offer.item_id} must fail with {offer.code}, but is {_told(record)}")
-        elif record.state not in (_goal(offer), ItemState.SKIPPED):
+        elif record.state is not _goal(offer) and record.code != "already-staged":
             yield Finding("wrong", f"{offer.item_id} must be done, but is {_told(record)}")
     for item_id in records:
         yield Finding("wrong", f"run {run.id} has {item_id}, which nobody offered")
@@ -146,28 +214,70 @@ def _counts(run: ObservedRun) -> Iterator[Finding]:
         yield Finding("wrong", f"run {run.id} counts {told} items, staged, skipped, failed, expanded; it has {truth}")
 
 
-def _result(offers: list[Offer], run: ObservedRun) -> Iterator[Finding]:
+def _results(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
+    for run in seen.runs:
+        if run.closed:
+            yield from _result(run.asked_for(offers), run, seen)
+    for task_id, wanted, result in seen.results:
+        if result is None:
+            yield Finding("hung", f"task {task_id} has no result")
+        elif result != wanted:
+            yield Finding("wrong", f"the caller of task {task_id} got {_short(result)}, not {_short(wanted)}")
+
+
+def _result(offers: list[Offer], run: ObservedRun, seen: Observed) -> Iterator[Finding]:
     if run.result is None:
         yield Finding("hung", f"run {run.id} is closed, and its caller has no result")
         return
-    wanted = [not any(offer.code for offer in offers), sorted(_held(offers))]
     value = run.result.get("result")
     if run.result.get("status") != "SUCCESS" or not isinstance(value, list):
-        yield Finding("wrong", f"the caller of run {run.id} is told {str(run.result)[:300]}")
-    elif [value[0], _ids(value[1])] != wanted:
-        yield Finding("wrong", f"the result of run {run.id} is {value[0]} with {_ids(value[1])}, it must be {wanted}")
-
-
-def _artifacts(offers: list[Offer], run: ObservedRun) -> Iterator[Finding]:
-    if run.record is None:
+        yield Finding("wrong", f"the caller of run {run.id} is told {_short(run.result)}")
         return
-    failed = [offer for offer in offers if offer.code]
-    state = RunState.SUCCESSFUL if not failed else RunState.PARTIAL if len(failed) < len(offers) else RunState.FAILED
-    if run.record.state is not state:
-        yield Finding("wrong", f"run {run.id} must be {state}, but is {run.record.state}")
-    if run.report is None or sorted(run.report) != sorted(offer.item_id for offer in offers):
+    wanted = [_successful(offers, run), _held(offers, run)]
+    if [value[0], _ids(value[1])] != wanted:
+        yield Finding("wrong", f"the result of run {run.id} is {value[0]} with {_ids(value[1])}, it must be {wanted}")
+        return
+    for feature in _features(value[1]) if all(other.closed for other in seen.runs) else []:
+        item = seen.catalog.get(str(feature.get("id")))
+        if item is not None and not run.cancelled and (names := _different(feature, item)):
+            yield Finding("wrong", f"the result of run {run.id} has another {item.id} than the catalog: {names}")
+
+
+def _successful(offers: list[Offer], run: ObservedRun) -> bool:
+    return not run.cancelled and not _failed(offers, run)
+
+
+def _failed(offers: list[Offer], run: ObservedRun) -> int:
+    failed = {item.item_id for item in run.items if item.state is ItemState.FAILED}
+    return sum(bool(offer.code) or offer.item_id in failed for offer in offers)
+
+
+def _different(feature: Json, item: Item) -> list[str]:
+    one, other = Item.model_validate(feature).to_json(), item.to_json()
+    return [name for name in _COMPARED if one.get(name) != other.get(name)]
+
+
+def _artifacts(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
+    for run in seen.runs:
+        if run.record is not None and run.closed:
+            yield from _artifacts_of(run.asked_for(offers), run, run.record)
+    known = {f"runs/{run.id}/{name}" for run in seen.runs for name in _ARTIFACTS} | seen.known_elsewhere
+    for key in sorted(seen.known_elsewhere - seen.elsewhere):
+        yield Finding("lost", f"{key} is not there")
+    for key in sorted(seen.elsewhere - known):
+        yield Finding("wrong", f"{key} was written outside the prefix of the items, and nothing accounts for it")
+
+
+def _artifacts_of(offers: list[Offer], run: ObservedRun, record: Run) -> Iterator[Finding]:
+    failed = _failed(offers, run)
+    state = RunState.SUCCESSFUL if not failed else RunState.PARTIAL if failed < len(offers) else RunState.FAILED
+    state = RunState.CANCELLED if run.cancelled else state
+    if record.state is not state:
+        yield Finding("wrong", f"run {run.id} must be {state}, but is {record.state}")
+    ids = [item.item_id for item in run.items] if run.cancelled else [offer.item_id for offer in offers]
+    if run.report is None or sorted(run.report) != sorted(ids):
         yield Finding("lost", f"the report of run {run.id} does not tell of every item: {run.report}")
-    if not failed and (run.artifact is None or sorted(run.artifact) != sorted(_held(offers))):
+    if state is RunState.SUCCESSFUL and (run.artifact is None or sorted(run.artifact) != _held(offers, run)):
         yield Finding("lost", f"the artifact of run {run.id} has not every item: {run.artifact}")
 
 
@@ -181,6 +291,9 @@ def _objects(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
             else:
                 yield from _compared({f"{offer.item_id}/{file.name}": file.content}, seen, "")
     yield from _orphans(offers, seen)
+    if "archives" not in seen.may_leave:
+        for key in sorted(seen.leftovers):
+            yield Finding("wrong", f"{key} was left for the clean-up to remove")
 
 
 def _unfinished(offer: Offer, file: File, seen: Observed) -> Iterator[Finding]:
@@ -258,8 +371,31 @@ def _catalog(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
         if shown != wanted:
             yield Finding("wrong", f"the catalog shows {offer.item_id} with {shown}, it must have {wanted}")
         yield from _hrefs(item, seen)
+        yield from _described_as_offered(offer, item)
     for item_id in unseen:
         yield Finding("wrong", f"the catalog has {item_id}, which nobody offered")
+    if "stale" not in seen.may_leave:
+        yield from (Finding("lost", f"while the round went on, {what}") for what in seen.dangling)
+        yield from _history(offers, seen)
+
+
+def _history(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
+    """Once the catalog shows what an archive was expanded to, no write shows the archive again."""
+    for offer in offers:
+        expanded: set[str] = set()
+        for keys in seen.history.get(offer.item_id, ()):
+            back = {file.name for file in offer.files if file.stem in expanded and file.name in keys}
+            if back:
+                yield Finding("wrong", f"the catalog's item {offer.item_id} was set back to {sorted(back)}")
+            expanded |= {file.stem for file in offer.files if offer.opens(file) and file.stem in keys}
+
+
+def _described_as_offered(offer: Offer, item: Item) -> Iterator[Finding]:
+    wanted = {**offer.properties, "owner": OWNER}
+    for name in sorted(wanted.keys() | item.properties.keys()):
+        shown, stated = item.properties.get(name), wanted.get(name)
+        if shown != stated:
+            yield Finding("wrong", f"the catalog shows {item.id} with {name} {shown!r}, it must have {stated!r}")
 
 
 def _hrefs(item: Item, seen: Observed) -> Iterator[Finding]:
@@ -286,13 +422,92 @@ def _described(asset: Asset) -> tuple[str, int | None, str]:
     return asset.href, asset.size, (asset.checksum or "")[-32:]
 
 
-def _letters(seen: Observed) -> Iterator[Finding]:
+def _letters(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
     """Each malformed message must be a dead letter, also twice where it was delivered twice, and no other message."""
     malformed, letters = (Counter(map(_undelivered, messages)) for messages in (seen.malformed, seen.letters))
     for message, count in (malformed - letters).items():
         yield Finding("lost", f"{count} times this message is not among the dead letters: {message[:200]!r}")
     for message in letters.keys() - malformed.keys():
         yield Finding("wrong", f"this message is among the dead letters: {message[:200]!r}")
+    yield from _item_letters(seen)
+    refused, kept = Counter(seen.refused), Counter(seen.request_letters)
+    for request in dict.fromkeys(refused, 1) | kept:
+        if kept[request] != (request in refused):
+            kind: Kind = "wrong" if kept[request] else "lost"
+            yield Finding(kind, f"this request is {kept[request]} times among the dead letters: {request[:200]!r}")
+
+
+def _item_letters(seen: Observed) -> Iterator[Finding]:
+    """Each item that failed has one letter, as its run records it; one that was replayed has none any more."""
+    failed = Counter(
+        ItemLetter(run.id, item.item_id, item.code)
+        for run in seen.runs
+        for item in run.items
+        if item.state is ItemState.FAILED and item.finished is not None
+    )
+    wanted, letters = failed - Counter(seen.replayed), Counter(seen.item_letters)
+    for letter in wanted - letters:
+        yield Finding("lost", f"{letter.item_id} of run {letter.run_id} failed ({letter.code}) and has no dead letter")
+    for letter in letters - wanted:
+        if all(run.closed for run in seen.runs):
+            told = f"{letter.item_id} of run {letter.run_id} ({letter.code})"
+            yield Finding(
+                "wrong", f"{told} is {letters[letter]} times among the dead letters, {wanted[letter]} are due"
+            )
+
+
+def _answers(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
+    """Each request that names a reply list is answered, and as its caller would be told in Python."""
+    wanted = {run.id: _answer_of(run) for run in seen.runs if run.answers and run.closed}
+    dues = {run.id: run.answers for run in seen.runs if run.answers and run.closed}
+    for request, code in seen.refused.items():
+        if (request_id := _id_of(request)) is not None:
+            wanted[request_id], dues[request_id] = code, 1
+    counts = Counter(str(answer.get("id")) for answer in seen.answers)
+    for request_id in sorted(dues.keys() | counts.keys()):
+        count, due = counts[request_id], dues.get(request_id, 0)
+        if count != due and (request_id in dues or all(run.closed for run in seen.runs)):
+            kind: Kind = "lost" if count < due else "wrong"
+            yield Finding(kind, f"request {request_id} is answered {count} times, {due} are due")
+    for answer in seen.answers:
+        told = wanted.get(str(answer.get("id")))
+        if told is not None and _told_in(answer) != told:
+            yield Finding("wrong", f"the answer to request {answer.get('id')} is {_short(answer)}, not {_short(told)}")
+
+
+def _answer_of(run: ObservedRun) -> object:
+    return run.result.get("result") if run.result is not None else None
+
+
+def _told_in(answer: Json) -> object:
+    """The result that an answer has, or the code of its error."""
+    error = answer.get("error")
+    if answer.get("status") == "failed" and isinstance(error, dict):
+        return error.get("code")
+    return answer.get("result") if answer.get("status") == "successful" else None
+
+
+def _id_of(request: bytes) -> str | None:
+    """The id of a request that names a reply list; None of any other."""
+    try:
+        fields = json.loads(request)
+        return str(fields["id"]) if "reply" in fields else None
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _left(offers: list[Offer], seen: Observed) -> Iterator[Finding]:
+    """What must not be left once all is quiet."""
+    yield from (
+        Finding("hung", f"{count} messages are left in {name}") for name, count in seen.messages.items() if count
+    )
+    yield from (Finding("hung", f"somebody still has the claim on {work}") for work in seen.claims)
+    yield from (Finding("hung", f"the ledger has the {system} as away, and it is there") for system in seen.outages)
+    yield from (Finding("wrong", f"the upload of {key} is unfinished after the clean-up") for key in seen.uploads)
+    if "claims" not in seen.may_leave:
+        yield from (Finding("wrong", f"the claim on {work} was never ended") for work in seen.lapsed)
+    if "uploads" not in seen.may_leave:
+        yield from (Finding("wrong", f"the upload of {key} was left for the clean-up") for key in seen.unfinished)
 
 
 def _undelivered(text: bytes) -> bytes:
@@ -307,20 +522,47 @@ def _undelivered(text: bytes) -> bytes:
 
 
 def _over(offer: Offer, seen: Observed) -> bool:
-    """Whether all that wanted an item are through with it: what is still worked on is not judged."""
-    if any(run.record is None or not run.closed for run in seen.runs):
-        ended = [{item.item_id for item in run.items if item.finished is not None} for run in seen.runs]
-        return all(offer.item_id in ids for ids in ended)
-    return True
+    """Whether all that wanted an item are through with it, and one of them had to do it; what is not is not judged."""
+    wanting = [run for run in seen.runs if run.wanted is None or offer.item_id in run.wanted]
+    records = [_record(run, offer) for run in wanting]
+    if any(not run.closed for run in seen.runs):
+        return all(record is not None and record.finished is not None for record in records)
+    return not wanting or not all(map(_is_excused, wanting, records, [seen] * len(wanting)))
 
 
-def _held(offers: list[Offer]) -> list[str]:
-    return [offer.item_id for offer in offers if offer.stands]
+def _is_excused(run: ObservedRun, record: ItemRecord | None, seen: Observed) -> bool:
+    """Whether a run may leave an item undone."""
+    if record is None:
+        return run.cancelled
+    return record.code in seen.may_fail or (run.cancelled and record.code == "cancelled")
+
+
+def _record(run: ObservedRun, offer: Offer) -> ItemRecord | None:
+    return next((item for item in run.items if item.item_id == offer.item_id), None)
+
+
+def _held(offers: list[Offer], run: ObservedRun) -> list[str]:
+    """The ids of the items that a run leaves in the catalog: by its own records where it was cancelled."""
+    return sorted(offer.item_id for offer in offers if offer.stands and _holds(run, offer))
+
+
+def _holds(run: ObservedRun, offer: Offer) -> bool:
+    record = _record(run, offer)
+    if record is None or not (run.cancelled or (record.state is ItemState.FAILED and not offer.code)):
+        return not run.cancelled
+    return record.intact or record.catalogued is not None
 
 
 def _ids(collection: object) -> list[str]:
-    features = collection.get("features", []) if isinstance(collection, dict) else []
-    return sorted(str(feature.get("id")) for feature in features)
+    return sorted(str(feature.get("id")) for feature in _features(collection))
+
+
+def _features(collection: object) -> list[Json]:
+    return collection.get("features", []) if isinstance(collection, dict) else []
+
+
+def _short(value: object) -> str:
+    return str(value)[:300]
 
 
 def ids_of(document: bytes | None, name: str = "") -> list[str] | None:
@@ -329,3 +571,15 @@ def ids_of(document: bytes | None, name: str = "") -> list[str] | None:
         return None
     listed = json.loads(document)
     return [str(item["id"]) for item in (listed[name] if name else listed)]
+
+
+_CHECKS: tuple[Callable[[list[Offer], Observed], Iterator[Finding]], ...] = (
+    _runs,
+    _results,
+    _artifacts,
+    _objects,
+    _catalog,
+    _letters,
+    _answers,
+    _left,
+)

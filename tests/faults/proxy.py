@@ -1,15 +1,17 @@
-"""Links between two parts of the system that can be cut, reset, slowed down, or cut after some bytes.
+"""Links between two parts of the system that can be cut, reset, slowed down, cut after some bytes, or lie.
 
 Every link listens on a port of the loopback address and passes bytes on to another one. All of them live in one
 thread; what is called from outside it is handed over.
 """
 
 import asyncio
+import re
 import socket
 import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Self
 
 LOOPBACK = "127.0.0.1"
@@ -17,10 +19,42 @@ _CHUNK = 2**16
 _RESET = struct.pack("ii", 1, 0)
 
 
+@dataclass(frozen=True)
+class Lie:
+    """An answer in the place of the server's to some HTTP requests.
+
+    Attributes:
+        requests: regular expression, searched in `METHOD /path?query`.
+        status: of the answer.
+        body: of the answer.
+        applied: whether the server is given the request, and does what it asks for.
+    """
+
+    requests: str
+    status: int
+    body: bytes = b""
+    applied: bool = False
+
+    def is_about(self, data: bytes) -> bool:
+        """Whether a piece of data begins with such a request."""
+        line = _REQUEST.match(data)
+        return line is not None and re.search(self.requests, line[1].decode("latin-1")) is not None
+
+    def answer_to(self, data: bytes) -> bytes:
+        """Return the answer to the request that data begins with."""
+        head = f"HTTP/1.1 {self.status} As Told\r\nContent-Length: {len(self.body)}\r\nConnection: close\r\n\r\n"
+        return head.encode() + (b"" if data.startswith(b"HEAD ") else self.body)
+
+
+_REQUEST = re.compile(rb"([A-Z]+ [^ \r\n]+) HTTP/1\.1\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
+
+
 class _Connection:
     def __init__(self, client: asyncio.StreamWriter, target: asyncio.StreamWriter) -> None:
         self.writers = (client, target)
         self.answered = 0
+        self.instead = b""
 
     def reset(self) -> None:
         for writer in self.writers:
@@ -42,6 +76,7 @@ class Link:
         self._refuses = False
         self._delay = 0.0
         self._limit: int | None = None
+        self._lie: Lie | None = None
 
     def cut(self) -> None:
         """Reset every connection; new ones are taken."""
@@ -70,11 +105,15 @@ class Link:
 
         self._do(limit)
 
+    def lie(self, lie: Lie) -> None:
+        """Answer some HTTP requests in the server's place."""
+        self._do(lambda: setattr(self, "_lie", lie))
+
     def restore(self) -> None:
         """Pass on whatever comes, at once."""
 
         def restore() -> None:
-            self._refuses, self._delay, self._limit = False, 0.0, None
+            self._refuses, self._delay, self._limit, self._lie = False, 0.0, None, None
 
         self._do(restore)
 
@@ -101,23 +140,34 @@ class Link:
         self._connections.add(connection)
         try:
             with suppress(OSError):
-                await asyncio.gather(self._forward(reader, back), self._answer(there, connection))
+                await asyncio.gather(self._forward(reader, connection), self._answer(there, connection))
         finally:
             self._connections.discard(connection)
             connection.reset()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
+        client, target = connection.writers
         while data := await reader.read(_CHUNK):
             await asyncio.sleep(self._delay)
-            writer.write(data)
-            await writer.drain()
+            if self._lie is not None and self._lie.is_about(data):
+                connection.instead = self._lie.answer_to(data)
+                if not self._lie.applied:
+                    await _discard_request(reader, data)
+                    client.write(connection.instead)
+                    continue  # until the client closes
+            target.write(data)
+            await target.drain()
         with suppress(OSError):
-            writer.write_eof()
+            target.write_eof()
 
     async def _answer(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
         writer = connection.writers[0]
         while data := await reader.read(_CHUNK):
             await asyncio.sleep(self._delay)
+            if connection.instead and not data.startswith(b"HTTP/1.1 100"):
+                writer.write(connection.instead)
+                await writer.drain()
+                return
             if self._limit is not None:
                 data = data[: max(0, self._limit - connection.answered)]
             writer.write(data)
@@ -176,3 +226,14 @@ def _reset(writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     writer.transport.abort()
+
+
+async def _discard_request(reader: asyncio.StreamReader, data: bytes) -> None:
+    """Read the rest of a request: who is answered before it has sent everything may not see the answer."""
+    while b"\r\n\r\n" not in data and (more := await reader.read(_CHUNK)):
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head + b"\r\n")
+    left = int(length[1]) - len(body) if length else 0
+    while left > 0 and (more := await reader.read(min(left, _CHUNK))):
+        left -= len(more)

@@ -4,17 +4,21 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 from celery import Celery
+from celery.backends.redis import RedisBackend
+from celery.canvas import Signature
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -27,29 +31,14 @@ from local.stack import Stack
 from shared.context import Context
 from shared.models import Lane
 from shared.settings import load_settings
+from shared.stac.item import Item
 from tests.faults.offer import Json, Offer, publish
-from tests.faults.proxy import Link, Links
+from tests.faults.pace import QUICK, Pace
+from tests.faults.proxy import Lie, Link, Links
 from tests.processes import alive, descendants
 from workers.cli import fleet
 from workers.queues import QUEUES, queue_for
-
-SETTINGS = {
-    "AUXIP_ATTEMPTS": "15",
-    "AUXIP_BACKOFF_BASE": "0.2",
-    "AUXIP_BACKOFF_MAX": "1.5",
-    "AUXIP_LEASE": "3",
-    "AUXIP_RUN_WINDOW": "5",
-    "AUXIP_PATIENCE": "3",
-    "AUXIP_RECONCILE_EVERY": "1",
-    "AUXIP_STEP_TIMEOUT": "30",
-    "AUXIP_CATALOG_TIMEOUT": "5",
-    "AUXIP_S3_TIMEOUT": "15",
-}
-"""A step's tries last some ten seconds in all, longer than any fault; a dead worker's claim lapses within one fault."""
-
-LEASE_SECONDS = 3.0
-VISIBILITY_SECONDS = 10.0
-"""After this a message that nobody has acknowledged is given back; see `System.lapse`."""
+from workers.sweeps import find_sweep
 
 _TARGETS = {"broker": "AUXIP_REDIS_URL", "store": "AUXIP_S3_ENDPOINT", "catalog": "AUXIP_CATALOG_URL"}
 """What each client has a link of its own to, and the setting that says where it is."""
@@ -59,17 +48,40 @@ _OTHERS: dict[str, Callable[[Stack, dict[str, str]], Child]] = {
     "gate": lambda stack, extra: fleet.start_gate(stack, extra=extra),
 }
 """What runs beside the workers of the queues, by name."""
-_QUEUES = {queue.name: replace(queue, concurrency=min(queue.concurrency, 2)) for queue in QUEUES}
+_QUEUES = {queue.name: queue for queue in QUEUES}
 _SHARED = "station"  # its address stands in the hrefs of its items, so all workers have one link to it
-_STATION_TIMEOUT = 5
 _WORKERS_SECONDS = 60.0
 _UNACKED = "unacked"
+_HISTORY = """
+CREATE TABLE versions (number INTEGER PRIMARY KEY, collection TEXT, body TEXT);
+CREATE TRIGGER keep_inserted AFTER INSERT ON items BEGIN
+    INSERT INTO versions (collection, body) VALUES (new.collection, new.body);
+END;
+CREATE TRIGGER keep_updated AFTER UPDATE ON items BEGIN
+    INSERT INTO versions (collection, body) VALUES (new.collection, new.body);
+END;
+"""
+
+
+class Unheard(RedisBackend):
+    """Results that nobody waits for in this process: the harness reads them where they are."""
+
+    def add_pending_result(self, result: object, **_: object) -> object:  # type: ignore[override]
+        """Subscribe to nothing."""
+        return result
+
+    def remove_pending_result(self, result: object) -> None:
+        """Have nothing to unsubscribe from."""
+
+    def on_task_call(self, producer: object, task_id: str) -> None:
+        """Subscribe to nothing."""
 
 
 class System:
     """A context manager that runs everything; enter it in the main thread.
 
     Attributes:
+        pace: its settings, and what follows from them.
         stack: the embedded stack; its own address of each part is what the harness itself uses.
         redis: a client that fails at once where the broker is down.
         pushed: every message that was put on a queue by `push`.
@@ -77,17 +89,25 @@ class System:
         tickers: called at each tick.
     """
 
+    def __init__(self, pace: Pace = QUICK) -> None:
+        self.pace = pace
+
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             self.stack = undo.enter_context(Stack(fsync="always", volumes=1))
-            fleet.adopt(self.stack, SETTINGS)
+            self._sweeps_file = self.stack.folder / "sweeps.toml"
+            self._sweeps_file.touch()
+            own = {} if self.pace.factor else {"AUXIP_SWEEPS_FILE": str(self._sweeps_file)}
+            fleet.adopt(self.stack, {**self.pace.settings, **own})
+            self._keep_history()
             self._proxies = undo.enter_context(Links())
             self.tickers: list[Callable[[], None]] = []
             self.pushed: list[bytes] = []
             self.links: dict[tuple[str, str], Link] = {}
             self._seen_unacked: dict[bytes, float] = {}
             self.redis = undo.enter_context(closing(_client(os.environ["AUXIP_REDIS_URL"])))
-            self._app = Celery(broker=os.environ["AUXIP_REDIS_URL"], set_as_current=False)
+            url = os.environ["AUXIP_REDIS_URL"]
+            self._app = Celery(broker=url, backend=f"{__name__}:Unheard+{url}", set_as_current=False)
             undo.callback(self._app.close)
             self._link_all()
             self._extra: dict[str, dict[str, str]] = {}
@@ -123,16 +143,16 @@ class System:
                 self._kill_group(child)  # what its main process has left behind
                 self._children[name] = self._start(name)
         with suppress(RedisError):
-            self.lapse()
+            self.lapse(self.pace.visibility)
             for ticker in list(self.tickers):
                 ticker()
 
-    def lapse(self) -> None:
+    def lapse(self, seconds: float) -> None:
         """Let the visibility timeout of messages pass in seconds: in operation it is longer than any step, minutes."""
         tags = cast("list[bytes]", self.redis.zrange(f"{_UNACKED}_index", 0, -1))
         now = time.monotonic()
         self._seen_unacked = {tag: self._seen_unacked.get(tag, now) for tag in tags}
-        due = [tag for tag, since in self._seen_unacked.items() if now - since > VISIBILITY_SECONDS]
+        due = [tag for tag, since in self._seen_unacked.items() if now - since > seconds]
         if due:
             # Delivered anew it has another tag, and its time again.
             self.redis.zadd(f"{_UNACKED}_index", dict.fromkeys(due, 0), xx=True)
@@ -142,6 +162,37 @@ class System:
     def kill(self, name: str) -> None:
         """Kill a worker with its children, or beat, with SIGKILL; the next tick starts it again."""
         self._kill_group(self._children[name])
+
+    def terminate(self, name: str) -> None:
+        """Ask a worker to end with SIGTERM, as an orchestrator does; once it has ended a tick starts it again."""
+        self._children[name].popen.terminate()
+
+    def kill_children(self, name: str) -> None:
+        """Kill every pool process of a worker with SIGKILL."""
+        _signal(sorted(alive(descendants(self._children[name].popen.pid))), signal.SIGKILL)
+
+    def stop_worker(self, name: str) -> Callable[[], None]:
+        """Stop a whole worker, without another one in its place; returns what wakes it."""
+        pids = [self._children[name].popen.pid, *descendants(self._children[name].popen.pid)]
+        _signal(pids, signal.SIGSTOP)
+        return lambda: _signal(pids, signal.SIGCONT)
+
+    def holds(self, task_id: str) -> bool:
+        """Whether a worker has the message of a task in its hands."""
+        return any(f'"id": "{task_id}"'.encode() in text for _, text in self._unacked())
+
+    def steps_in_work(self) -> list[str]:
+        """Return the ids of the steps whose messages workers have in their hands."""
+        texts = [text for _, text in self._unacked() if _task_of(text).startswith("auxip.step.")]
+        return [str(json.loads(text)["headers"]["id"]) for text in texts]
+
+    def revoke(self, task_id: str) -> None:
+        """Revoke a task, and end the process that works on it."""
+        self._app.control.revoke(task_id, terminate=True)
+
+    def wait(self, seconds: float) -> None:
+        """Let a fault have its effect."""
+        time.sleep(seconds)
 
     def kill_child(self, name: str, chance: random.Random) -> None:
         """Kill one pool process of a worker with SIGKILL."""
@@ -198,6 +249,31 @@ class System:
                 copied.add(tag)
                 self.redis.lpush(name, text)
 
+    def purge(self, queue: str, wanted: Callable[[str], bool]) -> None:
+        """Delete the messages of the tasks that are wanted, by their names, from both lists of a queue."""
+        for name in _QUEUES[queue].lists:
+            for text in cast("list[bytes]", self.redis.lrange(name, 0, -1)):
+                if wanted(_task_of(text)):
+                    self.redis.lrem(name, 1, text.decode())
+
+    def lie(self, target: str, lie: Lie) -> Callable[[], None]:
+        """Have all links to a target lie; returns what restores them."""
+        links = [link for (_, part), link in self.links.items() if part == target]
+        for link in links:
+            link.lie(lie)
+
+        def restore() -> None:
+            for link in links:
+                link.restore()
+
+        return restore
+
+    def cut_log(self, size: int) -> None:
+        """Cut the last bytes off the file of a broker that is down."""
+        file = max((self.stack.folder / "valkey" / "appendonlydir").glob("*.incr.aof"))
+        with file.open("r+b") as opened:
+            opened.truncate(max(0, file.stat().st_size - size))
+
     def push(self, name: str, message: bytes) -> None:
         """Put any bytes on a list of a queue."""
         self.redis.lpush(name, message)
@@ -222,10 +298,10 @@ class System:
         )
         answer.raise_for_status()
 
-    def offer(self, offers: list[Offer], product_type: str) -> None:
+    def offer(self, offers: list[Offer]) -> None:
         """Let the station offer these items."""
         base = f"http://127.0.0.1:{self.links['workers', _SHARED].port}/auxip"
-        items = list(publish(offers, product_type, self.stack.folder / "products", base))
+        items = list(publish(offers, self.stack.folder / "products", base))
         with closing(Store(self.stack.folder / "station.sqlite")) as station:
             station.add_items(STATION_COLLECTION, items)
 
@@ -237,23 +313,60 @@ class System:
                 for file in offer.files:
                     (self.stack.folder / "products" / file.uuid).unlink(missing_ok=True)
 
-    def enqueue(self, task: str, message: Json) -> str:
-        """Send a public task; returns the run's id, which is the task's.
+    def enqueue(self, task: str, message: Json, task_id: str, lane: Lane = Lane.ON_DEMAND) -> None:
+        """Send a public task.
 
         Raises:
             RedisError: the broker is down; the client itself would wait for it, and nobody would start it again.
         """
         self.redis.ping()
-        run_id = str(uuid.uuid4())
-        self._app.send_task(task, kwargs=message, task_id=run_id, queue=queue_for(task, Lane.ON_DEMAND))
-        return run_id
+        self._app.send_task(task, kwargs=message, task_id=task_id, queue=queue_for(task, lane))
 
-    def request(self, task: str, message: Json, reply: str) -> str:
-        """Push a request onto the intake; returns its id, which is the run's."""
-        run_id = str(uuid.uuid4())
-        request = {"task": task, "arguments": message, "id": run_id, "reply": reply}
-        self.redis.lpush("auxip:intake", json.dumps(request))
-        return run_id
+    def signature(self, task: str, message: Json, task_id: str) -> Signature:
+        """Return a public task as a caller's canvas has it."""
+        queue = queue_for(task, Lane.ON_DEMAND)
+        return self._app.signature(task, kwargs=message, immutable=True, queue=queue, task_id=task_id)
+
+    def publish(self, canvas: Signature) -> None:
+        """Send a caller's canvas.
+
+        Raises:
+            RedisError: the broker is down.
+        """
+        self.redis.ping()
+        canvas.apply_async()
+
+    def request(self, task: str, message: Json, reply: str, request_id: str) -> bytes:
+        """Push a request onto the intake; returns it."""
+        request = {"task": task, "arguments": message, "id": request_id, "reply": reply}
+        return self.push_request(json.dumps(request).encode())
+
+    def push_request(self, request: bytes) -> bytes:
+        """Push any bytes onto the intake; returns them."""
+        self.redis.lpush("auxip:intake", request)
+        return request
+
+    def sweep(self, name: str, owner: str) -> str:
+        """Tell twice of a tick of a sweep that is as the round is called; returns the id of its run."""
+        self._sweeps_file.write_text(
+            f'[sweep.{name}]\nevery = "365d"\nowner = "{owner}"\ncollection = "{name}"\n'
+            f'product_types = ["{name}"]\nstart = "0h"\nend = "1h"\n'
+        )
+        now = time.time()
+        for _ in range(2):
+            self.enqueue("auxip.sweep", {"name": name, "at": now}, str(uuid.uuid4()), Lane.BULK)
+        return find_sweep(load_settings(), name).tick(datetime.fromtimestamp(now, UTC)).run_id
+
+    def result(self, task_id: str) -> Json | None:
+        """Return what stands under a task's id as Celery spells it, or None."""
+        text = cast("bytes | None", self.redis.get(f"celery-task-meta-{task_id}"))
+        return None if text is None else json.loads(text)
+
+    def versions(self, collection: str) -> list[Item]:
+        """Return every version of every item of a collection of the catalog, in the order of their writing."""
+        with closing(sqlite3.connect(self.stack.folder / "catalog.sqlite")) as catalog:
+            rows = catalog.execute("SELECT body FROM versions WHERE collection = ? ORDER BY number", [collection])
+            return [Item.model_validate_json(body) for (body,) in rows]
 
     def context(self) -> Context:
         """Return new connections to the ledger, the catalog and the store, which fail at once; close them."""
@@ -267,6 +380,11 @@ class System:
             link.restore()
         self.stack.wait()
 
+    def _keep_history(self) -> None:
+        """Have the catalog's database keep every version of every item."""
+        with closing(sqlite3.connect(self.stack.folder / "catalog.sqlite")) as catalog:
+            catalog.executescript(_HISTORY)
+
     def _link_all(self) -> None:
         environment = self.stack.environment()
         for client in (*_QUEUES, *_OTHERS):
@@ -279,7 +397,7 @@ class System:
         """Write the stack's stations as the workers are to see them, behind their link, impatient."""
         path = self.stack.folder / "linked-stations.toml"
         linked = _at(self.stack.station_url, self.links["workers", _SHARED].port)
-        line = f'url = "{linked}"\ntimeout = {_STATION_TIMEOUT}'
+        line = f'url = "{linked}"\ntimeout = {self.pace.station_timeout:g}'
         path.write_text(original.read_text("utf-8").replace(f'url = "{self.stack.station_url}"', line), "utf-8")
         return path
 
@@ -294,7 +412,9 @@ class System:
         extra = {**self._environment(name), **self._extra.pop(name, {})}
         if name in _OTHERS:
             return _OTHERS[name](self.stack, extra)
-        return fleet.start_worker(self.stack, _QUEUES[name], extra)
+        queue = _QUEUES[name]
+        fewer = replace(queue, concurrency=min(queue.concurrency, self.pace.processes))
+        return fleet.start_worker(self.stack, fewer, extra)
 
     def _wait_for_workers(self) -> None:
         deadline = time.monotonic() + _WORKERS_SECONDS
@@ -329,6 +449,14 @@ def _delivery_tag(text: bytes) -> str:
     """The tag of a message; empty where it is malformed."""
     try:
         return str(json.loads(text)["properties"]["delivery_tag"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
+def _task_of(text: bytes) -> str:
+    """The name of a message's task; empty where it is malformed."""
+    try:
+        return str(json.loads(text)["headers"]["task"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
 

@@ -5,10 +5,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 
-from tests.faults.proxy import LOOPBACK, Link, Links
+from tests.faults.proxy import LOOPBACK, Lie, Link, Links
 
 ANSWER = b"0123456789"
 
@@ -108,3 +110,49 @@ def test_a_link_to_nothing_resets() -> None:
         with socket.create_server((LOOPBACK, 0)) as server:
             port = server.getsockname()[1]
         assert ask_anew(links.to(port)) == b""
+
+
+@pytest.fixture
+def web() -> Iterator[tuple[Link, list[str]]]:
+    """A link to a web server, and the requests that this has had, with their bodies."""
+    had: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            had.append(f"{self.path} {self.rfile.read(int(self.headers['content-length'])).decode()}")
+            self.send_response(200)
+            self.send_header("content-length", "4")
+            self.end_headers()
+            self.wfile.write(b"true")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server, Links() as links:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield links.to(server.server_port), had
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("applied", "reaches_the_server"), [(False, []), (True, ["/a body"])])
+def test_a_lying_link_answers_in_the_place_of_the_server(
+    web: tuple[Link, list[str]], applied: bool, reaches_the_server: list[str]
+) -> None:
+    link, had = web
+    link.lie(Lie("PUT /a", 500, b"no", applied))
+    answer = httpx.put(f"http://{LOOPBACK}:{link.port}/a", content="body", trust_env=False)
+    assert (answer.status_code, answer.content) == (500, b"no")
+    assert had == reaches_the_server
+
+
+def test_a_lying_link_passes_other_requests_on(web: tuple[Link, list[str]]) -> None:
+    link, _ = web
+    link.lie(Lie("PUT /a", 500))
+    assert httpx.put(f"http://{LOOPBACK}:{link.port}/b", content="body", trust_env=False).content == b"true"
+
+
+def test_a_link_that_is_restored_lies_no_more(web: tuple[Link, list[str]]) -> None:
+    link, _ = web
+    link.lie(Lie("PUT", 500))
+    link.restore()
+    assert httpx.put(f"http://{LOOPBACK}:{link.port}/a", content="body", trust_env=False).content == b"true"

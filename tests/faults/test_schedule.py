@@ -1,6 +1,6 @@
 """The schedule of a round follows from its seed, and asks for nothing that no system can stand."""
 
-from tests.faults.faults import KINDS
+from tests.faults.all_kinds import KINDS
 from tests.faults.offer import offers_of
 from tests.faults.schedule import plan_of
 
