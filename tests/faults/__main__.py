@@ -6,10 +6,12 @@ import shutil
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import mkdtemp
 
 from tests.faults.all_kinds import KINDS, usual_kinds
+from tests.faults.mutants import MUTANTS, judge_mutants
 from tests.faults.pace import FACTORS, QUICK, Pace, defaults
 from tests.faults.rounds import Outcome, play
 from tests.faults.schedule import plan_of
@@ -19,6 +21,8 @@ from tests.faults.system import System
 def main() -> int:
     """Play rounds of the seeds from S on, and tell what came of them, also where it is interrupted; 1 if any failed."""
     arguments = _arguments()
+    if arguments.mutants:
+        return _judge_mutants(arguments)
     began = time.monotonic()
     outcomes: list[Outcome] = []
     pace = defaults(arguments.factor) if arguments.defaults else QUICK
@@ -44,6 +48,8 @@ def _play_all(arguments: argparse.Namespace, pace: Pace, outcomes: list[Outcome]
                 if outcome.findings:
                     if arguments.keep:
                         _keep(system, outcome)
+                    if arguments.until_one_fails:
+                        return
                     break
 
 
@@ -54,9 +60,24 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kinds", type=_kinds, help="kinds of faults, separated by commas; else all but the awaited")
     parser.add_argument("--defaults", action="store_true", help="the product's settings; outages of 20 s to 10 minutes")
     parser.add_argument("--factor", type=int, choices=FACTORS, default=10, help="by which --defaults divides all times")
+    parser.add_argument("--until-one-fails", action="store_true", help="play no more rounds then")
+    parser.add_argument(
+        "--mutants", action="store_true", help="break the product in each known way, and look who sees it"
+    )
+    parser.add_argument("--mutant", default="", choices=[mutant.name for mutant in MUTANTS], help="only this one")
     parser.add_argument("--keep", action="store_true", help="keep the logs of rounds that fail")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     return parser.parse_args()
+
+
+def _judge_mutants(arguments: argparse.Namespace) -> int:
+    """Tell of each mutant whether the harness sees it; returns 1 if it misses one."""
+    verdicts = []
+    for verdict in judge_mutants(arguments.mutant, arguments.seed):
+        verdicts.append(asdict(verdict))
+        _say(f"mutant {verdict.mutant}: {'seen' if verdict.seen else 'NOT SEEN'} ({verdict})")
+    print(json.dumps(verdicts))  # noqa: T201
+    return int(not all(verdict["seen"] for verdict in verdicts))
 
 
 def _kinds(text: str) -> list[str]:

@@ -251,7 +251,7 @@ def flushdb(scene: Scene) -> Iterator[None]:
     yield
 
 
-@kind("freeze-transfer", lasting=(1, 2), leases=1.5, kills=1, leaves=("claims", "uploads"))
+@kind("freeze-transfer", lasting=(4, 6), leases=1.5, kills=1, leaves=("claims", "uploads"))
 def freeze_transfer(scene: Scene) -> Iterator[None]:
     """Transfers stand still while they wait for the station, until others have done them; then they must stop."""
     link = scene.system.links["workers", "station"]
@@ -264,7 +264,7 @@ def freeze_transfer(scene: Scene) -> Iterator[None]:
     wake()
 
 
-@kind("freeze-publication", lasting=(1, 2), leases=1.5, kills=1, leaves=("claims",))
+@kind("freeze-publication", lasting=(4, 6), leases=1.5, kills=1, leaves=("claims",))
 def freeze_publication(scene: Scene) -> Iterator[None]:
     """Publications stand still while they wait for the catalog, until others have done them; then they must stop."""
     link = scene.system.links["catalog", "catalog"]

@@ -90,7 +90,7 @@ def defaults(factor: int) -> Pace:
     """Return the product's defaults with all times divided by a factor, of which 1 changes nothing."""
     fields = Settings.model_fields
     times = {name: fields[name].default / factor for name in TIMES}
-    compressed = {f"AUXIP_{name.upper()}": f"{value:g}" for name, value in times.items()}
+    compressed = {f"AUXIP_{name.upper()}": repr(value) for name, value in times.items()}
     compressed[f"AUXIP_{_DAYS.upper()}"] = str(fields[_DAYS].default // factor)
     return Pace(
         settings={} if factor == 1 else compressed,

@@ -406,7 +406,8 @@ class System:
             variable: _at(os.environ[variable], self.links[client, target].port)
             for target, variable in _TARGETS.items()
         }
-        return {**linked, "AUXIP_STATIONS_FILE": str(self._stations_file)}
+        # As in the image: SIGTERM lets steps end for a while, and then hands them back.
+        return {**linked, "AUXIP_STATIONS_FILE": str(self._stations_file), "REMAP_SIGTERM": "SIGQUIT"}
 
     def _start(self, name: str) -> Child:
         extra = {**self._environment(name), **self._extra.pop(name, {})}
