@@ -17,6 +17,8 @@ from tests.faults.rounds import Outcome, play
 from tests.faults.schedule import plan_of
 from tests.faults.system import System
 
+_SHOWN = 20
+
 
 def main() -> int:
     """Play rounds of the seeds from S on, and tell what came of them, also where it is interrupted; 1 if any failed."""
@@ -93,8 +95,10 @@ def _tell(outcome: Outcome) -> None:
     _say(
         f"seed {outcome.plan.seed}: {verdict} in {outcome.seconds:.1f} s ({faults}; {outcome.repeated} steps repeated)"
     )
-    for finding in outcome.findings:
+    for finding in outcome.findings[:_SHOWN]:
         _say(f"    {finding.kind} ({finding.check}): {finding.what}")
+    if len(outcome.findings) > _SHOWN:
+        _say(f"    and {len(outcome.findings) - _SHOWN} more")
 
 
 def _keep(system: System, outcome: Outcome) -> None:

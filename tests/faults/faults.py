@@ -142,7 +142,7 @@ def delay(scene: Scene) -> Iterator[None]:
     link.restore()
 
 
-@kind("disk-full", lasting=(0.5, 1.5), is_outage=True, leaves=_AWAY, fails=("s3-full",))
+@kind("disk-full", lasting=(0.5, 1.5), is_outage=True, leaves=_AWAY, fails_when_long=("s3-full",))
 def disk_full(scene: Scene) -> Iterator[None]:
     """The store takes no new objects for a while: its only volume is read-only, and there is room for no other."""
     scene.system.stack.set_store_full(True)

@@ -73,7 +73,7 @@ class Game:
     replayed: list[ItemLetter] = field(default_factory=list)
     refused: dict[bytes, str] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
-    dangling: list[str] = field(default_factory=list)
+    dangling: set[str] = field(default_factory=set)
 
     def enqueue(self, lane: Lane = Lane.ON_DEMAND) -> str:
         """Enqueue the round's request as a program with Celery does; returns the id of the run."""

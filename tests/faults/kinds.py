@@ -61,7 +61,8 @@ class Kind:
         kills: how often one step may lose its process by it: three times are a reason to give its item up.
         is_outage: whether a system is away meanwhile, which may last as long as it likes.
         leaves: what it may leave, see `tests.faults.oracle.Observed.may_leave`.
-        fails: codes that items may fail with by it, where it lasts as long as in operation.
+        fails: codes that items may fail with by it.
+        fails_when_long: the same, where it lasts as long as in operation.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Kind:
     is_outage: bool = False
     leaves: frozenset[str] = frozenset()
     fails: frozenset[str] = frozenset()
+    fails_when_long: frozenset[str] = frozenset()
 
 
 KINDS: dict[str, Kind] = {}
@@ -87,12 +89,13 @@ def kind(
     is_outage: bool = False,
     leaves: tuple[str, ...] = (),
     fails: tuple[str, ...] = (),
+    fails_when_long: tuple[str, ...] = (),
 ) -> Callable[[Play], Play]:
     """Enter the decorated generator into the table; it begins a fault, yields, and undoes it."""
 
     def register(play: Play) -> Play:
-        made = Kind(name, contextmanager(play), lasting, leases, kills, is_outage, frozenset(leaves), frozenset(fails))
-        KINDS[name] = made
+        sets = (frozenset(leaves), frozenset(fails), frozenset(fails_when_long))
+        KINDS[name] = Kind(name, contextmanager(play), lasting, leases, kills, is_outage, *sets)
         return play
 
     return register

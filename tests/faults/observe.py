@@ -93,7 +93,7 @@ def observe(system: System, context: Context, game: Game, known: Before) -> Obse
         request_letters=[context.dead_letters.payload(letter.id) for letter in letters if letter.kind == "request"],
         answers=[json.loads(text) for text in _list(system, f"auxip:reply:{game.name}")],
         results=[(task_id, task.wanted, _read(system, task_id, task.reads)) for task_id, task in game.tasks.items()],
-        dangling=game.dangling,
+        dangling=sorted(game.dangling),
         history=_history(system, game.name),
     )
 

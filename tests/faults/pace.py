@@ -13,11 +13,14 @@ _QUICK = {
     "AUXIP_PATIENCE": "3",
     "AUXIP_RECONCILE_EVERY": "1",
     "AUXIP_STEP_TIMEOUT": "30",
-    "AUXIP_CATALOG_TIMEOUT": "5",
+    "AUXIP_CATALOG_TIMEOUT": "15",
     "AUXIP_S3_TIMEOUT": "15",
     "AUXIP_STAGING_POLL": "0.5",
 }
-"""A step's tries last some ten seconds in all, longer than any fault; a dead worker's claim lapses within one fault."""
+"""A step's tries last some ten seconds in all, longer than any fault; a dead worker's claim lapses within one fault.
+
+Who stands still for a while finds the answer that it waited for: no timeout is shorter than such a fault.
+"""
 
 TIMES = (
     "catalog_timeout",
@@ -77,7 +80,7 @@ QUICK = Pace(
     factor=0,
     lease=3,
     visibility=10,
-    station_timeout=5,
+    station_timeout=15,
     outage=None,
     scale=1,
     round=60,

@@ -67,7 +67,9 @@ def play(system: System, plan: Plan) -> Outcome:
         seen = observe(system, patient, game, known)
     kinds = [KINDS[name] for name in outcome.faults]
     seen.may_leave = frozenset().union(*(kind.leaves for kind in kinds))
-    seen.may_fail = frozenset().union(*(kind.fails for kind in kinds)) if system.pace.factor else frozenset()
+    seen.may_fail = frozenset().union(*(kind.fails for kind in kinds))
+    if system.pace.outage is not None:
+        seen.may_fail = seen.may_fail.union(*(kind.fails_when_long for kind in kinds))
     outcome.findings = judge(offers, seen)
     outcome.repeated = _repeated_steps(system, marks)
     system.withdraw(offers)
@@ -108,7 +110,7 @@ def _is_over(game: Game) -> bool:
 
 def _look(system: System, game: Game) -> None:
     with suppress(AuxipError, RedisError):  # the store is away
-        game.dangling += dangling_hrefs(system, game.context, game)
+        game.dangling |= set(dangling_hrefs(system, game.context, game))
 
 
 def _wait_until_quiet(system: System, game: Game) -> None:

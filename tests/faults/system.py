@@ -7,8 +7,8 @@ import signal
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ from shared.stac.item import Item
 from tests.faults.offer import Json, Offer, publish
 from tests.faults.pace import QUICK, Pace
 from tests.faults.proxy import Lie, Link, Links
+from tests.integration.delegated.service import KEY, Service
 from tests.processes import alive, descendants
 from workers.cli import fleet
 from workers.queues import QUEUES, queue_for
@@ -189,6 +190,17 @@ class System:
     def revoke(self, task_id: str) -> None:
         """Revoke a task, and end the process that works on it."""
         self._app.control.revoke(task_id, terminate=True)
+
+    @contextmanager
+    def staging_service(self, owner: str) -> Iterator[dict[str, str]]:
+        """Run a staging service; yields the variables of a worker that has it stage."""
+        settings = load_settings().model_copy(update={"stations_file": self._stations_file})
+        with closing(Context(settings)) as context, Service(context, owner, self.stack.bucket) as service:
+            yield {
+                "AUXIP_STAGING_BACKEND": "ogc",
+                "AUXIP_STAGING_URL": service.url,
+                "AUXIP_STAGING_API_KEY": KEY,
+            }
 
     def wait(self, seconds: float) -> None:
         """Let a fault have its effect."""
