@@ -6,6 +6,7 @@ from shared.models import Lane
 from tests.faults.kinds import Scene, kind
 from tests.faults.oracle import OWNER
 
+_BY_A_SERVICE = ("claims", "uploads", "archives", "stale", "published")
 _OF_A_JOB = ("job-failed", "job-mismatch", "job-lost")
 """What a faulty item fails with where a service stages it; which of its files are there then is the service's."""
 
@@ -96,7 +97,7 @@ def poisoned_task(scene: Scene) -> Iterator[None]:
     scene.system.tickers.remove(tick)
 
 
-@kind("staging-service", lasting=(6, 9), kills=2, leaves=("claims", "uploads", "archives", "stale"), fails=_OF_A_JOB)
+@kind("staging-service", lasting=(6, 9), kills=2, leaves=_BY_A_SERVICE, fails=_OF_A_JOB)
 def staging_service(scene: Scene) -> Iterator[None]:
     """For a while a service stages in the place of our own transfers, and then these go on."""
     with scene.system.staging_service(OWNER) as extra:

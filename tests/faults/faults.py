@@ -219,9 +219,9 @@ def terminate(scene: Scene) -> Iterator[None]:
     link.restore()
 
 
-@kind("cut-log", lasting=(0.1, 1), is_outage=True, leaves=_AWAY)
+@kind("cut-log", lasting=(0.1, 1), is_outage=True, leaves=(*_AWAY, "forgotten"))
 def cut_log(scene: Scene) -> Iterator[None]:
-    """The broker is killed, and the end of its file is lost."""
+    """The broker is killed, and the end of its file is lost, also of what it has acknowledged."""
     start = scene.system.kill_part("valkey")
     scene.system.cut_log(scene.chance.choice((1, 50, 200, 1000)))
     yield

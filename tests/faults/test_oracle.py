@@ -364,6 +364,12 @@ def test_a_failed_item_without_a_dead_letter_is_lost(seen: Observed) -> None:
     assert judge(OFFERS, seen) == [Finding("lost", "refused of run run failed (archive-unsafe) and has no dead letter")]
 
 
+def test_a_broker_that_has_lost_what_it_said_it_keeps_may_forget_letters_and_answers(seen: Observed) -> None:
+    del seen.item_letters[0], seen.answers[0]
+    seen.may_leave = frozenset({"forgotten"})
+    assert judge(OFFERS, seen) == []
+
+
 @pytest.mark.parametrize("letter", [ItemLetter("run", "refused", "archive-unsafe"), ItemLetter("run", "plain", "x")])
 def test_a_dead_letter_that_no_failure_accounts_for_is_wrong(seen: Observed, letter: ItemLetter) -> None:
     seen.item_letters.append(letter)
