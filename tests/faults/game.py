@@ -114,10 +114,11 @@ class Game:
         """Ask for an archive outside the prefix of the items to be expanded; returns the id of the task."""
         task_id = str(uuid.uuid4())
         archive = next(file for offer in self.offers for file in offer.files if offer.opens(file))
-        folder = f"archives/{task_id}/"
-        place = Location(self.context.settings.s3_bucket, folder + archive.name)
+        own = self.context.owners[OWNER].place
+        folder = f"{own.prefix}{OWNER}/archives/{task_id}/"
+        place = Location(own.bucket, folder + archive.name)
         self.context.store.put(place, archive.content)
-        message: Json = {"asset_href": place.href, "asset_name": archive.name}
+        message: Json = {"asset_href": place.href, "asset_name": archive.name, "env": {"owner_id": OWNER}}
         self.system.enqueue("auxip.process_asset", message, task_id)
         self.tasks[task_id] = Task(f"s3://{place.bucket}/{folder}{archive.stem}/", lambda result: result)
         self.written |= {folder + name for name in _expanded(archive)}

@@ -111,8 +111,8 @@ MUTANTS = (
     Mutant(
         "no-reconciler",
         "workers/tasks/runs.py",
-        "publish(reconcile(context()))",
-        "publish(())",
+        "publish(reconcile(context()), again=True)",
+        "publish((), again=True)",
         ("purge-staging", "purge-catalog", "purge-decompress"),
     ),
     Mutant(
