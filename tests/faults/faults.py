@@ -200,13 +200,13 @@ for _queue in ("search", "staging", "catalog", "decompress", "runs"):
 
 @kind("purge-requests", lasting=(0.5, 1.5))
 def purge_requests(scene: Scene) -> Iterator[None]:
-    """The messages of callers on the queue `runs` are deleted before anybody has taken them."""
+    """The message that a request has become is deleted before a worker has taken it; then it is made once more."""
     wake = scene.system.stop_worker("runs")
-    scene.game.enqueue()
-    scene.game.request()
+    request_id = scene.game.request()
     yield
-    scene.system.purge("runs", lambda task: not task.startswith("auxip.step."))
+    scene.system.purge("runs", lambda task: task == "auxip.staging")
     wake()
+    scene.game.request(request_id)
 
 
 @kind("terminate", lasting=(1, 2))

@@ -18,7 +18,7 @@ AWAITED: dict[str, str] = {
     "flushdb": "callers whose ids are known are to be told that their runs are lost",
     "station-401": "a refusal is to be confirmed before items fail with it",
     "catalog-401": "a refusal is to be confirmed before items fail with it",
-    "purge-requests": "a public task's message that is lost before its run is open is known to nobody",
+    "purge-requests": "a request whose message is lost before its run is open is to be done where it is made once more",
 }
 """Kinds that ask for what the product does not do yet, and why: they are played only where they are asked for."""
 
