@@ -422,8 +422,7 @@ class System:
             variable: _at(os.environ[variable], self.links[client, target].port)
             for target, variable in _TARGETS.items()
         }
-        # As in the image: SIGTERM lets steps end for a while, and then hands them back.
-        return {**linked, "AUXIP_STATIONS_FILE": str(self._stations_file), "REMAP_SIGTERM": "SIGQUIT"}
+        return {**linked, "AUXIP_STATIONS_FILE": str(self._stations_file)}
 
     def _start(self, name: str) -> Child:
         extra = {**self._environment(name), **self._extra.pop(name, {})}
