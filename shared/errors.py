@@ -33,7 +33,7 @@ class AuxipError(Exception):
 
 
 class Rejected(AuxipError):
-    """The request itself is wrong (bad input, bad credentials, unknown collection): it is never tried again."""
+    """The request itself is wrong (bad input, an unknown collection): it is never tried again."""
 
 
 class ItemFailed(AuxipError):
@@ -51,6 +51,13 @@ class Retryable(AuxipError):
         super().__init__(code, reason)
         self.args = (code, reason, delay)
         self.delay = delay
+
+
+class Refused(Retryable):
+    """A system refuses our credentials, or calls a request wrong: a proxy in front of it may do so by mistake.
+
+    It is final only when it is confirmed; see `shared.runs.outages`.
+    """
 
 
 class Busy(Retryable):

@@ -13,6 +13,7 @@ _LONGEST_POLL = 60.0
 _SPREAD = 0.2
 _POLLS = 0.1
 _DOUBLINGS = 16
+_ANSWERS = 10
 RESUMES: Final = 3
 """Connections in a row that bring nothing before a download is left to the next try of its step."""
 
@@ -63,15 +64,38 @@ def delay_before_look(waited: float, settings: Settings) -> float:
     return pause * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - spreads load, guards nothing
 
 
-def delay_before_look_at_system(looks: int, settings: Settings) -> float:
-    """Return the seconds before it is looked again whether a system is back that is away; a minute at most.
+def delay_before_probe(probes: int, settings: Settings) -> float:
+    """Return the seconds before a system that cannot be used is probed again; a minute at most.
 
     Args:
-        looks: how often it was looked in vain.
+        probes: how many have failed.
         settings: `backoff_base` and `backoff_max`.
     """
     longest = min(settings.backoff_max, _LONGEST_POLL)
-    return min(longest, settings.backoff_base * 2.0 ** min(looks - 1, _DOUBLINGS))
+    return min(longest, settings.backoff_base * 2.0 ** min(probes - 1, _DOUBLINGS))
+
+
+def delay_until_probed(left: float, settings: Settings) -> float:
+    """Return the seconds before a step that waits for a system comes back: after the next probe, not all at once.
+
+    Args:
+        left: seconds until the next probe may begin.
+        settings: `backoff_base`.
+    """
+    return left + random.uniform(0, max(settings.backoff_base, left / 2))  # noqa: S311 - spreads load, guards nothing
+
+
+def delay_until_probe_ends(left: float, settings: Settings) -> float:
+    """Return the seconds before a step asks what a probe has found that is under way.
+
+    Most probes end at once, and one that hangs must not be asked about by every step each second.
+
+    Args:
+        left: seconds after which the probe has ended, or its worker is dead.
+        settings: `backoff_base`.
+    """
+    longest = min(left, _ANSWERS * settings.backoff_base)
+    return random.uniform(min(left, settings.backoff_base), longest)  # noqa: S311 - spreads load, guards nothing
 
 
 def longest_wait(settings: Settings) -> float:

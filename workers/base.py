@@ -19,9 +19,9 @@ from shared.models import ItemRecord, Run
 from shared.retries import delay_before_retry
 from shared.runs.close import close_failed
 from shared.runs.due import Plan, Step, StepName, closing, due_steps, stopped
-from shared.runs.outages import no_fault_of_outages, stations_of, systems_of
+from shared.runs.outages import search_waiting_for_systems, waiting_for_systems
 from shared.runs.settle import settle_item
-from shared.steps.find import require_time_left
+from shared.runs.systems import needs_of_step
 from workers import flows
 from workers.app import UnboundedTask, app, context
 from workers.contract import BoundTask
@@ -121,7 +121,7 @@ def perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> No
 
 def _perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> None:
     try:
-        with retried(task), _waiting_for_systems(run_id):
+        with retried(task), search_waiting_for_systems(context(), context().ledger.run(run_id)):
             call()
     except AuxipError as error:
         if tell_if_forgotten(run_id):
@@ -150,20 +150,6 @@ def tell_if_forgotten(run_id: str) -> bool:
     if app.AsyncResult(run_id).state not in READY_STATES:
         app.backend.mark_as_failure(run_id, error)
     return True
-
-
-@contextmanager
-def _waiting_for_systems(run_id: str) -> Iterator[None]:
-    """Have the search of a run wait for the systems that it needs, until its own time is over."""
-    run = context().ledger.run(run_id)
-    stations = stations_of(context(), run.request.stations)
-    needed = ["catalog", *stations] if len(stations) == 1 else ["catalog"]  # one of several stations is enough
-    try:
-        with no_fault_of_outages(context(), run.request.owner, needed, stations):
-            yield
-    except Busy:
-        require_time_left(context(), run)
-        raise
 
 
 @contextmanager
@@ -224,8 +210,7 @@ def _try(step: Step, call: ItemStep, run: Run, record: ItemRecord) -> None:
     """
     try:
         require_starts_left(record.claim)
-        systems = systems_of(context(), step.name, run, record)
-        with no_fault_of_outages(context(), run.request.owner, systems):
+        with waiting_for_systems(context(), needs_of_step(context(), step.name, run, record)):
             call(context(), run, record)
     except Busy:
         raise

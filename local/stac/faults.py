@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import random
 import re
 import time
 from collections import deque
@@ -35,6 +36,7 @@ class Rule(BaseModel):
     retry_after: int | None = Field(None, ge=0, description="seconds, sent as Retry-After")
     cut: int | None = Field(None, ge=0, description="bytes of the body to send; then the connection is closed")
     body: str | None = Field(None, description="sent in the place of the answer's body, with status 200")
+    share: float | None = Field(None, gt=0, lt=1, description="part of the requests that it applies to, by chance")
     times: int | None = Field(None, ge=1, description="uses after which the rule is gone")
     per_minute: int | None = Field(None, ge=1, description="requests above this rate are answered 429")
 
@@ -65,6 +67,7 @@ class Faults:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._rules: list[tuple[Rule, deque[float]]] = []
+        self._chance = random.Random(0)  # noqa: S311 - the same faults each time
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, faulty or not."""
@@ -85,6 +88,7 @@ class Faults:
             except ValidationError as error:
                 return JSONResponse({"detail": error.errors(include_url=False, include_context=False)}, 400)
             self._rules = [(rule, deque()) for rule in rules]
+            self._chance.seed(0)
         elif request.method == "DELETE":
             self._rules = []
         return JSONResponse([rule.model_dump(exclude_none=True) for rule, _ in self._rules])
@@ -93,6 +97,8 @@ class Faults:
         target = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
         for place, (rule, recent) in enumerate(self._rules):
             if rule.method not in (None, request.method) or not re.search(rule.path, target):
+                continue
+            if rule.share is not None and self._chance.random() >= rule.share:
                 continue
             if rule.per_minute is not None:
                 wait = _excess(rule.per_minute, recent)

@@ -1,9 +1,9 @@
-"""Which systems are away, since when, and whose turn it is to look whether they are back: one answer for all workers.
+"""Which systems cannot be used, since when, and whose turn it is to probe them: one answer for all workers.
 
 Keys:
 
 auxip:outages                  hash: system -> JSON of its `Outage`
-auxip:look:SYSTEM              string: `running`, `up` or `away`; while it is there nobody else looks
+auxip:probe:SYSTEM             string: `running`, `up` or `down`; nobody probes the system while it exists
 """
 
 from dataclasses import dataclass
@@ -15,48 +15,56 @@ from redis import Redis
 _OUTAGES: Final = "auxip:outages"
 _RUNNING: Final = "running"
 _UP: Final = "up"
-_AWAY: Final = "away"
-_LOOK_AGAIN: Final = 1.0
-"""Longest wait, in seconds, for what another worker finds out."""
+_DOWN: Final = "down"
 
 
 class Outage(BaseModel):
-    """A system that is away.
+    """A system that cannot be used. Times are in seconds since the epoch.
 
     Attributes:
-        since: when that was found, in seconds since the epoch.
-        reason: what the system answered, or did not.
-        looks: how often it was looked whether it is back, without success.
+        since: when the first probe found it.
+        probed: when the last probe found it.
+        fault: what is wrong, a `Fault`.
+        code: of the failure that led to the first probe.
+        reason: what the system answered to the last probe, or that it did not.
+        probes: how many have failed.
+        collection: of the catalog that is probed.
     """
 
     since: float
+    probed: float
+    fault: str
+    code: str
     reason: str
-    looks: int = 1
+    probes: int = 1
+    collection: str = ""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What is known of a system for the moment.
+    """Whose turn it is to probe a system.
 
     Attributes:
-        ours: whether the caller is the one that looks now.
-        is_up: whether somebody has just had an answer of it.
-        wait: seconds until it is looked again.
+        ours: whether it is the caller's.
+        is_up: whether somebody has just found it well.
+        is_running: whether somebody probes it now.
+        left: seconds until the next may probe it.
     """
 
     ours: bool = False
     is_up: bool = False
-    wait: float = 0.0
+    is_running: bool = False
+    left: float = 0.0
 
 
 class Outages:
-    """The outages' part of the ledger. A system is `catalog`, `s3`, `staging` or `station NAME`."""
+    """The outages' part of the ledger. A system is named as in `shared.runs.systems`."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def all(self) -> dict[str, Outage]:
-        """Return the systems that are away."""
+        """Return the systems that cannot be used."""
         found = cast("dict[str, str]", self._redis.hgetall(_OUTAGES))
         return {system: Outage.model_validate_json(text) for system, text in found.items()}
 
@@ -66,13 +74,13 @@ class Outages:
         return None if text is None else Outage.model_validate_json(text)
 
     def take_turn(self, system: str, seconds: float) -> Turn:
-        """Take it on to look whether a system answers, unless somebody else does so, or has done it lately.
+        """Take the turn to probe a system, unless somebody else has it or has just probed it.
 
         Args:
             system: which.
-            seconds: after which another one looks, should the caller die.
+            seconds: after which another caller gets the turn, should this one die.
         """
-        key = _look(system)
+        key = _probe(system)
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.set(key, _RUNNING, nx=True, px=_milliseconds(seconds))
             pipe.get(key)
@@ -80,26 +88,25 @@ class Outages:
             ours, state, left = cast("tuple[bool | None, str | None, int]", tuple(pipe.execute()))
         if ours:
             return Turn(ours=True)
-        wait = max(left, 1) / 1000  # 0 would mean that nobody has to wait
-        return Turn(is_up=state == _UP, wait=min(wait, _LOOK_AGAIN) if state == _RUNNING else wait)
+        return Turn(is_up=state == _UP, is_running=state == _RUNNING, left=max(left, 1) / 1000)
 
-    def is_up(self, system: str, seconds: float) -> None:
-        """Record that a system answers, and let that be known for so many seconds without another look."""
+    def record_up(self, system: str, seconds: float) -> None:
+        """Record that a probe found a system well, and that nobody need probe it for so many seconds."""
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.hdel(_OUTAGES, system)
-            pipe.set(_look(system), _UP, px=_milliseconds(seconds))
+            pipe.set(_probe(system), _UP, px=_milliseconds(seconds))
             pipe.execute()
 
-    def is_away(self, system: str, outage: Outage, pause: float) -> None:
-        """Record that a system does not answer, and let nobody look again for `pause` seconds."""
+    def record_down(self, system: str, outage: Outage, pause: float) -> None:
+        """Record that a system cannot be used, and that nobody is to probe it for `pause` seconds."""
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(_OUTAGES, system, outage.model_dump_json())
-            pipe.set(_look(system), _AWAY, px=_milliseconds(pause))
+            pipe.set(_probe(system), _DOWN, px=_milliseconds(pause))
             pipe.execute()
 
 
-def _look(system: str) -> str:
-    return f"auxip:look:{system}"
+def _probe(system: str) -> str:
+    return f"auxip:probe:{system}"
 
 
 def _milliseconds(seconds: float) -> int:

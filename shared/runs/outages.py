@@ -1,96 +1,123 @@
-"""A system that is away fails no item: its steps wait until it is back, and that uses up none of their tries.
+"""A system that cannot be used fails no item: what needs it waits until it can, and that uses up no try.
 
-Whether the system or the item is at fault is asked of the system itself: one worker asks it for something that has to
-do with no item. If it answers, the item is at fault, and its try counts.
+Whether the system or the item is at fault is asked of the system itself: one worker probes it with a question that has
+nothing to do with an item. If the probe fails as the item did, the system has an outage. Else the item is at fault, and
+its try counts.
 """
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shared.context import Context
 from shared.errors import Busy, Rejected, Retryable
 from shared.ledger import Outage
-from shared.models import ItemRecord, Run
-from shared.retries import delay_before_look_at_system
-from shared.runs.due import StepName
-from shared.stac.api import LONGEST_LOOK
-from shared.storage.location import Location
+from shared.models import Lane, Run
+from shared.retries import delay_before_probe, delay_until_probe_ends, delay_until_probed
+from shared.runs.systems import Needs, needs_of_run_search, probe, suspected_fault
+from shared.stac.api import LONGEST_PROBE
+from shared.stac.probes import Fault
+from shared.steps.find import require_time_left
 
 _log = logging.getLogger(__name__)
 
 _UP_FOR = 1.0  # seconds at most, and less than the pause between two tries, so that one answer charges one try only
-_NOTHING = ".auxip-answers"  # an object that is not there: any answer will do
-
-
-def systems_of(context: Context, step: StepName, run: Run, record: ItemRecord) -> list[str]:
-    """Return the systems that a step of an item needs."""
-    always = ["catalog", "s3"]
-    if step is not StepName.STAGE:
-        return always
-    if context.settings.staging_backend == "ogc":
-        return [*always, "staging"]
-    return [*always, *stations_of(context, [record.station] if record.station else run.request.stations)]
-
-
-def stations_of(context: Context, names: Sequence[str]) -> list[str]:
-    """Return the names that stations have as systems; no name means the default station."""
-    return [f"station {context.station(name).name}" for name in names or [""]]
+_QUESTIONS = 2  # of a probe of an API
+_REFUSALS_TOLD = 2
 
 
 @contextmanager
-def no_fault_of_outages(
-    context: Context, owner: str, needed: Sequence[str], others: Sequence[str] = ()
-) -> Iterator[None]:
+def waiting_for_systems(context: Context, needs: Needs) -> Iterator[None]:
     """Have the block wait for the systems that it needs.
 
-    Args:
-        context: of the process.
-        owner: whose catalog it is.
-        needed: systems without which the block is not begun.
-        others: that it can do without in part; one of several stations, say.
-
     Raises:
-        Busy: `system-away`, for as long as `outage_patience`; then the block's own error is raised.
+        Busy: `system-unavailable`, for as long as `outage_patience`; then the block's own error is raised.
     """
     if known := context.outages.all():
-        for system in needed:
+        for system in needs.systems:
             if system in known:
-                _require_up(context, owner, system, known[system])
+                outage = known[system]
+                _require_up(context, system, Fault(outage.fault), needs.collection, outage)
     try:
         yield
     except Busy:
         raise
     except Retryable as error:
-        for system in (*needed, *others):
-            if error.code == f"{system.partition(' ')[0]}-unavailable":
-                _require_up(context, owner, system, context.outages.of(system), error)
+        fault = suspected_fault(error)
+        if fault is not None:
+            for system in needs.concerned(error):
+                _require_up(context, system, fault, needs.collection, context.outages.of(system), error)
         raise
 
 
-def look_again(context: Context) -> None:
-    """Look at each system that is away and whose turn it is, so that an outage ends also where no step waits for it."""
+@contextmanager
+def search_waiting_for_systems(context: Context, run: Run) -> Iterator[None]:
+    """Have the search of a run wait for the systems that it needs, until its own time is over.
+
+    Raises:
+        Busy: `system-unavailable`.
+        Rejected: `search-timeout`; or, where somebody waits for the run and has set no timeout, the code with which a
+            system refuses our credentials, once two probes have confirmed it.
+    """
+    needs = needs_of_run_search(context, run)
+    try:
+        with waiting_for_systems(context, needs):
+            yield
+    except Busy:
+        require_time_left(context, run)
+        if run.request.lane is Lane.ON_DEMAND and run.request.timeout_seconds < 0:
+            require_accepted(context, needs, context.ledger.begin_search(run.id))
+        raise
+
+
+def require_accepted(context: Context, needs: Needs, since: float) -> None:
+    """Make sure that no system that is needed refuses our credentials, as two probes have found, one of them since.
+
+    Raises:
+        Rejected: with the code of the refusal.
+    """
+    known = context.outages.all()
+    for system in (*needs.systems, *needs.others):
+        outage = known.get(system)
+        if outage is None or outage.fault != Fault.REFUSED:
+            continue
+        if outage.probes >= _REFUSALS_TOLD and outage.probed >= since:
+            raise Rejected(outage.code, f"the {system} refuses our credentials: {outage.reason}")
+
+
+def probe_systems(context: Context) -> None:
+    """Probe each system that has an outage and is due, so that an outage ends also where no step waits for it."""
     for system, outage in context.outages.all().items():
-        if context.outages.take_turn(system, _longest_look(context)).ours:
-            _look(context, "", system, outage)
+        if context.outages.take_turn(system, _longest_probe(context)).ours:
+            _probe(context, system, Fault(outage.fault), outage.collection, outage, None)
 
 
 def _require_up(
-    context: Context, owner: str, system: str, known: Outage | None, cause: Exception | None = None
+    context: Context,
+    system: str,
+    fault: Fault,
+    collection: str,
+    known: Outage | None,
+    cause: Retryable | None = None,
 ) -> None:
     if known is not None and _is_too_long(context, known):
         return
-    turn = context.outages.take_turn(system, _longest_look(context))
+    turn = context.outages.take_turn(system, _longest_probe(context))
     if turn.is_up:
         return
-    wait = _look(context, owner, system, known) if turn.ours else turn.wait
-    if wait:
-        raise Busy("system-away", f"waiting for the {system}, which does not answer", delay=wait) from cause
+    if turn.ours:
+        delay = _probe(context, system, fault, collection, known, cause)
+    elif turn.is_running:
+        delay = delay_until_probe_ends(turn.left, context.settings)
+    else:
+        delay = delay_until_probed(turn.left, context.settings)
+    if delay:
+        raise Busy("system-unavailable", f"waiting for the {system}, which cannot be used", delay=delay) from cause
 
 
-def _longest_look(context: Context) -> float:
-    return LONGEST_LOOK + context.settings.s3_timeout
+def _longest_probe(context: Context) -> float:
+    return _QUESTIONS * LONGEST_PROBE + context.settings.s3_timeout
 
 
 def _is_too_long(context: Context, outage: Outage) -> bool:
@@ -98,49 +125,38 @@ def _is_too_long(context: Context, outage: Outage) -> bool:
     return patience is not None and time.time() - outage.since >= patience
 
 
-def _look(context: Context, owner: str, system: str, known: Outage | None) -> float:
-    """Look whether a system answers; returns the seconds to wait, 0 if it does."""
-    reason = _silence_of(context, owner, system)
-    if reason is None:
+def _probe(
+    context: Context, system: str, suspected: Fault, collection: str, known: Outage | None, cause: Retryable | None
+) -> float:
+    """Probe a system and record what comes of it; returns the seconds to wait, 0 if the system is well."""
+    finding, now = probe(context, system, suspected, collection), time.time()
+    if finding is None:
         if known is not None:
-            _log.warning("the %s is back, after %.0f s", system, time.time() - known.since)
-        context.outages.is_up(system, min(_UP_FOR, context.settings.backoff_base / 2))
+            _log.warning("the %s can be used again, after %.0f s", system, now - known.since)
+        context.outages.record_up(system, min(_UP_FOR, context.settings.backoff_base / 2))
         return 0
-    outage = Outage(since=time.time(), reason=reason) if known is None else known.model_copy()
-    outage.looks += known is not None
-    outage.reason = reason
-    pause = delay_before_look_at_system(outage.looks, context.settings)
-    _log.warning("the %s is away, looking again in %.0f s: %s", system, pause, reason)
-    context.outages.is_away(system, outage, pause)
+    outage = Outage(
+        since=known.since if known else now,
+        probed=now,
+        fault=finding.fault,
+        code=_code_of(system, finding.fault, known, cause),
+        reason=finding.reason,
+        probes=known.probes + 1 if known else 1,
+        collection=collection,
+    )
+    pause = delay_before_probe(outage.probes, context.settings)
+    _log.warning("the %s cannot be used, the next probe is in %.0f s: %s", system, pause, finding.reason)
+    context.outages.record_down(system, outage, pause)
     return pause
 
 
-def _silence_of(context: Context, owner: str, system: str) -> str | None:
-    """Return why a system gives no answer, or None if it does, be the answer a refusal."""
-    kind, _, name = system.partition(" ")
-    match kind:
-        case "station":
-            return _silence_of_station(context, name)
-        case "catalog":
-            return context.catalog_of(owner).api.silence()
-        case "staging":
-            return context.staging_service.api.silence()
-        case _:
-            return _silence_of_store(context)
-
-
-def _silence_of_station(context: Context, name: str) -> str | None:
-    try:
-        return context.station(name).api.silence()
-    except Rejected:
-        return None  # it is not configured any more: nothing waits for it
-
-
-def _silence_of_store(context: Context) -> str | None:
-    try:
-        context.store.head(Location(context.settings.s3_bucket, _NOTHING))
-    except Retryable as error:
-        return error.reason
-    except Rejected:
-        return None
-    return None
+def _code_of(system: str, fault: Fault, known: Outage | None, cause: Retryable | None) -> str:
+    """Return the code that tells of a fault: that of the failure which the probe confirms, if it does."""
+    if cause is not None and suspected_fault(cause) is fault:
+        return cause.code
+    if known is not None and known.fault == fault:
+        return known.code
+    kind = system.partition(" ")[0]
+    if fault is Fault.REFUSED:
+        return "s3-denied" if kind == "s3" else f"{kind}-unauthorized"
+    return f"{kind}-{fault}"

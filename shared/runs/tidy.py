@@ -41,7 +41,7 @@ def clean_up(context: Context, older_than: timedelta) -> list[str]:
 
     Raises:
         Retryable: S3 or the catalog could not answer.
-        Rejected: `s3-denied`.
+        Refused: `s3-denied`.
     """
     control, spared = context.store.control, context.ledger.uploads_in_use(older_than)
     places = context.owners.places

@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 import httpx
 
 from shared.errors import Retryable
+
+IS_CONFIRMATION: Final = "auxip_is_confirmation"
+"""Extension of a request that was refused and is sent once more: credentials were renewed for the first one."""
 
 
 def limited(response: httpx.Response, limit: int, name: str) -> Iterator[bytes]:

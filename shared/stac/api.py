@@ -5,20 +5,26 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 import httpx
 
-from shared.errors import Busy, Rejected, Retryable
-from shared.stac.answers import limited, retry_after, shown
+from shared.errors import Refused, Rejected, Retryable
+from shared.stac.answers import IS_CONFIRMATION, limited, retry_after, shown
 from shared.stac.item import Json
 
 _TRANSIENT = frozenset({408, 425, 429})
+_REFUSALS = frozenset({400, 401, 403})
+_ANY_REFUSAL = tuple(range(400, 500))
 _REDIRECTS = 5
-LONGEST_LOOK: Final = 10.0
-"""Seconds to wait for an answer that only shows that the API is there."""
+LONGEST_PROBE: Final = 10.0
+"""Seconds that a probe waits for its answer."""
+
+_MOST_PROBED: Final = 2**20
+_LONGEST_CONFIRMATION: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,16 +35,34 @@ class Answer:
     body: Json
 
 
+@dataclass(frozen=True)
+class Reply:
+    """The answer to a probe: its status, whether it is a JSON object, and a sentence that says so."""
+
+    status: int
+    is_object: bool
+    reason: str
+
+
 class StacApi:
     """A STAC API, called `name` (`station` or `catalog`) in error codes.
 
     Every request may raise, with `NAME` for the name:
-        Rejected: `NAME-unauthorized` (401, 403), `NAME-not-found` (404), `NAME-refused` (any other 4xx).
+        Refused: `NAME-unauthorized` (401, 403), `NAME-refused` (400); the API has refused the same request twice.
+        Rejected: `NAME-not-found` (404), `NAME-refused` (any other 4xx).
         Retryable: `NAME-rate-limited` (429, with its Retry-After), `NAME-unavailable` (408, 425, 5xx, network),
             `NAME-bad-answer` (no JSON object, cut short, or too large).
     """
 
-    def __init__(self, name: str, url: str, client: httpx.Client, max_bytes: int, credentials: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        client: httpx.Client,
+        max_bytes: int,
+        credentials: str,
+        confirm_after: float = 0,
+    ) -> None:
         """Take a client.
 
         Args:
@@ -47,12 +71,14 @@ class StacApi:
             client: with the credentials, which the API closes.
             max_bytes: of an answer.
             credentials: where they are configured, for whoever reads that they were refused.
+            confirm_after: seconds before a request that was refused is sent once more.
         """
         self.name = name
         self.url = url
         self._client = client
         self._max_bytes = max_bytes
         self._credentials = credentials
+        self._confirm_after = min(confirm_after, _LONGEST_CONFIRMATION)
 
     def call(
         self,
@@ -93,9 +119,15 @@ class StacApi:
         absolute = url if re.match(r"https?://", url) else f"{self.url}{url}"
         label = f"{method} {shown(absolute)}"
         try:
-            with self._client.stream(
-                method, absolute, json=body, headers=headers, timeout=timeout or self._client.timeout
-            ) as response:
+            request = partial(
+                self._client.build_request,
+                method,
+                absolute,
+                json=body,
+                headers=headers,
+                timeout=timeout or self._client.timeout,
+            )
+            with closing(self._confirmed(request, expected)) as response:
                 if response.status_code not in expected:
                     self._raise_for(response, label)
                 yield response
@@ -106,20 +138,25 @@ class StacApi:
                 f"{self.name}-unavailable", f"{label}: {type(error).__name__}: {str(error)[:200]}"
             ) from error
 
-    def silence(self) -> str | None:
-        """Return why the API gives no answer to a question about nothing in particular; None if it gives any below 500.
+    def probe(self, method: str, path: str, body: Json | None = None) -> Reply:
+        """Return the answer to a question about no item, a refusal included.
 
-        A refusal, and a limit that lets nothing go now, are answers too.
+        Raises:
+            Retryable: `NAME-unavailable`, there is no answer below 500.
         """
-        anything = tuple(range(400, 500))
-        usual = self._client.timeout.read or LONGEST_LOOK
-        try:
-            with self.open("GET", "/", expected=anything, timeout=httpx.Timeout(min(usual, LONGEST_LOOK))):
-                return None
-        except (Busy, Rejected):
-            return None
-        except Retryable as error:
-            return error.reason
+        timeout = min(self._client.timeout.read or LONGEST_PROBE, LONGEST_PROBE)
+        with self.open(method, path, body, expected=_ANY_REFUSAL, timeout=httpx.Timeout(timeout)) as response:
+            label = f"{method} {shown(response.url)} answered {response.status_code}"
+            try:
+                content = b"".join(self._in_time(response, time.monotonic() + timeout, _MOST_PROBED))
+                is_object = isinstance(json.loads(content), dict)
+            except (ValueError, RecursionError):
+                is_object = False
+            except Retryable as error:
+                if not error.code.endswith("-bad-answer"):
+                    raise
+                is_object = False  # too large
+            return Reply(response.status_code, is_object, label if is_object else f"{label}, and no JSON object")
 
     @property
     def patience(self) -> float:
@@ -129,6 +166,21 @@ class StacApi:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _confirmed(self, request: Callable[..., httpx.Request], expected: tuple[int, ...]) -> httpx.Response:
+        """Send a request, and once more after a pause where it is refused: a proxy may have lost a header or its mind.
+
+        An OAuth2 token was renewed by then, see `StationTransport`; where that was refused, it is tried again.
+        """
+        extensions: dict[str, bool] = {}
+        with suppress(Refused):  # by the token endpoint
+            response = self._client.send(request(), stream=True)
+            if response.status_code not in _REFUSALS or response.status_code in expected:
+                return response
+            response.close()
+            extensions = {IS_CONFIRMATION: True}
+        time.sleep(self._confirm_after)
+        return self._client.send(request(extensions=extensions), stream=True)
 
     def _json(self, response: httpx.Response, until: float | None) -> Json:
         content = b"".join(self._in_time(response, until))
@@ -144,9 +196,9 @@ class StacApi:
             )
         return cast("Json", body)
 
-    def _in_time(self, response: httpx.Response, until: float | None) -> Iterator[bytes]:
+    def _in_time(self, response: httpx.Response, until: float | None, most: int | None = None) -> Iterator[bytes]:
         """Yield the body; bytes that come one by one renew the timeout of a read, but not the time for all of them."""
-        for chunk in limited(response, self._max_bytes, self.name):
+        for chunk in limited(response, most or self._max_bytes, self.name):
             if until is not None and time.monotonic() > until:
                 raise Retryable(f"{self.name}-unavailable", f"{shown(response.url)} did not answer in time")
             yield chunk
@@ -157,7 +209,9 @@ class StacApi:
             return
         detail = f"{label} answered {status}{_detail(response)}"
         if status in (401, 403):
-            raise Rejected(f"{self.name}-unauthorized", f"{detail}; check {self._credentials}")
+            raise Refused(f"{self.name}-unauthorized", f"{detail}; check {self._credentials}")
+        if status == 400:
+            raise Refused(f"{self.name}-refused", detail)
         if status == 404:
             raise Rejected(f"{self.name}-not-found", detail)
         if status == 429:

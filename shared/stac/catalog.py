@@ -14,6 +14,7 @@ from shared.settings import Settings
 from shared.stac.api import StacApi, http_client
 from shared.stac.auth import api_key_hook
 from shared.stac.item import Item, Json
+from shared.stac.probes import Fault, Finding, Question, probe_api
 from shared.validation import first_problem
 
 _WORLD: Final[Json] = {
@@ -37,7 +38,24 @@ class Catalog:
     def __init__(self, settings: Settings, key: SecretStr | None) -> None:
         self._settings = settings
         client = http_client(settings.catalog_timeout, api_key_hook(key, settings.catalog_url))
-        self.api = StacApi("catalog", settings.catalog_url, client, settings.max_answer_bytes, "AUXIP_CATALOG_API_KEY")
+        self.api = StacApi(
+            "catalog",
+            settings.catalog_url,
+            client,
+            settings.max_answer_bytes,
+            "AUXIP_CATALOG_API_KEY",
+            settings.backoff_base,
+        )
+
+    def probe(self, suspected: Fault, collection: str) -> Finding | None:
+        """Return what is wrong with the catalog, or None.
+
+        Whether it takes our key is asked with what the key is for: to write into the collection. The item that is sent
+        has not even an id, so no catalog can take it.
+        """
+        path = f"/collections/{quote(collection, safe='')}"
+        guarded: Question = ("POST", f"{path}/items", {}) if suspected is Fault.REFUSED else ("GET", path, None)
+        return probe_api(self.api, suspected, guarded)
 
     def require_collection(self, collection: str) -> None:
         """Make sure that a collection exists, before any work is begun for it.

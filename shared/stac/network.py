@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from shared.errors import ItemFailed
-from shared.stac.answers import retry_after, shown
+from shared.stac.answers import IS_CONFIRMATION, retry_after, shown
 from shared.stac.auth import Credentials
 from shared.stac.limits import LONGEST_WAIT, Limits, Turn
 from shared.stac.stations import StationConfig
@@ -57,7 +57,8 @@ class StationTransport(httpx.BaseTransport):
         """Send one request of a chain."""
         self._require_allowed(request.url)
         response = self._send(request)
-        if response.status_code == httpx.codes.UNAUTHORIZED and self._renewed(request, response):
+        may_renew = IS_CONFIRMATION not in request.extensions
+        if response.status_code == httpx.codes.UNAUTHORIZED and may_renew and self._renewed(request, response):
             response = self._send(request)
         if response.has_redirect_location:
             # httpx would read its body whole, however long that is.

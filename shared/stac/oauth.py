@@ -10,7 +10,7 @@ from typing import Final
 import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
-from shared.errors import Rejected, Retryable
+from shared.errors import Refused, Retryable
 from shared.stac.answers import limited, retry_after, shown
 from shared.stac.stations import OAuth2, OAuth2Password
 
@@ -47,7 +47,7 @@ class OAuth2Credentials:
     """The token of a station as its credentials. Threads that want one at once wait for one grant.
 
     `value` and `renew` may raise:
-        Rejected: `station-unauthorized`, the token endpoint refuses our credentials, or gives no bearer token.
+        Refused: `station-unauthorized`, the token endpoint refuses our credentials, or gives no bearer token.
         Retryable: `station-unavailable`, it cannot answer now.
     """
 
@@ -81,7 +81,7 @@ class OAuth2Credentials:
         if last is not None and last.refresh is not None and time.monotonic() < last.refresh_stale:
             try:
                 return self._ask({"grant_type": "refresh_token", "refresh_token": last.refresh.get_secret_value()})
-            except Rejected:
+            except Refused:
                 pass  # a refresh token may be revoked or lapse unannounced: a new grant decides
         return self._ask(self._grant())
 
@@ -110,7 +110,7 @@ class OAuth2Credentials:
             return
         said = f"{shown(self._auth.token_url)} answered {response.status_code}{_error_of(content)}"
         if response.status_code in _REFUSALS:
-            raise Rejected("station-unauthorized", f"{said}; check the station's credentials in AUXIP_STATIONS_FILE")
+            raise Refused("station-unauthorized", f"{said}; check the station's credentials in AUXIP_STATIONS_FILE")
         raise Retryable("station-unavailable", said, retry_after(response))
 
 

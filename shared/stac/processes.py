@@ -12,9 +12,11 @@ from shared.settings import Settings
 from shared.stac.api import StacApi, http_client
 from shared.stac.auth import api_key_hook
 from shared.stac.item import Item, Json
+from shared.stac.probes import Fault, Finding, probe_api
 from shared.validation import first_problem
 
 _NAME = "staging"
+_NO_JOB = "auxip-probe"
 _EXECUTION = "/processes/staging/execution"
 _TIMEOUT = 30.0
 _MAX_ANSWER_BYTES = 2**20
@@ -65,7 +67,14 @@ class StagingService:
         if settings.staging_url is None:
             raise Rejected("bad-setting", "AUXIP_STAGING_URL is not set: there is no staging service")
         client = http_client(_TIMEOUT, api_key_hook(settings.staging_api_key, settings.staging_url))
-        self.api = StacApi(_NAME, settings.staging_url, client, _MAX_ANSWER_BYTES, "AUXIP_STAGING_API_KEY")
+        self.api = StacApi(
+            _NAME, settings.staging_url, client, _MAX_ANSWER_BYTES, "AUXIP_STAGING_API_KEY", settings.backoff_base
+        )
+
+    def probe(self, suspected: Fault) -> Finding | None:
+        """Return what is wrong with the service, or None; it is asked for a job that it does not know."""
+        guarded = ("GET", _path(_NO_JOB) if suspected is Fault.REFUSED else "/processes/staging", None)
+        return probe_api(self.api, suspected, guarded)
 
     def execute(self, collection: str, item: Item, asset_names: Sequence[str]) -> StatusInfo:
         """Ask for these assets of an item to be staged; an item that the catalog has is not staged a second time.

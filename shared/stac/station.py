@@ -9,7 +9,7 @@ from typing import Final, cast
 import httpx
 from pydantic import ValidationError
 
-from shared.errors import Busy, ItemFailed, Rejected, Retryable
+from shared.errors import Busy, ItemFailed, Refused, Rejected, Retryable
 from shared.retries import delay_before_retry
 from shared.settings import Settings
 from shared.stac.answers import shown
@@ -27,6 +27,7 @@ from shared.stac.item import Found, Json, offered_item
 from shared.stac.limits import Limits
 from shared.stac.network import StationTransport
 from shared.stac.oauth import OAuth2Credentials
+from shared.stac.probes import Fault, Finding, probe_api
 from shared.stac.search import Cql2
 from shared.stac.stations import ApiKeyAuth, BasicAuth, CookieAuth, NoAuth, StationConfig
 from shared.validation import first_problem
@@ -46,13 +47,18 @@ class Station:
         transport = StationTransport(config, self._credentials, limits)
         client = http_client(config.timeout, self._hooks(), transport)
         where = f"[station.{name}.auth] of AUXIP_STATIONS_FILE"
-        self.api = StacApi("station", config.url, client, settings.max_answer_bytes, where)
+        self.api = StacApi("station", config.url, client, settings.max_answer_bytes, where, settings.backoff_base)
 
     def close(self) -> None:
         """Close the connections."""
         self.api.close()
         if isinstance(self._credentials, OAuth2Credentials):
             self._credentials.close()
+
+    def probe(self, suspected: Fault) -> Finding | None:
+        """Return what is wrong with the station, or None; it is asked for what it is sure to let us have: a search."""
+        collections: Json = {"collections": list(self._config.collections)} if self._config.collections else {}
+        return probe_api(self.api, suspected, ("POST", "/search", {**collections, "limit": 1}))
 
     def search(self, search: Cql2, deadline: float | None = None, tries: int = 1) -> Iterator[Found]:
         """Yield what a search finds, at most `search.limit` items, reading the next page only when it is needed.
@@ -109,7 +115,7 @@ class Station:
             try:
                 answer = self.api.call(method, url, payload, wait=_left(deadline)).body
                 _require_features(answer, url)
-            except Busy:
+            except (Busy, Refused):
                 raise
             except ItemFailed as error:  # a redirect that the transport refuses
                 raise Rejected("station-foreign-link", error.reason) from None

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from shared.context import Context
-from shared.errors import AuxipError, Busy, ItemFailed, Rejected, Retryable
+from shared.errors import AuxipError, Busy, ItemFailed, Refused, Rejected, Retryable
 from shared.models import ItemRecord, ItemState, Job, Run
 from shared.retries import delay_before_look
 from shared.stac.item import Asset, Item
@@ -140,6 +140,8 @@ def _follow(context: Context, run: Run, record: ItemRecord, item: Item, job: Job
 def _look(context: Context, record: ItemRecord, job: Job) -> StatusInfo | None:
     try:
         return context.staging_service.job(job.id)
+    except Refused:
+        raise
     except Retryable as error:
         _wait(context, record, job, str(error), error.delay)
 

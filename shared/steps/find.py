@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TypeVar
 
 from shared.context import Context
-from shared.errors import Busy, NothingFound, Rejected, Retryable
+from shared.errors import Busy, NothingFound, Refused, Rejected, Retryable
 from shared.ledger import lease
 from shared.models import Run, RunState
 from shared.selection import Given, PolicySelection, Search, choose
@@ -112,8 +112,13 @@ def first_that_finds(context: Context, names: Sequence[str], ask: Callable[[Stat
             if found:
                 return found
     if failures:
-        raise next((error for error in failures if isinstance(error, Retryable)), failures[0])
+        raise min(failures, key=_finality)
     return None
+
+
+def _finality(error: Retryable | Rejected) -> int:
+    """How little it helps to try again."""
+    return 2 * isinstance(error, Rejected) + isinstance(error, Refused)
 
 
 def _drain(context: Context, run: Run, found: Iterator[Found]) -> int:

@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from shared.errors import Rejected, Retryable
+from shared.errors import Refused, Rejected, Retryable
 from shared.settings import Settings
 from shared.storage.digests import PART_BYTES
 from shared.storage.keys import Place
@@ -53,7 +53,7 @@ class Upload:
 class Control:
     """The S3 service of the settings. Safe to share between threads; to be made anew after a fork.
 
-    Every method raises `Retryable` (`s3-unavailable`, `s3-full`) and `Rejected` (`s3-denied`) as `ObjectStore` does.
+    Every method raises `Retryable` (`s3-unavailable`, `s3-full`) and `Refused` (`s3-denied`) as `ObjectStore` does.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -317,11 +317,11 @@ def _translated(operation: str, source: Location | None = None) -> Iterator[None
         raise Retryable("s3-unavailable", f"{operation} failed: {type(error).__name__}") from error
 
 
-def _error_of(operation: str, code: str, said: str) -> Rejected | Retryable:
+def _error_of(operation: str, code: str, said: str) -> Retryable:
     if _FULL.fullmatch(code):
         return Retryable("s3-full", f"{operation} was refused: the store or the bucket's quota is full")
     if code in ("401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
-        return Rejected("s3-denied", f"{operation} was refused; check the S3 credentials and rights")
+        return Refused("s3-denied", f"{operation} was refused; check the S3 credentials and rights")
     return Retryable("s3-unavailable", f"{operation} failed: {said[:300]}")
 
 

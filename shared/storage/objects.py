@@ -22,7 +22,7 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from shared.errors import ItemFailed, Rejected, Retryable
+from shared.errors import ItemFailed, Refused, Rejected, Retryable
 from shared.settings import Settings
 from shared.storage.control import Control
 from shared.storage.digests import PART_BYTES, Checksum, Digest, RunningDigest, Written, digest_of
@@ -42,8 +42,8 @@ class ObjectStore:
     """The S3 service of the settings. Safe to share between threads; to be made anew after a fork.
 
     Every method raises `Retryable` (`s3-unavailable`) for network faults and 5xx, `Retryable` (`s3-full`) where the
-    store has no room or the bucket's quota is used up, and `Rejected` (`s3-denied`, `s3-bad-key`) where the store
-    refuses for good.
+    store has no room or the bucket's quota is used up, `Refused` (`s3-denied`) where it refuses our credentials, and
+    `Rejected` (`s3-bad-key`) where it can hold no such key.
 
     Attributes:
         control: what needs no bytes: conditional deletes, copies, unfinished uploads.
@@ -328,7 +328,7 @@ def _translated(operation: str) -> Iterator[None]:
         if _FULL.search(str(error)):
             raise Retryable("s3-full", f"{operation} was refused: the store or the bucket's quota is full") from error
         if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or _DENIED.search(str(error)):
-            raise Rejected("s3-denied", f"{operation} was refused; check the S3 credentials and rights") from error
+            raise Refused("s3-denied", f"{operation} was refused; check the S3 credentials and rights") from error
         raise Retryable("s3-unavailable", f"{operation} failed: {_first_line(error)}") from error
 
 

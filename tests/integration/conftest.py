@@ -98,8 +98,12 @@ def _no_faults_left(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def collection(stack: Stack) -> str:
     """A new and empty collection of the catalog."""
+    return new_collection(stack.environment())
+
+
+def new_collection(environment: dict[str, str]) -> str:
+    """Create an empty collection of a stack's catalog, and return its name."""
     name = f"aux-{uuid.uuid4().hex[:8]}"
-    environment = stack.environment()
     answer = httpx.post(
         f"{environment['AUXIP_CATALOG_URL']}/collections",
         headers={"x-api-key": environment["AUXIP_CATALOG_API_KEY"]},
@@ -166,6 +170,12 @@ class Caller:
     def stage(self, cql2: Json, **options: object) -> "AsyncResult[object]":
         message = {"cql2_filter": cql2, "catalog_collection_identifier": self.collection}
         return self.send("auxip.staging", **message, **options)
+
+    def stage_in_bulk(self, cql2: Json) -> "AsyncResult[object]":
+        from workers.app import app
+
+        message = {"env": self.env, "cql2_filter": cql2, "catalog_collection_identifier": self.collection}
+        return app.send_task("auxip.staging", kwargs=message, queue="runs.bulk")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 from shared.context import Context
-from shared.errors import AuxipError, Rejected, Retryable
+from shared.errors import AuxipError, Refused, Retryable
 from shared.storage.control import Control
 from shared.storage.keys import Place
 from shared.storage.location import Location
@@ -135,7 +135,7 @@ def test_more_objects_than_one_request_may_name_are_deleted(store: ObjectStore, 
 @pytest.mark.parametrize(
     ("changes", "error", "code"),
     [
-        ({"s3_secret_access_key": SecretStr("wrong")}, Rejected, "s3-denied"),
+        ({"s3_secret_access_key": SecretStr("wrong")}, Refused, "s3-denied"),
         ({"s3_endpoint": "http://127.0.0.1:9"}, Retryable, "s3-unavailable"),
     ],
 )

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from local.processes import free_ports
 from shared.context import Context
-from shared.errors import AuxipError, ItemFailed, Rejected, Retryable
+from shared.errors import AuxipError, ItemFailed, Refused, Rejected, Retryable
 from shared.settings import Settings
 from shared.storage.digests import PART_BYTES, Checksum, Written, digest_of
 from shared.storage.location import Location
@@ -303,13 +303,13 @@ def changed(settings: Settings, **changes: object) -> ObjectStore:
 @pytest.mark.parametrize(
     "wrong", [{"s3_secret_access_key": SecretStr("wrong")}, {"s3_access_key_id": SecretStr("who")}]
 )
-def test_wrong_credentials_are_refused_for_good(context: Context, place: Location, wrong: dict[str, object]) -> None:
-    assert code_of(changed(context.settings, **wrong), place) == [(Rejected, "s3-denied")] * 6
+def test_wrong_credentials_are_refused(context: Context, place: Location, wrong: dict[str, object]) -> None:
+    assert code_of(changed(context.settings, **wrong), place) == [(Refused, "s3-denied")] * 6
 
 
 def test_a_refusal_does_not_repeat_the_credentials(context: Context, place: Location) -> None:
     store = changed(context.settings, s3_secret_access_key=SecretStr("a-wrong-secret"))
-    with pytest.raises(Rejected) as raised:
+    with pytest.raises(Refused) as raised:
         store.head(place)
     assert "a-wrong-secret" not in str(raised.value)
     assert context.settings.s3_access_key_id.get_secret_value() not in str(raised.value)

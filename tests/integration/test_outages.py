@@ -1,6 +1,5 @@
 """Outages of a station, the catalog and S3: steps wait, no item loses a try, and `auxip runs` shows the outage."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -12,14 +11,27 @@ from local.stack import Stack
 from shared.context import Context
 from shared.errors import Busy, Retryable
 from shared.ledger import Outage
-from shared.runs.outages import no_fault_of_outages
+from shared.runs.outages import probe_systems, waiting_for_systems
+from shared.runs.systems import Needs
+from shared.stac.probes import Fault
 from tests.integration.conftest import Caller, closed_run, of_type, wait_for
 from workers.cli.records import runs
 
 ORBITS = of_type("OPER_MPL_ORBPRE")
+CATALOG = Needs(("catalog",))
+OUTAGE = Outage(since=1.0, probed=1.0, fault="unavailable", code="catalog-unavailable", reason="it answered 503")
 AWAY = Retryable("catalog-unavailable", "it answered 503")
+WRONG_KEY = [{"path": ".", "status": 401}]
 MORE_THAN_ALL_TRIES = 6
-"""Looks at a system, each as long after the one before as a try would be; `AUXIP_ATTEMPTS` is 3 here."""
+"""Probes of a system, each as long after the one before as a try would be; `AUXIP_ATTEMPTS` is 3 here."""
+
+
+@pytest.fixture(autouse=True)
+def _no_outages_left(context: Context, stack: Stack) -> Iterator[None]:
+    yield
+    stack.set_station_faults([])
+    stack.set_catalog_faults([])
+    wait_for(lambda: _none_after_probes(context), "all systems are well again")
 
 
 @contextmanager
@@ -45,6 +57,14 @@ def no_items_in_the_catalog(stack: Stack) -> Iterator[None]:
 
 
 @contextmanager
+def a_wrong_key(stack: Stack) -> Iterator[None]:
+    """The run is begun, and then the catalog refuses our key: its landing page is there for everybody."""
+    stack.set_catalog_faults([{"path": "/items", "status": 403}])
+    yield
+    stack.set_catalog_faults([])
+
+
+@contextmanager
 def no_store(stack: Stack) -> Iterator[None]:
     for child in stack.children:
         if child.name.startswith("seaweed"):
@@ -57,22 +77,28 @@ def no_store(stack: Stack) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("system", "away"),
+    ("system", "away", "fault"),
     [
-        ("station local", no_station),
-        ("catalog", no_catalog),
-        ("catalog", no_items_in_the_catalog),
-        ("s3", no_store),
+        ("station local", no_station, "has been unavailable"),
+        ("catalog", no_catalog, "has been unavailable"),
+        ("catalog", no_items_in_the_catalog, "has been unavailable"),
+        ("catalog", a_wrong_key, "refuses our credentials"),
+        ("s3", no_store, "has been unavailable"),
     ],
 )
 def test_an_outage_costs_no_item_a_try(
-    caller: Caller, context: Context, stack: Stack, system: str, away: Callable[[Stack], AbstractContextManager[None]]
+    caller: Caller,
+    context: Context,
+    stack: Stack,
+    system: str,
+    away: Callable[[Stack], AbstractContextManager[None]],
+    fault: str,
 ) -> None:
     with away(stack):
         run_id = caller.stage(ORBITS).id
-        wait_for(lambda: _looks(context, system) > MORE_THAN_ALL_TRIES, f"the {system} is known to be away")
+        wait_for(lambda: _probes(context, system) > MORE_THAN_ALL_TRIES, f"the {system} is known to be away")
         assert context.ledger.run(run_id).closed is None
-        assert f"waiting for the {system} since 20" in CliRunner().invoke(runs).output
+        assert f"the {system} {fault} since 20" in CliRunner().invoke(runs).output
     run = closed_run(context, run_id)
     assert run.counts.items > 0
     assert (run.counts.failed, run.counts.staged) == (0, run.counts.items)
@@ -80,9 +106,14 @@ def test_an_outage_costs_no_item_a_try(
     assert context.outages.all() == {}
 
 
-def _looks(context: Context, system: str) -> int:
+def _probes(context: Context, system: str) -> int:
     outage = context.outages.of(system)
-    return 0 if outage is None else outage.looks
+    return 0 if outage is None else outage.probes
+
+
+def _none_after_probes(context: Context) -> bool:
+    probe_systems(context)
+    return not context.outages.all()
 
 
 @pytest.mark.parametrize("away", [no_station, no_catalog])
@@ -93,6 +124,48 @@ def test_a_search_waits_for_a_system_until_its_own_time_is_over(
         result = caller.stage(ORBITS, timeout_seconds=1)
         wait_for(result.ready, "the caller has the result")
     assert "search-timeout" in str(result.result)
+
+
+@pytest.mark.parametrize("system", ["station", "catalog"])
+def test_an_on_demand_search_that_two_probes_find_refused_fails_with_the_refusal(
+    caller: Caller, context: Context, stack: Stack, system: str
+) -> None:
+    (stack.set_station_faults if system == "station" else stack.set_catalog_faults)(WRONG_KEY)
+    result = caller.stage(ORBITS)
+    wait_for(result.ready, "the caller has the result")
+    assert f"{system}-unauthorized" in str(result.result)
+    assert _probes(context, "catalog" if system == "catalog" else "station local") == 2
+
+
+def test_a_search_with_a_timeout_waits_for_its_credentials_to_be_accepted(caller: Caller, stack: Stack) -> None:
+    stack.set_station_faults(WRONG_KEY)
+    result = caller.stage(ORBITS, timeout_seconds=1)
+    wait_for(result.ready, "the caller has the result")
+    assert "search-timeout" in str(result.result)
+
+
+def test_a_search_in_bulk_waits_for_its_credentials_to_be_accepted(
+    caller: Caller, context: Context, stack: Stack
+) -> None:
+    stack.set_station_faults(WRONG_KEY)
+    run_id = caller.stage_in_bulk(ORBITS).id
+    wait_for(lambda: _probes(context, "station local") > MORE_THAN_ALL_TRIES, "the refusal is known")
+    stack.set_station_faults([])
+    assert closed_run(context, run_id).counts.failed == 0
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_what_is_refused_of_an_item_alone_uses_up_its_tries(
+    caller: Caller, context: Context, stack: Stack, status: int
+) -> None:
+    stack.set_station_faults([{"path": r"/Products\(", "status": status}])
+    result = caller.stage(ORBITS)
+    wait_for(result.ready, "the caller has the result")
+    run = closed_run(context, result.id)
+    assert run.counts.failed == run.counts.items > 0
+    code = "station-refused" if status == 400 else "station-unauthorized"
+    assert {(record.attempts, record.code) for record in context.ledger.items(run.id)} == {(3, code)}
+    assert context.outages.all() == {}
 
 
 def test_the_fault_of_an_item_uses_up_its_tries_while_its_system_answers(
@@ -111,13 +184,13 @@ def test_the_fault_of_an_item_uses_up_its_tries_while_its_system_answers(
 def test_an_outage_that_is_longer_than_the_patience_uses_up_tries(stack: Stack, context: Context) -> None:
     patience = Context(context.settings.model_copy(update={"outage_patience": 0.0, "backoff_base": 0.001}))
     with no_catalog(stack):
-        with pytest.raises(Busy, match="system-away"), no_fault_of_outages(patience, "owner", ["catalog"]):
+        with pytest.raises(Busy, match="system-unavailable"), waiting_for_systems(patience, CATALOG):
             raise AWAY
-        with pytest.raises(Retryable, match="catalog-unavailable"), no_fault_of_outages(patience, "o", ["catalog"]):
+        with pytest.raises(Retryable, match="catalog-unavailable"), waiting_for_systems(patience, CATALOG):
             raise AWAY
-        with no_fault_of_outages(patience, "owner", ["catalog"]):
+        with waiting_for_systems(patience, CATALOG):
             pass  # is begun
-    patience.outages.is_up("catalog", 0.001)
+    patience.outages.record_up("catalog", 0.001)
     patience.close()
 
 
@@ -127,19 +200,19 @@ def test_an_outage_ends_without_a_step_that_waits_for_it(workers: list[Child], c
     assert workers
 
     for system in ("catalog", "s3", "station local", "station that-is-gone"):
-        context.outages.is_away(system, Outage(since=time.time(), reason="it answered 503"), 0.001)
+        context.outages.record_down(system, OUTAGE, 0.001)
     app.send_task("auxip.reconcile")
     wait_for(lambda: context.outages.all() == {}, "all systems are known to be back")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429])
-def test_a_system_that_refuses_is_not_away(stack: Stack, context: Context, status: int) -> None:
+def test_a_system_that_refuses_is_not_unavailable(stack: Stack, context: Context, status: int) -> None:
     stack.set_catalog_faults([{"path": ".", "status": status}])
-    assert context.catalog_of("owner").api.silence() is None
+    assert context.catalog_of("owner").probe(Fault.UNAVAILABLE, "aux") is None
 
 
 def test_a_store_that_has_no_such_bucket_is_not_away(context: Context) -> None:
     other = Context(context.settings.model_copy(update={"s3_bucket": "no-such-bucket"}))
-    with pytest.raises(Retryable, match="s3-unavailable: for a test"), no_fault_of_outages(other, "owner", ["s3"]):
+    with pytest.raises(Retryable, match="s3-unavailable: for a test"), waiting_for_systems(other, Needs(("s3",))):
         raise Retryable("s3-unavailable", "for a test")
     other.close()

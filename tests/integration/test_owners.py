@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.context import Context
-from shared.errors import ItemFailed, Rejected
+from shared.errors import ItemFailed, Refused
 from shared.runs.close import close
 from shared.selection import Given
 from shared.steps.stage import stage_item
@@ -56,7 +56,7 @@ def test_an_owner_who_is_not_in_the_file_is_as_the_settings_say(owners: Context,
 def test_the_catalog_is_asked_with_the_owners_key(owners: Context, collection: str) -> None:
     work = Work(owners, collection, PLAIN.item_id, owner="somebody")
     request = work.run.request.model_copy(update={"owner": "stranger"})
-    with pytest.raises(Rejected, match="catalog-unauthorized") as raised:
+    with pytest.raises(Refused, match="catalog-unauthorized") as raised:
         stage_item(owners, work.run.model_copy(update={"request": request}), work.record)
 
     assert "not-the-catalogs" not in raised.value.reason

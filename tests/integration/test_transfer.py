@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.context import Context
-from shared.errors import AuxipError, ItemFailed, Rejected, Retryable
+from shared.errors import AuxipError, ItemFailed, Refused, Rejected, Retryable
 from shared.stac.item import Asset
 from shared.stac.station import Station
 from shared.stac.stations import ApiKeyAuth, StationConfig
@@ -237,7 +237,7 @@ def test_a_download_that_is_cut_off_leaves_nothing(
 @pytest.mark.parametrize(
     ("status", "kind", "code"),
     [
-        (401, Rejected, "station-unauthorized"),
+        (401, Refused, "station-unauthorized"),
         (404, Rejected, "station-not-found"),
         (429, Retryable, "station-rate-limited"),
         (503, Retryable, "station-unavailable"),

@@ -1,4 +1,4 @@
-"""Outages in the ledger: one worker looks at a time, and all of them know what it found."""
+"""Outages in the ledger: one worker probes a system at a time, and all of them know what it found."""
 
 import pytest
 from redis import Redis
@@ -7,7 +7,9 @@ from shared.ledger import Outage, Outages
 from tests.ledger.conftest import Clock
 from tests.ledger.opened import at_once
 
-OUTAGE = Outage(since=1.0, reason="it answered 503", looks=2)
+OUTAGE = Outage(
+    since=1.0, probed=2.0, fault="unavailable", code="catalog-unavailable", reason="it answered 503", probes=2
+)
 
 
 @pytest.fixture
@@ -15,36 +17,36 @@ def outages(redis: Redis) -> Outages:
     return Outages(redis)
 
 
-def test_of_all_that_want_to_look_one_does_and_the_others_wait(redis: Redis) -> None:
+def test_of_all_that_want_to_probe_one_does_and_the_others_wait(redis: Redis) -> None:
     turns = at_once(lambda: Outages(redis).take_turn("catalog", 30))
     assert [turn.ours for turn in turns].count(True) == 1
-    assert all(0 < turn.wait <= 1 for turn in turns if not turn.ours)
+    assert all(turn.is_running and 0 < turn.left <= 30 for turn in turns if not turn.ours)
 
 
-def test_another_one_looks_where_the_first_has_died(outages: Outages, clock: Clock) -> None:
+def test_another_one_probes_where_the_first_has_died(outages: Outages, clock: Clock) -> None:
     assert outages.take_turn("catalog", 0.2).ours
     clock.move(0.3)
     assert outages.take_turn("catalog", 0.2).ours
 
 
-def test_nobody_looks_before_the_pause_is_over(outages: Outages, clock: Clock) -> None:
-    outages.is_away("catalog", OUTAGE, 0.2)
+def test_nobody_probes_before_the_pause_is_over(outages: Outages, clock: Clock) -> None:
+    outages.record_down("catalog", OUTAGE, 0.2)
     assert not outages.take_turn("catalog", 30).ours
     clock.move(0.3)
     assert outages.take_turn("catalog", 30).ours
 
 
 def test_an_outage_is_known_until_the_system_is_back(outages: Outages) -> None:
-    outages.is_away("catalog", OUTAGE, 60)
-    outages.is_away("station a", OUTAGE, 60)
+    outages.record_down("catalog", OUTAGE, 60)
+    outages.record_down("station a", OUTAGE, 60)
     assert outages.of("catalog") == OUTAGE
-    outages.is_up("catalog", 0.1)
+    outages.record_up("catalog", 0.1)
     assert outages.of("catalog") is None
     assert outages.all() == {"station a": OUTAGE}
 
 
 def test_an_answer_counts_for_as_long_as_is_said(outages: Outages, clock: Clock) -> None:
-    outages.is_up("catalog", 0.2)
+    outages.record_up("catalog", 0.2)
     assert outages.take_turn("catalog", 30).is_up
     clock.move(0.3)
     assert outages.take_turn("catalog", 30).ours

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from shared.errors import AuxipError, Rejected, Retryable
+from shared.errors import AuxipError, Refused, Rejected, Retryable
 from shared.stac.api import StacApi, http_client
 from tests.unit.making import STATION, Handler, answered_by, sent
 
@@ -37,9 +37,9 @@ def error_of(api: StacApi) -> AuxipError:
 @pytest.mark.parametrize(
     ("status", "kind", "code"),
     [
-        (400, Rejected, "station-refused"),
-        (401, Rejected, "station-unauthorized"),
-        (403, Rejected, "station-unauthorized"),
+        (400, Refused, "station-refused"),
+        (401, Refused, "station-unauthorized"),
+        (403, Refused, "station-unauthorized"),
         (404, Rejected, "station-not-found"),
         (405, Rejected, "station-refused"),
         (408, Retryable, "station-unavailable"),
@@ -57,6 +57,31 @@ def test_a_status_says_whether_to_try_again(api: Make, status: int, kind: type[A
     assert type(error) is kind
     assert error.code == code
     assert str(status) in error.reason
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_one_refusal_is_no_refusal(api: Make, status: int) -> None:
+    answers = [status, 200]
+    bodies = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(sent(request))
+        return httpx.Response(answers.pop(0), json={"welcome": True})
+
+    assert api(answer).call("POST", "/x", {"a": 1}).body == {"welcome": True}
+    assert bodies == [{"a": 1}, {"a": 1}]
+
+
+@pytest.mark.parametrize(("status", "asked"), [(401, 2), (404, 1), (422, 1)])
+def test_what_is_no_refusal_of_credentials_is_not_asked_for_again(api: Make, status: int, asked: int) -> None:
+    requests: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(status)
+
+    error_of(api(answer))
+    assert len(requests) == asked
 
 
 @pytest.mark.parametrize("body", [{"detail": "no such key"}, {"description": "no such key"}])

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from shared.errors import Busy, ItemFailed, Rejected, Retryable
+from shared.errors import Busy, ItemFailed, Refused, Rejected, Retryable
 from shared.stac.catalog import Catalog, is_unpublished, require_id
 from shared.stac.item import Item, Json
 from tests.unit.making import CATALOG, Handler, answered_by, item_json, item_of, sent, settings_of
@@ -129,7 +129,7 @@ def test_a_catalog_that_does_not_show_what_was_written_is_a_mismatch(catalog: Ma
 
 
 def test_a_catalog_that_refuses_an_item_is_believed(catalog: Make) -> None:
-    with pytest.raises(Rejected, match="catalog-refused"):
+    with pytest.raises(Refused, match="catalog-refused"):
         catalog(lambda _: httpx.Response(400, json={"detail": "not in S3"})).publish(in_aux())
 
 

@@ -9,7 +9,7 @@ from celery.backends.base import Backend
 
 import shared.archives
 from shared.archives import ArchiveFailed, Kind, Problem
-from shared.errors import AuxipError, Busy, ItemFailed, NothingFound, Rejected, Retryable, UnsupportedArchive
+from shared.errors import AuxipError, Busy, ItemFailed, NothingFound, Refused, Rejected, Retryable, UnsupportedArchive
 from shared.settings import SettingsError
 
 ERRORS: list[AuxipError] = [
@@ -18,6 +18,7 @@ ERRORS: list[AuxipError] = [
     ItemFailed("bad-checksum", "no MD5"),
     Retryable("station-unavailable", "answered 500"),
     Retryable("station-rate-limited", "answered 429", 2.5),
+    Refused("s3-denied", "the key is not known"),
     Busy("claimed-elsewhere", "another worker holds it", 2.0),
     UnsupportedArchive("orbit.EOF"),
     NothingFound('{"op": "="}'),
@@ -94,3 +95,4 @@ def test_what_is_worth_another_try_is_not_what_is_refused() -> None:
     assert not issubclass(Retryable, Rejected | ItemFailed)
     assert not issubclass(Rejected, Retryable | ItemFailed)
     assert issubclass(Busy, Retryable)
+    assert issubclass(Refused, Retryable)

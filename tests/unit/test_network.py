@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from shared.errors import AuxipError, ItemFailed, Rejected, Retryable
+from shared.errors import AuxipError, ItemFailed, Refused, Retryable
 from shared.stac.api import StacApi, http_client
 from shared.stac.auth import credentials_hook
 from shared.stac.network import StationTransport, is_public
@@ -34,7 +34,7 @@ class Renewable:
     def renew(self, refused: str) -> bool:
         assert refused == self.value()
         if self.number == self.values:
-            raise Rejected("station-unauthorized", "no more")
+            raise Refused("station-unauthorized", "no more")
         self.number += 1
         return True
 
@@ -146,7 +146,7 @@ def test_a_token_is_renewed_once_for_a_request(api: Make) -> None:
 
 def test_what_comes_of_renewing_is_told(api: Make) -> None:
     error = asked(api(lambda _: httpx.Response(401), Renewable(1)), f"{HOME}/x")
-    assert (type(error), error and error.reason) == (Rejected, "no more")
+    assert (type(error), error and error.reason) == (Refused, "no more")
 
 
 def test_a_host_that_was_sent_no_token_cannot_have_it_renewed(api: Make) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from shared.errors import AuxipError, Rejected, Retryable
+from shared.errors import AuxipError, Refused, Retryable
 from shared.stac.oauth import OAuth2Credentials
 from shared.stac.stations import OAuth2, OAuth2ClientCredentials, OAuth2Password
 
@@ -178,9 +178,9 @@ def test_threads_that_want_a_token_at_once_are_given_the_same() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "code", "delay"),
     [
-        (400, Rejected, "station-unauthorized", None),
-        (401, Rejected, "station-unauthorized", None),
-        (403, Rejected, "station-unauthorized", None),
+        (400, Refused, "station-unauthorized", None),
+        (401, Refused, "station-unauthorized", None),
+        (403, Refused, "station-unauthorized", None),
         (302, Retryable, "station-unavailable", 7),
         (404, Retryable, "station-unavailable", 7),
         (429, Retryable, "station-unavailable", 7),

@@ -8,7 +8,7 @@ from shared.errors import Retryable
 from shared.retries import (
     RESUMES,
     delay_before_look,
-    delay_before_look_at_system,
+    delay_before_probe,
     delay_before_resume,
     delay_before_retry,
 )
@@ -76,6 +76,8 @@ def test_a_download_that_brings_nothing_is_left_to_the_next_try_of_its_step() ->
     assert delay_before_resume(FAULT, RESUMES + 1, SETTINGS) is None
 
 
-@pytest.mark.parametrize(("looks", "pause"), [(1, 1), (2, 2), (6, 32), (7, 60), (100_000, 60)])
-def test_a_system_that_does_not_answer_is_asked_at_growing_pauses_of_a_minute_at_most(looks: int, pause: float) -> None:
-    assert delay_before_look_at_system(looks, settings_of(backoff_base=1.0, backoff_max=120.0)) == pause
+@pytest.mark.parametrize(("probes", "pause"), [(1, 1), (2, 2), (6, 32), (7, 60), (100_000, 60)])
+def test_a_system_that_does_not_answer_is_probed_at_growing_pauses_of_a_minute_at_most(
+    probes: int, pause: float
+) -> None:
+    assert delay_before_probe(probes, settings_of(backoff_base=1.0, backoff_max=120.0)) == pause

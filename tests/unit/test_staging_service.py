@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from shared.errors import AuxipError, Rejected, Retryable
+from shared.errors import AuxipError, Refused, Rejected, Retryable
 from shared.stac.item import Json
 from shared.stac.processes import JobState, StagingService
 from tests.unit.making import Handler, answered_by, item_json, item_of, sent, settings_of
@@ -172,7 +172,7 @@ def test_a_404_of_something_in_between_does_not_count_for_the_service_s(service:
 @pytest.mark.parametrize(
     ("status", "kind", "code"),
     [
-        (401, Rejected, "staging-unauthorized"),
+        (401, Refused, "staging-unauthorized"),
         (404, Rejected, "staging-not-found"),
         (422, Rejected, "staging-refused"),
         (429, Retryable, "staging-rate-limited"),

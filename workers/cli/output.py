@@ -17,6 +17,7 @@ from shared.ledger import Letter, Outage
 from shared.models import ItemRecord, Run, SweepRecord
 from shared.report import Excerpt
 from shared.stac.item import Json
+from shared.stac.probes import Fault
 from shared.texts import printable
 from shared.times import format_instant
 
@@ -29,6 +30,11 @@ _STYLES = {
     "successful": "green",
 }
 
+_FAULTS: Final = {
+    Fault.UNAVAILABLE: "has been unavailable",
+    Fault.REFUSED: "refuses our credentials",
+    Fault.BAD_ANSWER: "answers with something else than JSON",
+}
 _MOST_ROWS: Final = 1000
 _AT_ONCE = 500
 
@@ -147,17 +153,17 @@ def print_runs(runs: Iterable[Run]) -> None:
 
 
 def outages_json(outages: Mapping[str, Outage]) -> Json:
-    """Return what a program wants to know of the systems that are away."""
+    """Return what a program wants to know of the systems that cannot be used."""
     return {
-        system: {"since": format_instant(datetime.fromtimestamp(each.since, UTC)), "reason": each.reason}
+        system: {"since": _instant(each.since), "fault": each.fault, "code": each.code, "reason": each.reason}
         for system, each in outages.items()
     }
 
 
 def print_outages(outages: Mapping[str, Outage]) -> None:
-    """Print what runs wait for, a line for each system that is away."""
+    """Print what runs wait for, a line for each system that cannot be used."""
     for system, outage in outages.items():
-        text = f"waiting for the {system} since {_instant(outage.since)}: {outage.reason}"
+        text = f"the {system} {_FAULTS[Fault(outage.fault)]} since {_instant(outage.since)}: {outage.reason}"
         click.echo(printable(text))
 
 

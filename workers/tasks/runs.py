@@ -8,16 +8,17 @@ from datetime import UTC, datetime, timedelta
 from celery import states
 from celery.exceptions import Ignore
 
-from shared.errors import AuxipError, Busy, Retryable
+from shared.errors import AuxipError, Busy, Refused, Retryable
 from shared.ledger import lease
 from shared.models import RunRequest
 from shared.runs import tidy
 from shared.runs.close import close, close_failed, close_work
 from shared.runs.due import searching
-from shared.runs.outages import look_again
+from shared.runs.outages import probe_systems, waiting_for_systems
 from shared.runs.reconcile import reconcile
 from shared.runs.settle import begin_items
 from shared.runs.sweep import begin_tick
+from shared.runs.systems import needs_of_closing
 from shared.stac.item import Json
 from workers import flows
 from workers.app import UnboundedTask, app, context
@@ -97,12 +98,12 @@ def clean_up(self: BoundTask) -> list[str]:
 
 @app.task(name="auxip.reconcile")
 def reconcile_runs() -> None:
-    """Publish what was lost, replay what is due, look for systems that are back; unless another worker is at it."""
+    """Publish what was lost, replay what is due, probe systems that cannot be used; unless another worker is at it."""
     with suppress(Busy), lease(context().ledger.redis, "reconcile", context().settings.lease):
         publish(reconcile(context()), again=True)
         forward_lost(context())
         replay_due(context())
-        look_again(context())
+        probe_systems(context())
 
 
 @app.task(name="auxip.step.begin_items", bind=True, base=GuardedTask)
@@ -134,21 +135,23 @@ def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
     with retried(self), _retry_forever(), lease(context().ledger.redis, close_work(run_id), context().settings.lease):
         if tell_if_forgotten(run_id) or not context().ledger.agenda.is_open(run_id):
             raise Ignore  # or it is a copy: the caller has its result
-        return close(context(), context().ledger.run(run_id))
+        run = context().ledger.run(run_id)
+        with waiting_for_systems(context(), needs_of_closing(context(), run)):
+            return close(context(), run)
 
 
 @contextmanager
 def _retry_forever() -> Iterator[None]:
     """Let a catalog or a store that is away for a night not fail a run whose items are all done.
 
-    Where they answer, and show something else than was written, there is nothing to wait for.
+    Where they answer, and refuse us or show something else than was written, there is nothing to wait for.
     """
     try:
         yield
     except Busy:
         raise
     except Retryable as error:
-        if error.code.endswith("-mismatch"):
+        if isinstance(error, Refused) or error.code.endswith("-mismatch"):
             raise
         settings = context().settings
         delay = min(_CLOSING_PAUSES * settings.backoff_base, settings.backoff_max)

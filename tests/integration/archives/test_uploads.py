@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from local.stack import Stack
 from shared.archives import Rules, expand, prefix_for
 from shared.context import Context
-from shared.errors import Rejected, Retryable
+from shared.errors import Refused, Retryable
 from shared.settings import Settings, load_settings
 from shared.storage.control import Control, Upload
 from shared.storage.keys import Place
@@ -86,7 +86,7 @@ def test_a_member_that_is_cut_off_leaves_no_upload(context: Context) -> None:
 
 
 def test_wrong_credentials_are_refused(context: Context) -> None:
-    with pytest.raises(Rejected, match="s3-denied"):
+    with pytest.raises(Refused, match="s3-denied"):
         abort_uploads(context.settings.model_copy(update={"s3_secret_access_key": SecretStr("x")}), PLACE, timedelta())
 
 

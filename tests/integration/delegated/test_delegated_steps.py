@@ -12,7 +12,7 @@ import pytest
 from local import samples
 from local.stack import Stack
 from shared.context import Context
-from shared.errors import AuxipError, Busy, ItemFailed, Rejected, Retryable
+from shared.errors import AuxipError, Busy, ItemFailed, Refused, Rejected, Retryable
 from shared.models import ItemState
 from shared.runs.settle import settle_item
 from shared.stac.item import Asset
@@ -307,15 +307,20 @@ def test_a_service_that_cannot_be_asked_is_tried_again(work: Delegated, service:
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(401, "staging-unauthorized"), (404, "staging-not-found"), (422, "staging-refused")]
+    ("status", "kind", "code"),
+    [
+        (401, Refused, "staging-unauthorized"),
+        (404, Rejected, "staging-not-found"),
+        (422, Rejected, "staging-refused"),
+    ],
 )
 def test_a_service_that_refuses_fails_the_item_with_what_it_said(
-    work: Delegated, service: Service, status: int, code: str
+    work: Delegated, service: Service, status: int, kind: type[AuxipError], code: str
 ) -> None:
     service.refusal = status
     error = work.error()
 
-    assert (type(error), error.code) == (Rejected, code)
+    assert (type(error), error.code) == (kind, code)
     assert f"{status}: as it was told" in error.reason
     assert KEY not in error.reason
 

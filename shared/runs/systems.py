@@ -1,0 +1,130 @@
+"""The systems that steps and searches need, by name, and how each of them is probed.
+
+A system is what answers one kind of request with one kind of credentials: `catalog`, `s3`, `staging`, `station NAME`;
+where an owner has a catalog key or a place in S3 of its own, `catalog OWNER` or `s3 OWNER`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from shared.context import Context
+from shared.errors import AuxipError, Rejected, Retryable
+from shared.models import ItemRecord, Run
+from shared.runs.due import StepName
+from shared.stac.probes import Fault, Finding
+from shared.storage.location import Location
+
+_PROBE: Final = ".auxip-probe"  # in place of an owner: no owner begins with a dot
+_FAULTS: Final = {
+    "unavailable": Fault.UNAVAILABLE,
+    "unauthorized": Fault.REFUSED,
+    "denied": Fault.REFUSED,
+    "refused": Fault.REFUSED,
+    "bad-answer": Fault.BAD_ANSWER,
+}
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a step or a search needs.
+
+    Attributes:
+        systems: without which it is not begun.
+        others: that it can do without in part; one of several stations, for instance.
+        collection: of the catalog that it reads or writes.
+    """
+
+    systems: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    collection: str = ""
+
+    def concerned(self, error: Retryable) -> list[str]:
+        """Return the systems that an error may come from."""
+        kind = error.code.partition("-")[0]
+        return [system for system in (*self.systems, *self.others) if system.partition(" ")[0] == kind]
+
+
+def suspected_fault(error: Retryable) -> Fault | None:
+    """Return what is wrong with a system if the error is not the item's fault, or None if it cannot be the system's."""
+    return _FAULTS.get(error.code.partition("-")[2])
+
+
+def needs_of_step(context: Context, step: StepName, run: Run, record: ItemRecord) -> Needs:
+    """Return what a step of an item needs."""
+    systems = _catalog_and_store(context, run)
+    if step is StepName.STAGE and context.settings.staging_backend == "ogc":
+        systems = (*systems, "staging")
+    elif step is StepName.STAGE:
+        systems = (*systems, *_stations(context, [record.station] if record.station else run.request.stations))
+    return Needs(systems, collection=run.request.collection)
+
+
+def needs_of_closing(context: Context, run: Run) -> Needs:
+    """Return what the closing of a run may need: that of a run which has failed as a whole needs nothing."""
+    return Needs((), _catalog_and_store(context, run), run.request.collection)
+
+
+def needs_of_run_search(context: Context, run: Run) -> Needs:
+    """Return what the search of a run needs."""
+    catalog, *_ = _catalog_and_store(context, run)
+    found = needs_of_search(context, run.request.stations)
+    return Needs((catalog, *found.systems), found.others, run.request.collection)
+
+
+def needs_of_search(context: Context, stations: Sequence[str]) -> Needs:
+    """Return what a search of stations needs; of several of them one is enough."""
+    names = _stations(context, stations)
+    return Needs(names) if len(names) == 1 else Needs((), names)
+
+
+def probe(context: Context, system: str, suspected: Fault, collection: str) -> Finding | None:
+    """Return what is wrong with a system, or None.
+
+    Args:
+        context: of the process.
+        system: which.
+        suspected: what a request for an item ran into.
+        collection: of the catalog, whose probe may be refused otherwise.
+    """
+    kind, _, name = system.partition(" ")
+    match kind:
+        case "station":
+            return _probe_station(context, name, suspected)
+        case "catalog":
+            return context.catalog_of(name).probe(suspected, collection)
+        case "staging":
+            return context.staging_service.probe(suspected)
+        case _:
+            return _probe_store(context, name, suspected)
+
+
+def _catalog_and_store(context: Context, run: Run) -> tuple[str, ...]:
+    owner = run.request.owner
+    own, default = context.owners[owner], context.owners.default
+    catalog = "catalog" if own.catalog_api_key == default.catalog_api_key else f"catalog {owner}"
+    return catalog, "s3" if own.place == default.place else f"s3 {owner}"
+
+
+def _stations(context: Context, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"station {context.station(name).name}" for name in names or [""])
+
+
+def _probe_station(context: Context, name: str, suspected: Fault) -> Finding | None:
+    try:
+        station = context.station(name)
+    except Rejected:
+        return None  # it is not configured any more: nothing waits for it
+    return station.probe(suspected)
+
+
+def _probe_store(context: Context, owner: str, suspected: Fault) -> Finding | None:
+    place = context.owners[owner].place
+    try:
+        context.store.head(Location(place.bucket, f"{place.prefix}{_PROBE}"))
+    except Retryable as error:
+        fault = suspected_fault(error)
+        return Finding(fault, error.reason) if fault in (Fault.UNAVAILABLE, suspected) else None
+    except AuxipError:
+        return None
+    return None
