@@ -100,6 +100,10 @@ class Context:
             self._stations[name] = Station(name, self._configured[name], self.settings, self._limits(name))
         return self._stations[name]
 
+    def station_trusting(self, url: str) -> Station | None:
+        """Return the first station that trusts the host of a URL, or None."""
+        return next((station for station in map(self.station, self._configured) if station.trusts(url)), None)
+
     @cached_property
     def owners(self) -> Owners:
         """What is each owner's own."""

@@ -45,7 +45,10 @@ class Retryable(AuxipError):
 
     Attributes:
         delay: seconds that the other side asked us to wait (`Retry-After`), or None to back off by ourselves.
+        host: scheme, name and port of the host that failed, where it is another one than the API's own; else empty.
     """
+
+    host: str = ""
 
     def __init__(self, code: str, reason: str, delay: float | None = None) -> None:
         super().__init__(code, reason)

@@ -23,7 +23,7 @@ from shared.steps.find import require_time_left
 _log = logging.getLogger(__name__)
 
 _UP_FOR = 1.0  # seconds at most, and less than the pause between two tries, so that one answer charges one try only
-_QUESTIONS = 2  # of a probe of an API
+_QUESTIONS = 2  # of a probe
 _REFUSALS_TOLD = 2
 
 
@@ -35,10 +35,8 @@ def waiting_for_systems(context: Context, needs: Needs) -> Iterator[None]:
         Busy: `system-unavailable`, for as long as `outage_patience`; then the block's own error is raised.
     """
     if known := context.outages.all():
-        for system in needs.systems:
-            if system in known:
-                outage = known[system]
-                _require_up(context, system, Fault(outage.fault), needs.collection, outage)
+        for system in needs.missing(known):
+            _require_up(context, system, Fault(known[system].fault), needs.collection, known[system])
     try:
         yield
     except Busy:
@@ -46,7 +44,7 @@ def waiting_for_systems(context: Context, needs: Needs) -> Iterator[None]:
     except Retryable as error:
         fault = suspected_fault(error)
         if fault is not None:
-            for system in needs.concerned(error):
+            for system in needs.concerned(context, error, fault):
                 _require_up(context, system, fault, needs.collection, context.outages.of(system), error)
         raise
 
@@ -117,7 +115,7 @@ def _require_up(
 
 
 def _longest_probe(context: Context) -> float:
-    return _QUESTIONS * LONGEST_PROBE + context.settings.s3_timeout
+    return _QUESTIONS * (LONGEST_PROBE + context.settings.s3_timeout)
 
 
 def _is_too_long(context: Context, outage: Outage) -> bool:

@@ -1,10 +1,12 @@
 """The systems that steps and searches need, by name, and how each of them is probed.
 
 A system is what answers one kind of request with one kind of credentials: `catalog`, `s3`, `staging`, `station NAME`;
-where an owner has a catalog key or a place in S3 of its own, `catalog OWNER` or `s3 OWNER`.
+where an owner has a catalog key or a place in S3 of its own, `catalog OWNER` or `s3 OWNER`. A host to which a station
+leads, and which it trusts, is `host ORIGIN`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,12 +18,15 @@ from shared.stac.probes import Fault, Finding
 from shared.storage.location import Location
 
 _PROBE: Final = ".auxip-probe"  # in place of an owner: no owner begins with a dot
+_PROBED: Final = bytes(1024)
+_HOST: Final = "host "
 _FAULTS: Final = {
     "unavailable": Fault.UNAVAILABLE,
     "unauthorized": Fault.REFUSED,
     "denied": Fault.REFUSED,
     "refused": Fault.REFUSED,
     "bad-answer": Fault.BAD_ANSWER,
+    "full": Fault.FULL,
 }
 
 
@@ -33,14 +38,31 @@ class Needs:
         systems: without which it is not begun.
         others: that it can do without in part; one of several stations, for instance.
         collection: of the catalog that it reads or writes.
+        stac: the item whose assets are fetched, as text.
     """
 
     systems: tuple[str, ...]
     others: tuple[str, ...] = ()
     collection: str = ""
+    stac: str = ""
 
-    def concerned(self, error: Retryable) -> list[str]:
-        """Return the systems that an error may come from."""
+    def missing(self, outages: Collection[str]) -> list[str]:
+        """Return the systems among these that it cannot be begun without."""
+        hosts = (system for system in outages if system.startswith(_HOST))
+        return [
+            *(system for system in self.systems if system in outages),
+            *(host for host in hosts if f"{host.removeprefix(_HOST)}/" in self.stac),
+        ]
+
+    def concerned(self, context: Context, error: Retryable, fault: Fault) -> list[str]:
+        """Return the systems that an error may come from.
+
+        The credentials that a host refuses are those of its station, so that is asked. Of a host that no station
+        trusts, the item is at fault: it might name any.
+        """
+        if error.host and fault is not Fault.REFUSED:
+            is_down = fault is Fault.UNAVAILABLE and context.station_trusting(error.host) is not None
+            return [f"{_HOST}{error.host}"] if is_down else []
         kind = error.code.partition("-")[0]
         return [system for system in (*self.systems, *self.others) if system.partition(" ")[0] == kind]
 
@@ -57,7 +79,7 @@ def needs_of_step(context: Context, step: StepName, run: Run, record: ItemRecord
         systems = (*systems, "staging")
     elif step is StepName.STAGE:
         systems = (*systems, *_stations(context, [record.station] if record.station else run.request.stations))
-    return Needs(systems, collection=run.request.collection)
+    return Needs(systems, collection=run.request.collection, stac=record.stac if step is StepName.STAGE else "")
 
 
 def needs_of_closing(context: Context, run: Run) -> Needs:
@@ -95,6 +117,8 @@ def probe(context: Context, system: str, suspected: Fault, collection: str) -> F
             return context.catalog_of(name).probe(suspected, collection)
         case "staging":
             return context.staging_service.probe(suspected)
+        case "host":
+            return _probe_host(context, name)
         case _:
             return _probe_store(context, name, suspected)
 
@@ -118,13 +142,24 @@ def _probe_station(context: Context, name: str, suspected: Fault) -> Finding | N
     return station.probe(suspected)
 
 
+def _probe_host(context: Context, url: str) -> Finding | None:
+    station = context.station_trusting(url)
+    return None if station is None else station.probe_host(url)
+
+
 def _probe_store(context: Context, owner: str, suspected: Fault) -> Finding | None:
+    """Read and write an object in an owner's place: a store that is full, or has lost a part, still answers reads."""
     place = context.owners[owner].place
+    location = Location(place.bucket, f"{place.prefix}{_PROBE}")
     try:
-        context.store.head(Location(place.bucket, f"{place.prefix}{_PROBE}"))
+        context.store.head(location)
+        context.store.put(location, _PROBED)
     except Retryable as error:
         fault = suspected_fault(error)
-        return Finding(fault, error.reason) if fault in (Fault.UNAVAILABLE, suspected) else None
+        is_confirmed = fault in (Fault.UNAVAILABLE, Fault.FULL, suspected)
+        return Finding(fault, error.reason) if fault is not None and is_confirmed else None
     except AuxipError:
         return None
+    with suppress(AuxipError):  # some may write and not delete
+        context.store.delete(location)
     return None

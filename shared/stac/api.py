@@ -14,6 +14,7 @@ import httpx
 
 from shared.errors import Refused, Rejected, Retryable
 from shared.stac.answers import IS_CONFIRMATION, limited, retry_after, shown
+from shared.stac.auth import host_of, origin
 from shared.stac.item import Json
 
 _TRANSIENT = frozenset({408, 425, 429})
@@ -117,7 +118,7 @@ class StacApi:
     ) -> Iterator[httpx.Response]:
         """Send one request and leave the reading of its answer to the block."""
         absolute = url if re.match(r"https?://", url) else f"{self.url}{url}"
-        label = f"{method} {shown(absolute)}"
+        label, asked = f"{method} {shown(absolute)}", absolute
         try:
             request = partial(
                 self._client.build_request,
@@ -128,15 +129,19 @@ class StacApi:
                 timeout=timeout or self._client.timeout,
             )
             with closing(self._confirmed(request, expected)) as response:
+                asked = str(response.url)
                 if response.status_code not in expected:
                     self._raise_for(response, label)
                 yield response
         except httpx.InvalidURL:
             raise Rejected("bad-href", f"{absolute[:200]!r} is no URL") from None
         except httpx.HTTPError as error:
-            raise Retryable(
-                f"{self.name}-unavailable", f"{label}: {type(error).__name__}: {str(error)[:200]}"
-            ) from error
+            failure = Retryable(f"{self.name}-unavailable", f"{label}: {type(error).__name__}: {str(error)[:200]}")
+            failure.host = self._other_host(_requested(error) or asked)
+            raise failure from error
+        except Retryable as error:
+            error.host = self._other_host(asked)
+            raise
 
     def probe(self, method: str, path: str, body: Json | None = None) -> Reply:
         """Return the answer to a question about no item, a refusal included.
@@ -182,6 +187,9 @@ class StacApi:
         time.sleep(self._confirm_after)
         return self._client.send(request(extensions=extensions), stream=True)
 
+    def _other_host(self, url: str) -> str:
+        return "" if origin(url) == origin(self.url) else host_of(url)
+
     def _json(self, response: httpx.Response, until: float | None) -> Json:
         content = b"".join(self._in_time(response, until))
         if not content:
@@ -219,6 +227,14 @@ class StacApi:
         if status in _TRANSIENT or status >= 500:
             raise Retryable(f"{self.name}-unavailable", detail, retry_after(response))
         raise Rejected(f"{self.name}-refused", detail)
+
+
+def _requested(error: httpx.HTTPError) -> str:
+    """Return the URL of the request that failed, the last one of a chain of redirects; empty where it is not known."""
+    try:
+        return str(error.request.url)
+    except RuntimeError:
+        return ""
 
 
 def _detail(response: httpx.Response) -> str:

@@ -61,6 +61,17 @@ def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.host, parts.port
 
 
+def host_of(url: httpx.URL | str) -> str:
+    """Return the origin of a URL as text: `https://download.example`, with the port where it is not the scheme's own.
+
+    Raises:
+        httpx.InvalidURL: it is none.
+    """
+    scheme, host, port = origin(url)
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}" if port is None else f"{scheme}://{name}:{port}"
+
+
 def credentials_hook(credentials: Credentials, url: str, trusted: Collection[str]) -> Callable[[httpx.Request], None]:
     """Return a hook that puts the credentials on requests to the API's own origin or a trusted domain, and off others.
 

@@ -22,6 +22,7 @@ class Fault(StrEnum):
     UNAVAILABLE = "unavailable"
     REFUSED = "refused"
     BAD_ANSWER = "bad-answer"
+    FULL = "full"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Finding:
     reason: str
 
 
-def probe_api(api: StacApi, suspected: Fault, guarded: Question) -> Finding | None:
+def probe_api(api: StacApi, suspected: Fault, guarded: Question | None = None, landing: str = "/") -> Finding | None:
     """Return what is wrong with an API, or None where it is well, as far as can be told without an item.
 
     Args:
@@ -41,9 +42,10 @@ def probe_api(api: StacApi, suspected: Fault, guarded: Question) -> Finding | No
             answer; any answer below 500 refutes that the API is unavailable.
         guarded: a question that the API answers to those alone whose credentials it takes. The landing page is asked
             for in any case: of many an API anybody may read it, and of some nobody.
+        landing: URL or path of the landing page.
     """
-    questions: list[Question] = [("GET", "/", None)]
-    if suspected is not Fault.UNAVAILABLE:
+    questions: list[Question] = [("GET", landing, None)]
+    if guarded is not None and suspected is not Fault.UNAVAILABLE:
         questions.append(guarded)
     try:
         replies = [api.probe(*question) for question in questions]

@@ -55,6 +55,14 @@ class Station:
         if isinstance(self._credentials, OAuth2Credentials):
             self._credentials.close()
 
+    def trusts(self, url: str) -> bool:
+        """Whether a URL leads to one of the station's trusted domains."""
+        return httpx.URL(url).host in self._config.trusted_domains
+
+    def probe_host(self, url: str) -> Finding | None:
+        """Return what is wrong with a host that the station trusts, or None where it answers at all."""
+        return probe_api(self.api, Fault.UNAVAILABLE, landing=f"{url}/")
+
     def probe(self, suspected: Fault) -> Finding | None:
         """Return what is wrong with the station, or None; it is asked for what it is sure to let us have: a search."""
         collections: Json = {"collections": list(self._config.collections)} if self._config.collections else {}

@@ -48,7 +48,7 @@ def fast() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
     """A stack of its own with a worker for each queue, and nothing of the settings that other tests set."""
-    with Stack() as started:
+    with Stack(volumes=1) as started:
         offer(started)
         environment = {**dict.fromkeys(_SET_BY_OTHERS, ""), **started.environment(), **fast()}
         for queue in QUEUES:
@@ -95,6 +95,12 @@ def offer(stack: Stack) -> None:
 
 
 @pytest.fixture
+def collection(own: Stack) -> str:
+    """A new and empty collection."""
+    return new_collection(own.environment())
+
+
+@pytest.fixture
 def ledger_of(own: Stack) -> Iterator[Context]:
     environment = own.environment()
     settings = Settings.model_construct(
@@ -106,15 +112,19 @@ def ledger_of(own: Stack) -> Iterator[Context]:
     own.set_catalog_faults([])
 
 
-def begun(stack: Stack) -> str:
-    """Begin a run over all items, into a collection that has none of them, and return its id."""
+def begun(stack: Stack, collection: str) -> str:
+    """Begin a run over all items, and return its id."""
     message = {
         "env": {"owner_id": "owner"},
         "cql2_filter": of_type(PRODUCT_TYPE),
-        "catalog_collection_identifier": new_collection(stack.environment()),
+        "catalog_collection_identifier": collection,
     }
     with Celery(broker=stack.environment()["AUXIP_REDIS_URL"]) as client:
         return str(client.send_task("auxip.staging", kwargs=message, queue="runs").id)
+
+
+def found(context: Context, run_id: str) -> int:
+    return next((run.counts.items for run in context.ledger.runs(100) if run.id == run_id), 0)
 
 
 def ended(context: Context, run_id: str) -> Run:
@@ -123,19 +133,55 @@ def ended(context: Context, run_id: str) -> Run:
     return context.ledger.run(run_id)
 
 
-def away(faulty: Callable[[], None], well: Callable[[], None]) -> None:
-    """Let a system be away for so long."""
-    faulty()
-    threading.Event().wait(AWAY / FASTER)  # that is what is tested
-    well()
-
-
 @pytest.mark.parametrize("status", [400, 401])
-def test_a_proxy_that_refuses_every_seventh_request_fails_no_item(own: Stack, ledger_of: Context, status: int) -> None:
+def test_a_proxy_that_refuses_every_seventh_request_fails_no_item(
+    own: Stack, ledger_of: Context, collection: str, status: int
+) -> None:
     rules = [{"path": ".", "status": status, "share": 0.15}]
-    run_id = begun(own)
+    run_id = begun(own, collection)
     own.set_station_faults(rules)
     own.set_catalog_faults(rules)
     run = ended(ledger_of, run_id)
     assert [(item.code, item.reason) for item in ledger_of.ledger.items(run_id) if item.code] == []
     assert (run.code, run.counts.items, run.counts.failed) == ("", ITEMS, 0)
+
+
+def no_catalog(stack: Stack, away: bool) -> None:
+    stack.set_catalog_faults([{"path": ".", "status": 503}] if away else [])
+
+
+def no_station(stack: Stack, away: bool) -> None:
+    stack.set_station_faults([{"path": ".", "status": 503}] if away else [])
+
+
+def no_store(stack: Stack, away: bool) -> None:
+    if away:
+        next(child for child in stack.children if child.name.startswith("seaweed")).stop(5)
+    else:
+        stack.start_again("seaweedfs")
+        stack.wait()
+
+
+def a_full_store(stack: Stack, away: bool) -> None:
+    stack.set_store_full(away)
+
+
+def nonsense(stack: Stack, away: bool) -> None:
+    """A proxy shows a page for people, whatever the catalog is asked for."""
+    stack.set_catalog_faults([{"path": ".", "body": "<html>we are sorry</html>"}] if away else [])
+
+
+@pytest.mark.parametrize("system", [no_catalog, no_station, no_store, a_full_store, nonsense])
+def test_a_system_that_is_away_for_20_seconds_fails_no_item_and_costs_none_a_try(
+    own: Stack, ledger_of: Context, collection: str, system: Callable[[Stack, bool], None]
+) -> None:
+    run_id = begun(own, collection)
+    wait_for(lambda: found(ledger_of, run_id) == ITEMS, "its items are found")
+    system(own, True)
+    threading.Event().wait(AWAY / FASTER)  # that is what is tested
+    system(own, False)
+    run = ended(ledger_of, run_id)
+    assert [(item.code, item.reason) for item in ledger_of.ledger.items(run_id) if item.code] == []
+    assert (run.code, run.counts.items, run.counts.staged) == ("", ITEMS, ITEMS)
+    assert {item.attempts for item in ledger_of.ledger.items(run_id)} == {0}
+    assert ledger_of.outages.all() == {}

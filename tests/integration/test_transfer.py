@@ -63,8 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     """A host that gives files, and keeps what it was asked for."""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+        super().__init__(address, _Handler)
         self.asked: list[tuple[str, dict[str, str]]] = []
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:

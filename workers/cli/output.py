@@ -34,6 +34,7 @@ _FAULTS: Final = {
     Fault.UNAVAILABLE: "has been unavailable",
     Fault.REFUSED: "refuses our credentials",
     Fault.BAD_ANSWER: "answers with something else than JSON",
+    Fault.FULL: "is full",
 }
 _MOST_ROWS: Final = 1000
 _AT_ONCE = 500
