@@ -121,6 +121,15 @@ class Counts(BaseModel):
         return self.staged + self.skipped + self.failed
 
 
+class Wait(BaseModel):
+    """What a run waited for: a system, from the first outage to the end of the last, in seconds since the epoch."""
+
+    system: str
+    since: float
+    until: float
+    reason: str
+
+
 class Run(BaseModel):
     """The ledger's record of a run. Times are seconds since the epoch; `cancelled` is when somebody asked for that."""
 
@@ -134,6 +143,7 @@ class Run(BaseModel):
     cancelled: float | None = None
     closed: float | None = None
     artifact: str = ""
+    waits: tuple[Wait, ...] = ()
 
     @property
     def seconds(self) -> float | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from shared.models import Counts, ItemRecord, ItemState, Run, RunState
+from shared.models import Counts, ItemRecord, ItemState, Run, RunState, Wait
 from shared.texts import printable
 from shared.times import format_instant
 
@@ -29,6 +29,15 @@ class ReportItem(BaseModel):
     attempts: int
 
 
+class ReportWait(BaseModel):
+    """A system that a run waited for."""
+
+    system: str
+    since: str
+    until: str
+    reason: str
+
+
 class Report(BaseModel):
     """How a run ended; in the report itself the list of its items follows as `items`."""
 
@@ -40,6 +49,7 @@ class Report(BaseModel):
     started: str
     written: str
     counts: Counts
+    waits: list[ReportWait] = []
 
 
 class Excerpt:
@@ -83,7 +93,19 @@ def report_of(run: Run, state: RunState) -> Report:
         started=format_instant(datetime.fromtimestamp(run.created, UTC)),
         written=format_instant(datetime.now(UTC)),
         counts=run.counts,
+        waits=[report_wait(wait) for wait in run.waits],
     )
+
+
+def report_wait(wait: Wait) -> ReportWait:
+    """Return what a run waited for as the report says it."""
+    since, until = (format_instant(datetime.fromtimestamp(int(each), UTC)) for each in (wait.since, wait.until))
+    return ReportWait(system=wait.system, since=since, until=until, reason=wait.reason)
+
+
+def wait_sentence(wait: ReportWait) -> str:
+    """Return a sentence about what a run waited for."""
+    return f"waited for the {wait.system} from {wait.since} to {wait.until}: {wait.reason}"
 
 
 def report_head(report: Report) -> str:
@@ -111,6 +133,7 @@ def page_of(report: Report, excerpt: Excerpt) -> str:
             f"downloaded; begun {report.started}"
         ),
         rows="\n".join(_row(record) for record in rows),
+        waits="".join(f"<p>{escape(printable(wait_sentence(wait)))}</p>" for wait in report.waits),
         left_out=_LEFT_OUT.format(count=f"{excerpt.left_out:,}") if excerpt.left_out else "",
     )
 
@@ -149,7 +172,7 @@ td:nth-child(3) {{ text-align: right; white-space: nowrap }}
 .failed td:nth-child(2) {{ color: #b3261e; font-weight: 600 }}
 .skipped td:nth-child(2) {{ color: #5b6770 }}
 </style></head>
-<body><h1>{title}</h1><p><strong>{status}</strong></p><p>{summary}</p>{left_out}
+<body><h1>{title}</h1><p><strong>{status}</strong></p><p>{summary}</p>{waits}{left_out}
 <table><thead><tr><th>Item</th><th>State</th><th>Bytes</th><th>Why</th></tr></thead><tbody>
 {rows}
 </tbody></table></body></html>

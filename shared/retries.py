@@ -98,6 +98,14 @@ def delay_until_probe_ends(left: float, settings: Settings) -> float:
     return random.uniform(min(left, settings.backoff_base), longest)  # noqa: S311 - spreads load, guards nothing
 
 
+def longest_search(settings: Settings) -> float:
+    """Return the seconds that a search without a time of its own may wait for systems, all its tries together.
+
+    A count of tries is no bound: they are over in seconds, or never where waiting uses up none.
+    """
+    return settings.step_timeout
+
+
 def longest_wait(settings: Settings) -> float:
     """Return the seconds that no step has to wait longer for before it is tried or looked at again."""
     look = _LONGEST_POLL * (1 + _SPREAD) if settings.staging_backend == "ogc" else 0

@@ -4,7 +4,8 @@ Keys:
 
 auxip:runs                     sorted set: run id -> created
 auxip:open                     sorted set: open runs (see agenda.py)
-auxip:run:RUN                  hash: request, state, counters, fed, code, reason, artifact, continuation
+auxip:run:RUN                  hash: request, state, counters, fed, code, reason, artifact, continuation, waits
+auxip:search:TASK              string: when a search that is no run began to wait for a system
 auxip:run:RUN:order            list: keys of its items in the order they were found; `fed` of them have had their turn
 auxip:run:RUN:pending          sorted set: items whose turn it is (see agenda.py)
 auxip:run:RUN:item:KEY         hash: the item's record, and the STAC item while there is work to do on it
@@ -34,7 +35,18 @@ from shared.errors import Busy
 from shared.ledger import scripts
 from shared.ledger.agenda import OPEN, Agenda, pending_of
 from shared.ledger.lease import check_acquired, held, lease_args
-from shared.ledger.records import EXPANSION, Fields, flat, item_fields, item_json, item_record, paired, run_record
+from shared.ledger.records import (
+    EXPANSION,
+    WAITED,
+    WAITED_SINCE,
+    Fields,
+    flat,
+    item_fields,
+    item_json,
+    item_record,
+    paired,
+    run_record,
+)
 from shared.models import (
     Claim,
     ItemRecord,
@@ -46,6 +58,7 @@ from shared.models import (
     RunState,
     Settled,
     StagedAsset,
+    Wait,
     claimed_as,
     work_key,
 )
@@ -54,6 +67,7 @@ from shared.storage.uploads import Unfinished
 
 _RUNS = "auxip:runs"
 _UPLOADS = "auxip:uploads"
+_SEARCH = "auxip:search:"
 _BATCH = 500
 _LATELY = 86_400  # longer than a queue is full; afterwards the catalog tells, or an MD5
 
@@ -73,7 +87,7 @@ class Ledger:
         self.keep_seconds = keep_days * 86_400
         self.patience = patience
         self.agenda = Agenda(redis, patience)
-        self._feeding = (window, patience)
+        self._window = window
         self._open_run = redis.register_script(scripts.OPEN_RUN)
         self._add_item = redis.register_script(scripts.ADD_ITEM)
         self._merge = redis.register_script(scripts.MERGE_ITEM)
@@ -171,6 +185,26 @@ class Ledger:
         self.redis.hsetnx(run_key(run_id), "searching", repr(time.time()))
         return float(str(self.redis.hget(run_key(run_id), "searching")))
 
+    def begin_wait(self, task_id: str, seconds: float) -> float:
+        """Return when a search that is no run began to wait, in seconds since the epoch: now, unless it did before.
+
+        Args:
+            task_id: of the search.
+            seconds: that this is remembered.
+        """
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.set(f"{_SEARCH}{task_id}", repr(time.time()), nx=True, px=int(seconds * 1000))
+            pipe.get(f"{_SEARCH}{task_id}")
+            return float(str(pipe.execute()[1]))
+
+    def record_wait(self, run_id: str, wait: Wait) -> None:
+        """Record that a run waits for a system; of several outages of one system the first and the last count."""
+        told = wait.model_dump_json(include={"until", "reason"})
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.hsetnx(run_key(run_id), f"{WAITED_SINCE}{wait.system}", repr(wait.since))
+            pipe.hset(run_key(run_id), f"{WAITED}{wait.system}", told)
+            pipe.execute()
+
     def begin_work(self, run_id: str) -> bool:
         """Record that the search is over, so that its items may have their turn; returns whether it was not before."""
         return bool(self._begin_work(keys=[run_key(run_id)]))
@@ -244,13 +278,17 @@ class Ledger:
                     yield item_record(run_id, key, fields)
             start += _BATCH
 
-    def feed(self, run_id: str) -> list[str]:
+    def feed(self, run_id: str, most: int | None = None) -> list[str]:
         """Return the keys of items whose turn it is now, as many as the window has room for.
 
         They count as in work from then on: where their first step is not published, they are looked at again.
+
+        Args:
+            run_id: the run.
+            most: a smaller window, for now.
         """
         keys = [run_key(run_id), f"{run_key(run_id)}:order", pending_of(run_id)]
-        return cast("list[str]", self._feed(keys=keys, args=self._feeding))
+        return cast("list[str]", self._feed(keys=keys, args=[self._window_of(most), self.patience]))
 
     # Steps: what one comes to in its end is written together with the end of its claim, what it fails with at once
 
@@ -395,8 +433,13 @@ class Ledger:
         if answer < 0:
             raise _lost(record)
 
-    def settle(self, record: ItemRecord, outcome: Outcome) -> Settled:
+    def settle(self, record: ItemRecord, outcome: Outcome, most: int | None = None) -> Settled:
         """Finish an item, whatever has become of it, count it, and let the next ones have their turn.
+
+        Args:
+            record: of the item.
+            outcome: how it ended.
+            most: a smaller window than usual, for now.
 
         Raises:
             Busy: `claim-lost`.
@@ -407,7 +450,7 @@ class Ledger:
         names += [pending_of(record.run_id), f"{run}:order", claim.key]
         args = [claim.token, record.key, repr(time.time()), outcome.state.value, outcome.code, outcome.reason]
         counters = _counters(outcome.state)
-        args += [*map(str, self._feeding), str(len(counters)), *counters, *flat(claim.facts)]
+        args += [str(self._window_of(most)), str(self.patience), str(len(counters)), *counters, *flat(claim.facts)]
         answer = self._settle(keys=names, args=args)
         first, last, keys = cast("tuple[int, int, list[str]]", answer)
         claim.ended = True
@@ -416,6 +459,9 @@ class Ledger:
         if last:
             self.agenda.postpone_run(record.run_id, self.patience)
         return Settled(first=bool(first), last=bool(last), fed=tuple(keys))
+
+    def _window_of(self, most: int | None) -> int:
+        return self._window if most is None else min(most, self._window)
 
     def _conclude(self, record: ItemRecord, fields: Fields) -> None:
         if record.claim is None:

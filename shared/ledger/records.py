@@ -1,5 +1,6 @@
 """How the records of runs and items stand in their hashes."""
 
+import json
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
@@ -15,6 +16,12 @@ Fields: TypeAlias = dict[str, str]
 
 EXPANSION: Final = "expansion:"
 """Before an asset key: the name of the field that tells what an archive was expanded to."""
+
+WAITED: Final = "waited:"
+"""Before a system: the name of the field that tells how long a run waited for it, and why."""
+
+WAITED_SINCE: Final = "waited_since:"
+"""Before a system: the name of the field that tells since when."""
 
 _STAGED = "staged_asset:"
 _ENDED = "ended:"
@@ -42,7 +49,10 @@ def run_record(run_id: str, fields: Fields) -> Run:
     if "request" not in fields:
         raise Rejected("unknown-run", f"the ledger has no run {run_id!r}; `auxip runs` lists them")
     counts = Counts.model_validate({name: fields[name] for name in Counts.model_fields if name in fields})
-    return Run.model_validate({**fields, "id": run_id, "request": _request(fields["request"]), "counts": counts})
+    since = {system: float(text) for system, text in _under(WAITED_SINCE, fields)}
+    waits = [{"system": system, "since": since[system], **json.loads(text)} for system, text in _under(WAITED, fields)]
+    facts = {"id": run_id, "request": _request(fields["request"]), "counts": counts, "waits": waits}
+    return Run.model_validate({**fields, **facts})
 
 
 @lru_cache(maxsize=64)

@@ -7,15 +7,15 @@ its try counts.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from shared.context import Context
 from shared.errors import Busy, Rejected, Retryable
 from shared.ledger import Outage
-from shared.models import Lane, Run
-from shared.retries import delay_before_probe, delay_until_probe_ends, delay_until_probed
-from shared.runs.systems import Needs, needs_of_run_search, probe, suspected_fault
+from shared.models import Lane, Run, Wait
+from shared.retries import delay_before_probe, delay_until_probe_ends, delay_until_probed, longest_search
+from shared.runs.systems import Needs, needs_of_run_search, needs_of_search, probe, suspected_fault
 from shared.stac.api import LONGEST_PROBE
 from shared.stac.probes import Fault
 from shared.steps.find import require_time_left
@@ -36,7 +36,7 @@ def waiting_for_systems(context: Context, needs: Needs) -> Iterator[None]:
     """
     if known := context.outages.all():
         for system in needs.missing(known):
-            _require_up(context, system, Fault(known[system].fault), needs.collection, known[system])
+            _require_up(context, needs, system, Fault(known[system].fault), known[system])
     try:
         yield
     except Busy:
@@ -45,7 +45,7 @@ def waiting_for_systems(context: Context, needs: Needs) -> Iterator[None]:
         fault = suspected_fault(error)
         if fault is not None:
             for system in needs.concerned(context, error, fault):
-                _require_up(context, system, fault, needs.collection, context.outages.of(system), error)
+                _require_up(context, needs, system, fault, context.outages.of(system), error)
         raise
 
 
@@ -66,6 +66,28 @@ def search_waiting_for_systems(context: Context, run: Run) -> Iterator[None]:
         require_time_left(context, run)
         if run.request.lane is Lane.ON_DEMAND and run.request.timeout_seconds < 0:
             require_accepted(context, needs, context.ledger.begin_search(run.id))
+        raise
+
+
+@contextmanager
+def plain_search_waiting_for_systems(context: Context, task_id: str, stations: Sequence[str]) -> Iterator[None]:
+    """Have a search that is no run wait for its stations, for as long as a search may take.
+
+    Raises:
+        Busy: `system-unavailable`.
+        Rejected: `search-timeout`; or the code with which a station refuses our credentials, once two probes have
+            confirmed it.
+    """
+    needs = needs_of_search(context, stations)
+    try:
+        with waiting_for_systems(context, needs):
+            yield
+    except Busy as error:
+        longest = longest_search(context.settings)
+        since = context.ledger.begin_wait(task_id, 2 * longest)
+        require_accepted(context, needs, since)
+        if time.time() - since >= longest:
+            raise Rejected("search-timeout", f"{error.reason}, for {longest:g} s (AUXIP_STEP_TIMEOUT)") from error
         raise
 
 
@@ -92,12 +114,7 @@ def probe_systems(context: Context) -> None:
 
 
 def _require_up(
-    context: Context,
-    system: str,
-    fault: Fault,
-    collection: str,
-    known: Outage | None,
-    cause: Retryable | None = None,
+    context: Context, needs: Needs, system: str, fault: Fault, known: Outage | None, cause: Retryable | None = None
 ) -> None:
     if known is not None and _is_too_long(context, known):
         return
@@ -105,13 +122,21 @@ def _require_up(
     if turn.is_up:
         return
     if turn.ours:
-        delay = _probe(context, system, fault, collection, known, cause)
+        delay = _probe(context, system, fault, needs.collection, known, cause)
     elif turn.is_running:
         delay = delay_until_probe_ends(turn.left, context.settings)
     else:
         delay = delay_until_probed(turn.left, context.settings)
     if delay:
+        _record_wait(context, needs.run_id, system, delay)
         raise Busy("system-unavailable", f"waiting for the {system}, which cannot be used", delay=delay) from cause
+
+
+def _record_wait(context: Context, run_id: str, system: str, delay: float) -> None:
+    outage = context.outages.of(system) if run_id else None
+    if outage is not None:
+        until = time.time() + delay
+        context.ledger.record_wait(run_id, Wait(system=system, since=outage.since, until=until, reason=outage.reason))
 
 
 def _longest_probe(context: Context) -> float:

@@ -2,12 +2,16 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from shared.context import Context
 from shared.models import ItemRecord, ItemState, Outcome, Run, RunState, Settled
 from shared.runs.bury import bury_item
 from shared.runs.due import Plan, closing, rest_of
+from shared.runs.systems import needs_of_items
 from shared.steps.standing import archives_of
+
+_FEW: Final = 2
 
 
 def settle_item(context: Context, run: Run, record: ItemRecord) -> list[Plan]:
@@ -36,7 +40,15 @@ def feed(context: Context, run: Run) -> list[Plan]:
 
     Items that need no step are settled at once, which makes room for others.
     """
-    return list(_begin(context, run, context.ledger.feed(run.id)))
+    return list(_begin(context, run, context.ledger.feed(run.id, _most(context, run))))
+
+
+def _most(context: Context, run: Run) -> int | None:
+    """Return how many items may have their turn while a system that they need cannot be used; None where all can.
+
+    The others stand in the ledger, and not as messages that come and go. The first item that ends lets them follow.
+    """
+    return _FEW if needs_of_items(context, run).missing(context.outages.all()) else None
 
 
 def _begin(context: Context, run: Run, keys: Iterable[str]) -> Iterator[Plan]:
@@ -59,7 +71,7 @@ def _settle(context: Context, run: Run, record: ItemRecord) -> Settled:
     if ended.state is ItemState.FAILED:
         # First, so that no kill comes between; its second call does nothing.
         bury_item(context, run, record.model_copy(update={"code": ended.code, "reason": ended.reason}))
-    return context.ledger.settle(record, ended)
+    return context.ledger.settle(record, ended, _most(context, run))
 
 
 def outcome(run: Run, record: ItemRecord) -> Outcome:

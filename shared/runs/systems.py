@@ -7,12 +7,12 @@ leads, and which it trusts, is `host ORIGIN`.
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shared.context import Context
 from shared.errors import AuxipError, Rejected, Retryable
-from shared.models import ItemRecord, Run
+from shared.models import ItemRecord, Run, RunKind
 from shared.runs.due import StepName
 from shared.stac.probes import Fault, Finding
 from shared.storage.location import Location
@@ -39,12 +39,14 @@ class Needs:
         others: that it can do without in part; one of several stations, for instance.
         collection: of the catalog that it reads or writes.
         stac: the item whose assets are fetched, as text.
+        run_id: of the run that waits for them.
     """
 
     systems: tuple[str, ...]
     others: tuple[str, ...] = ()
     collection: str = ""
     stac: str = ""
+    run_id: str = ""
 
     def missing(self, outages: Collection[str]) -> list[str]:
         """Return the systems among these that it cannot be begun without."""
@@ -74,24 +76,31 @@ def suspected_fault(error: Retryable) -> Fault | None:
 
 def needs_of_step(context: Context, step: StepName, run: Run, record: ItemRecord) -> Needs:
     """Return what a step of an item needs."""
-    systems = _catalog_and_store(context, run)
-    if step is StepName.STAGE and context.settings.staging_backend == "ogc":
-        systems = (*systems, "staging")
-    elif step is StepName.STAGE:
-        systems = (*systems, *_stations(context, [record.station] if record.station else run.request.stations))
-    return Needs(systems, collection=run.request.collection, stac=record.stac if step is StepName.STAGE else "")
+    needs = _needs_of_run(context, run)
+    if step is not StepName.STAGE:
+        return needs
+    return replace(needs, systems=(*needs.systems, *_sources(context, run, record.station)), stac=record.stac)
+
+
+def needs_of_items(context: Context, run: Run) -> Needs:
+    """Return what every item of a run needs before it is done."""
+    needs = _needs_of_run(context, run)
+    if run.request.kind is RunKind.DECOMPRESS or len(run.request.stations) > 1:
+        return needs
+    return replace(needs, systems=(*needs.systems, *_sources(context, run)))
 
 
 def needs_of_closing(context: Context, run: Run) -> Needs:
     """Return what the closing of a run may need: that of a run which has failed as a whole needs nothing."""
-    return Needs((), _catalog_and_store(context, run), run.request.collection)
+    needs = _needs_of_run(context, run)
+    return replace(needs, systems=(), others=needs.systems)
 
 
 def needs_of_run_search(context: Context, run: Run) -> Needs:
     """Return what the search of a run needs."""
     catalog, *_ = _catalog_and_store(context, run)
     found = needs_of_search(context, run.request.stations)
-    return Needs((catalog, *found.systems), found.others, run.request.collection)
+    return Needs((catalog, *found.systems), found.others, run.request.collection, run_id=run.id)
 
 
 def needs_of_search(context: Context, stations: Sequence[str]) -> Needs:
@@ -121,6 +130,17 @@ def probe(context: Context, system: str, suspected: Fault, collection: str) -> F
             return _probe_host(context, name)
         case _:
             return _probe_store(context, name, suspected)
+
+
+def _needs_of_run(context: Context, run: Run) -> Needs:
+    return Needs(_catalog_and_store(context, run), collection=run.request.collection, run_id=run.id)
+
+
+def _sources(context: Context, run: Run, station: str = "") -> tuple[str, ...]:
+    """Return what gives the bytes."""
+    if context.settings.staging_backend == "ogc":
+        return ("staging",)
+    return _stations(context, [station] if station else run.request.stations)
 
 
 def _catalog_and_store(context: Context, run: Run) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Outages of a station, the catalog and S3: steps wait, no item loses a try, and `auxip runs` shows the outage."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -9,12 +10,18 @@ from click.testing import CliRunner
 from local.processes import Child
 from local.stack import Stack
 from shared.context import Context
-from shared.errors import Busy, Retryable
+from shared.errors import Busy, Rejected, Retryable
 from shared.ledger import Outage
-from shared.runs.outages import probe_systems, waiting_for_systems
+from shared.models import RunRequest
+from shared.runs.outages import plain_search_waiting_for_systems, probe_systems, waiting_for_systems
+from shared.runs.settle import feed, settle_item
 from shared.runs.systems import Needs
+from shared.stac.item import Found
 from shared.stac.probes import Fault
+from shared.stac.search import Cql2
 from tests.integration.conftest import Caller, closed_run, of_type, wait_for
+from tests.integration.many import OWNER
+from tests.unit.making import ANY, item_of
 from workers.cli.records import runs
 
 ORBITS = of_type("OPER_MPL_ORBPRE")
@@ -100,6 +107,8 @@ def test_an_outage_costs_no_item_a_try(
         assert context.ledger.run(run_id).closed is None
         assert f"the {system} {fault} since 20" in CliRunner().invoke(runs).output
     run = closed_run(context, run_id)
+    assert [wait.system for wait in run.waits] == [system]
+    assert f"run {run_id[:8]} waited for the {system} from 20" in CliRunner().invoke(runs).output
     assert run.counts.items > 0
     assert (run.counts.failed, run.counts.staged) == (0, run.counts.items)
     assert [record.attempts for record in context.ledger.items(run_id)] == [0] * run.counts.items
@@ -109,6 +118,12 @@ def test_an_outage_costs_no_item_a_try(
 def _probes(context: Context, system: str) -> int:
     outage = context.outages.of(system)
     return 0 if outage is None else outage.probes
+
+
+def opened(context: Context) -> str:
+    run_id = str(uuid.uuid4())
+    context.ledger.open_run(run_id, RunRequest(owner=OWNER, collection="aux", selection=Cql2(filter=ANY)))
+    return run_id
 
 
 def _none_after_probes(context: Context) -> bool:
@@ -192,6 +207,52 @@ def test_an_outage_that_is_longer_than_the_patience_uses_up_tries(stack: Stack, 
             pass  # is begun
     patience.outages.record_up("catalog", 0.001)
     patience.close()
+
+
+def test_a_search_that_is_no_run_waits_for_its_station(caller: Caller, context: Context, stack: Stack) -> None:
+    with no_station(stack):
+        result = caller.send("auxip.search", auxip_cql2=ORBITS)
+        wait_for(lambda: _probes(context, "station local") > MORE_THAN_ALL_TRIES, "the station is known to be away")
+        assert not result.ready()
+    wait_for(result.ready, "the caller has the result")
+    assert result.successful()
+
+
+def test_a_search_that_is_no_run_waits_no_longer_than_a_search_may_take(stack: Stack, apart: Context) -> None:
+    hurried = Context(apart.settings.model_copy(update={"step_timeout": 0.001}))
+    apart.ledger.begin_wait("task", 60)
+    with (
+        no_station(stack),
+        pytest.raises(Rejected, match=r"search-timeout: .*station local.*AUXIP_STEP_TIMEOUT"),
+        plain_search_waiting_for_systems(hurried, "task", []),
+    ):
+        raise Retryable("station-unavailable", "it answered 503")
+    hurried.close()
+
+
+@pytest.mark.parametrize(
+    ("system", "turns"), [("catalog", 2), ("s3", 2), ("station local", 2), ("station other", 5), ("s3 other", 5)]
+)
+def test_few_items_of_a_run_have_their_turn_while_a_system_that_they_need_is_away(
+    apart: Context, system: str, turns: int
+) -> None:
+    run_id, ledger = opened(apart), apart.ledger
+    ledger.add_items(run_id, [Found(item_id=f"X{number}", item=item_of(f"X{number}")) for number in range(5)])
+    ledger.begin_work(run_id)
+    apart.outages.record_down(system, OUTAGE, 60)
+    assert len(feed(apart, ledger.run(run_id))) == turns
+
+
+def test_the_first_item_that_ends_after_an_outage_lets_all_others_follow(apart: Context) -> None:
+    run_id, ledger = opened(apart), apart.ledger
+    ledger.add_items(run_id, [Found(item_id=f"X{number}", item=item_of(f"X{number}")) for number in range(5)])
+    ledger.begin_work(run_id)
+    apart.outages.record_down("catalog", OUTAGE, 60)
+    run = ledger.run(run_id)
+    feed(apart, run)
+    apart.outages.record_up("catalog", 1)
+    with ledger.claim(run_id, ledger.keys(run_id)[0], 60) as (_, record):
+        assert len(settle_item(apart, run, record)) == 3
 
 
 def test_an_outage_ends_without_a_step_that_waits_for_it(workers: list[Child], context: Context) -> None:

@@ -3,9 +3,10 @@
 import pytest
 from redis import Redis
 
-from shared.ledger import Outage, Outages
+from shared.ledger import Ledger, Outage, Outages
+from shared.models import Wait
 from tests.ledger.conftest import Clock
-from tests.ledger.opened import at_once
+from tests.ledger.opened import Opened, at_once
 
 OUTAGE = Outage(
     since=1.0, probed=2.0, fault="unavailable", code="catalog-unavailable", reason="it answered 503", probes=2
@@ -50,3 +51,21 @@ def test_an_answer_counts_for_as_long_as_is_said(outages: Outages, clock: Clock)
     assert outages.take_turn("catalog", 30).is_up
     clock.move(0.3)
     assert outages.take_turn("catalog", 30).ours
+
+
+def test_of_several_waits_for_a_system_the_beginning_of_the_first_and_the_end_of_the_last_are_known(
+    ledger: Ledger, run: Opened
+) -> None:
+    for since, reason in ((1.0, "503"), (100.0, "no answer")):
+        ledger.record_wait(run.id, Wait(system="station a", since=since, until=since + 9, reason=reason))
+    ledger.record_wait(run.id, Wait(system="s3", since=5.0, until=6.0, reason="full"))
+    assert ledger.run(run.id).waits == (
+        Wait(system="station a", since=1.0, until=109.0, reason="no answer"),
+        Wait(system="s3", since=5.0, until=6.0, reason="full"),
+    )
+
+
+def test_a_search_that_is_no_run_waits_from_its_first_wait_on(ledger: Ledger, clock: Clock) -> None:
+    first = ledger.begin_wait("task", 60)
+    clock.move(0.01)
+    assert ledger.begin_wait("task", 60) == first

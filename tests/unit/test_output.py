@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from shared.models import ItemRecord, ItemState
+from shared.models import ItemRecord, ItemState, Wait
 from tests.unit.making import record_of, run_of
 from workers.cli.output import print_items, print_outcomes, print_run_json, print_runs
 
@@ -78,6 +78,13 @@ def test_a_program_gets_every_item_in_one_object_on_one_line(capsys: pytest.Capt
     assert said["run"] == "run-1"
     assert [result["item_id"] for result in said["results"]] == [f"item-{number:04}" for number in range(count)]
     assert all("run_id" not in result for result in said["results"])
+
+
+def test_runs_are_shown_with_what_they_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    wait = Wait(system="s3", since=1711357200.0, until=1711357260.0, reason="no\x1b[0mroom")
+    print_runs([run_of(waits=[wait])])
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == "run run-1 waited for the s3 from 2024-03-25T09:00:00Z to 2024-03-25T09:01:00Z: no\\x1b[0mroom"
 
 
 def test_runs_are_shown_by_their_own_labels(capsys: pytest.CaptureFixture[str]) -> None:

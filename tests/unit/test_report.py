@@ -3,7 +3,7 @@
 import json
 import re
 
-from shared.models import Counts, ItemRecord, ItemState, RunState
+from shared.models import Counts, ItemRecord, ItemState, RunState, Wait
 from shared.report import REPORT_TAIL, Excerpt, page_of, report_head, report_items, report_of
 from tests.unit.making import record_of, run_of
 
@@ -108,3 +108,18 @@ def test_an_excerpt_keeps_no_more_than_it_shows_of_failed_items_too() -> None:
 
     assert [record.item_id for record in kept.records()] == ["f0", "f1", "f2", "f3"]
     assert (kept.seen, kept.left_out) == (13, 9)
+
+
+def test_a_report_says_what_the_run_waited_for() -> None:
+    wait = Wait(system="catalog", since=1711357200.9, until=1711357260.0, reason="it answered <503>")
+    report = report_of(run_of(waits=[wait]), RunState.SUCCESSFUL)
+    assert json.loads(report_head(report) + REPORT_TAIL)["waits"] == [
+        {
+            "system": "catalog",
+            "since": "2024-03-25T09:00:00Z",
+            "until": "2024-03-25T09:01:00Z",
+            "reason": "it answered <503>",
+        }
+    ]
+    shown = page_of(report, excerpt())
+    assert "waited for the catalog from 2024-03-25T09:00:00Z to 2024-03-25T09:01:00Z: it answered &lt;" in shown

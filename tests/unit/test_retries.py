@@ -11,6 +11,9 @@ from shared.retries import (
     delay_before_probe,
     delay_before_resume,
     delay_before_retry,
+    delay_until_probe_ends,
+    delay_until_probed,
+    longest_search,
 )
 from tests.unit.making import settings_of
 
@@ -81,3 +84,20 @@ def test_a_system_that_does_not_answer_is_probed_at_growing_pauses_of_a_minute_a
     probes: int, pause: float
 ) -> None:
     assert delay_before_probe(probes, settings_of(backoff_base=1.0, backoff_max=120.0)) == pause
+
+
+def test_what_waits_for_a_system_comes_back_after_the_probe_and_not_all_at_once() -> None:
+    delays = [delay_until_probed(30, settings_of(backoff_base=1.0)) for _ in range(300)]
+    assert all(30 <= delay <= 45 for delay in delays)
+    assert max(delays) - min(delays) > 10
+
+
+@pytest.mark.parametrize(("left", "least", "most"), [(80, 1, 10), (4, 1, 4), (0.5, 0.5, 0.5)])
+def test_what_waits_for_a_probe_that_hangs_does_not_ask_each_second(left: float, least: float, most: float) -> None:
+    delays = [delay_until_probe_ends(left, settings_of(backoff_base=1.0)) for _ in range(300)]
+    assert all(least <= delay <= most for delay in delays)
+    assert max(delays) - min(delays) >= 0.8 * (most - least)
+
+
+def test_a_search_without_a_time_of_its_own_waits_as_long_as_a_step_may_take() -> None:
+    assert longest_search(settings_of(step_timeout=7.0)) == 7.0

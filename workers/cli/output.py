@@ -1,7 +1,7 @@
 """How runs are shown: tables for people, objects for programs."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from shared.ledger import Letter, Outage
 from shared.models import ItemRecord, Run, SweepRecord
-from shared.report import Excerpt
+from shared.report import Excerpt, report_wait, wait_sentence
 from shared.stac.item import Json
 from shared.stac.probes import Fault
 from shared.texts import printable
@@ -68,6 +68,7 @@ def run_json(run: Run) -> Json:
         "bytes_downloaded": counts.bytes_downloaded,
         "seconds": None if run.seconds is None else round(run.seconds, 2),
         "artifact": run.artifact,
+        "waits": [report_wait(wait).model_dump() for wait in run.waits],
     }
 
 
@@ -135,8 +136,8 @@ def _print_excerpt(excerpt: Excerpt) -> None:
         click.echo(f"{excerpt.left_out} more items are not shown; --json and the report have all")
 
 
-def print_runs(runs: Iterable[Run]) -> None:
-    """Print a table of runs."""
+def print_runs(runs: Sequence[Run]) -> None:
+    """Print a table of runs, and what they waited for."""
     table = Table("run", "begun", "state", "items", "staged", "expanded", "skipped", "failed", "downloaded", "label")
     table.box = None
     for run in runs:
@@ -151,6 +152,14 @@ def print_runs(runs: Iterable[Run]) -> None:
         )
         table.add_row(*cells, _text(run.request.label), style=_STYLES.get(run.state, ""))
     _console().print(table)
+    for run in runs:
+        print_waits(run)
+
+
+def print_waits(run: Run) -> None:
+    """Print what a run waited for, a line for each system."""
+    for wait in run.waits:
+        click.echo(printable(f"run {run.id[:8]} {wait_sentence(report_wait(wait))}"))
 
 
 def outages_json(outages: Mapping[str, Outage]) -> Json:

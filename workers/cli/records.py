@@ -10,6 +10,7 @@ from workers.cli.output import (
     print_outages,
     print_run_json,
     print_runs,
+    print_waits,
     run_json,
     summary,
 )
@@ -45,6 +46,7 @@ def show(run: str, as_json: bool) -> None:
         return
     print_items(records)
     click.echo(summary(found))
+    print_waits(found)
     if found.artifact:
         click.echo(f"report: {found.artifact}")
 

@@ -1,6 +1,7 @@
 """Queue `search`: what does the station have?"""
 
 from shared.runs.close import item_collection
+from shared.runs.outages import plain_search_waiting_for_systems
 from shared.stac.item import Json
 from shared.steps.find import search_items, search_run
 from workers.app import app, context
@@ -15,9 +16,9 @@ def search(self: BoundTask, message: SearchMessage) -> Json | None:
     """Search a station; returns an ItemCollection, or None where nothing is found."""
     with retried(self):
         require_own_id(context(), self)
-        items = search_items(
-            context(), message.search(context().settings.queries_file), message.error_if_empty, message.stations
-        )
+        wanted, stations = message.search(context().settings.queries_file), message.stations
+        with plain_search_waiting_for_systems(context(), str(self.request.id), stations):
+            items = search_items(context(), wanted, message.error_if_empty, stations)
     return item_collection(items) if items else None
 
 
