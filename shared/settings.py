@@ -162,7 +162,9 @@ class Settings(ArchiveSettings):
     max_result_bytes: int = Field(
         4 * 2**20, ge=0, description="largest ItemCollection in a result; a run with a larger one links to it in S3"
     )
-    max_answer_bytes: int = Field(64 * 2**20, ge=1024, description="largest answer read from a station or catalog")
+    max_answer_bytes: int = Field(
+        64 * 2**20, ge=1024, description="largest answer read from a station or catalog; in memory, five times as much"
+    )
     max_asset_bytes: int = Field(64 * 2**30, ge=1024, le=_LARGEST_OBJECT, description="largest asset that is staged")
     transfer_memory: int = Field(
         64 * 2**20, ge=32 * 2**20, description="bytes of one transfer in memory, read ahead or being written"

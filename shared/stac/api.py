@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 import httpx
 
 from shared.errors import Refused, Rejected, Retryable
-from shared.stac.answers import IS_CONFIRMATION, limited, retry_after, shown
+from shared.stac.answers import ACCEPT_ENCODING, IS_CONFIRMATION, MEMORY, JsonReader, limited, retry_after, shown
 from shared.stac.auth import host_of, origin
 from shared.stac.item import Json
 
@@ -191,18 +191,21 @@ class StacApi:
         return "" if origin(url) == origin(self.url) else host_of(url)
 
     def _json(self, response: httpx.Response, until: float | None) -> Json:
-        content = b"".join(self._in_time(response, until))
-        if not content:
-            return {}
+        reader, most = JsonReader(), MEMORY * self._max_bytes
+        for piece in self._in_time(response, until):
+            reader.add(piece)
+            if reader.memory > most:
+                reason = f"{shown(response.url)} answered with JSON that may take more than {most} bytes of memory"
+                raise Retryable(f"{self.name}-bad-answer", f"{reason} ({MEMORY} times AUXIP_MAX_ANSWER_BYTES)")
         try:
-            body = json.loads(content)
+            body = reader.parsed()
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             raise Retryable(
                 f"{self.name}-bad-answer", f"{shown(response.url)} answered with something that is no JSON object"
             )
-        return cast("Json", body)
+        return body
 
     def _in_time(self, response: httpx.Response, until: float | None, most: int | None = None) -> Iterator[bytes]:
         """Yield the body; bytes that come one by one renew the timeout of a read, but not the time for all of them."""
@@ -256,6 +259,6 @@ def http_client(
         follow_redirects=True,
         max_redirects=_REDIRECTS,
         event_hooks={"request": [*hooks]},
-        headers={"accept": "application/geo+json, application/json"},
+        headers={"accept": "application/geo+json, application/json", **ACCEPT_ENCODING},
         transport=transport,
     )

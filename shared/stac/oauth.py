@@ -11,7 +11,7 @@ import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from shared.errors import Refused, Retryable
-from shared.stac.answers import limited, retry_after, shown
+from shared.stac.answers import ACCEPT_ENCODING, limited, retry_after, shown
 from shared.stac.stations import OAuth2, OAuth2Password
 
 _MARGIN: Final = 60.0
@@ -98,7 +98,9 @@ class OAuth2Credentials:
         if auth.client_secret is not None:
             client["client_secret"] = auth.client_secret.get_secret_value()
         try:
-            with self._client.stream("POST", auth.token_url, data={**form, **client}) as response:
+            with self._client.stream(
+                "POST", auth.token_url, data={**form, **client}, headers=ACCEPT_ENCODING
+            ) as response:
                 content = b"".join(limited(response, _LARGEST_ANSWER, "station"))
         except httpx.HTTPError as error:
             raise Retryable("station-unavailable", f"{shown(auth.token_url)}: {type(error).__name__}") from None

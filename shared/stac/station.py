@@ -88,12 +88,14 @@ class Station:
         """
         left = search.limit
         for features in self._pages(self._body(search), deadline, tries):
-            for feature in features if left is None else features[:left]:
-                yield self._found(feature)
             if left is not None:
+                del features[left:]
                 left -= len(features)
-                if left <= 0:
-                    return
+            features.reverse()
+            while features:
+                yield self._found(features.pop())  # so that no page is in memory beside the next one
+            if left == 0:
+                return
 
     def _hooks(self) -> list[Callable[[httpx.Request], None]]:
         if self._credentials is None:
@@ -111,10 +113,11 @@ class Station:
             asked.add(request)
             answer = self._answer(method, url, payload if method == "POST" else None, deadline, tries)
             tries = self._settings.attempts
-            features = cast("list[object]", answer["features"])
+            features, link = cast("list[object]", answer["features"]), _next_link(answer)
+            del answer
+            is_last = link is None or not features
             yield features
-            link = _next_link(answer)
-            if link is None or not features:
+            if link is None or is_last:
                 return
             method, url, payload = self._follow(link, url, payload)
 

@@ -1,7 +1,7 @@
 """What unit tests are made of: settings without an environment, items, and APIs whose other side is a function."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +72,34 @@ def record_of(item_id: str = "X", state: ItemState = ItemState.FOUND, **changes:
     )
 
 
+class Answers(httpx.MockTransport):
+    """Answers whose bodies are still to be read, as they are when they come over a connection."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        made = super().handle_request(request)
+        if not isinstance(made.stream, httpx.ByteStream):
+            return made
+        return httpx.Response(made.status_code, headers=made.headers, stream=_Body(made.stream))
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, content: httpx.ByteStream) -> None:
+        self._content = content
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._content
+
+
 def answered_by(api: StacApi, handler: Handler) -> None:
     """Let a function answer what an API sends; its client, hooks, redirects and checks of hosts stay as they are."""
     client = api._client
     transport = client._transport
     if isinstance(transport, StationTransport):
         transport.inner.close()
-        transport.inner = httpx.MockTransport(handler)
+        transport.inner = Answers(handler)
         return
     transport.close()
-    client._transport = httpx.MockTransport(handler)
+    client._transport = Answers(handler)
     client._mounts = {}
 
 

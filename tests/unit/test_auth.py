@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from shared.stac.api import http_client
 from shared.stac.auth import API_KEY_HEADER, FixedCredentials, credentials_hook
+from tests.unit.making import Answers
 
 HOME = "https://station.example/auxip"
 KEY = "the-key"
@@ -23,7 +24,7 @@ class Chain:
         )
         self.client = http_client(5, hooks)
         self.client._transport.close()
-        self.client._transport = httpx.MockTransport(self._answer)
+        self.client._transport = Answers(self._answer)
         self.client._mounts = {}
         self.redirects: dict[str, str] = {}
         self.keys: list[tuple[str, str | None]] = []

@@ -14,7 +14,7 @@ from shared.stac.api import StacApi, http_client
 from shared.stac.auth import credentials_hook
 from shared.stac.network import StationTransport, is_public
 from shared.stac.stations import StationConfig
-from tests.unit.making import Handler
+from tests.unit.making import Answers, Handler
 
 HOME = "https://station.example/auxip"
 
@@ -49,7 +49,7 @@ def api() -> Iterator[Make]:
 
     def make(handler: Handler, credentials: Renewable | None = None, **fields: Any) -> StacApi:
         config = StationConfig.model_validate({"url": HOME, **fields})
-        transport = StationTransport(config, credentials, None, httpx.MockTransport(handler))
+        transport = StationTransport(config, credentials, None, Answers(handler))
         hooks = [credentials_hook(credentials, HOME, config.trusted_domains)] if credentials else []
         made.append(StacApi("station", HOME, http_client(5, hooks, transport), 1000, "the file"))
         return made[-1]

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from shared.errors import AuxipError, Refused, Retryable
 from shared.stac.oauth import OAuth2Credentials
 from shared.stac.stations import OAuth2, OAuth2ClientCredentials, OAuth2Password
+from tests.unit.making import Answers
 
 URL = "https://auth.example/token"
 PASSWORD = OAuth2Password.model_construct(
@@ -63,7 +64,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def credentials(endpoint: Endpoint, auth: OAuth2 = PASSWORD) -> OAuth2Credentials:
-    return OAuth2Credentials(auth, httpx.Client(transport=httpx.MockTransport(endpoint)))
+    return OAuth2Credentials(auth, httpx.Client(transport=Answers(endpoint)))
 
 
 def test_a_password_grant_sends_what_the_station_asks_for() -> None:
@@ -146,7 +147,7 @@ def test_a_refresh_token_that_is_refused_gives_way_to_a_new_grant() -> None:
             return httpx.Response(400, json={"error": "invalid_grant"})
         return httpx.Response(200, json={"access_token": f"t{len(grants)}", "refresh_token": "r"})
 
-    token = OAuth2Credentials(PASSWORD, httpx.Client(transport=httpx.MockTransport(refuse_refreshing)))
+    token = OAuth2Credentials(PASSWORD, httpx.Client(transport=Answers(refuse_refreshing)))
     token.renew(token.value())
     assert token.value() == "Bearer t3"
     assert grants == ["password", "refresh_token", "password"]
@@ -207,16 +208,14 @@ def test_an_endpoint_that_gives_no_token_says_whether_to_try_again(
     ],
 )
 def test_an_answer_that_holds_no_token_is_tried_again(content: bytes) -> None:
-    token = OAuth2Credentials(
-        PASSWORD, httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=content)))
-    )
+    token = OAuth2Credentials(PASSWORD, httpx.Client(transport=Answers(lambda _: httpx.Response(200, content=content))))
     with pytest.raises(Retryable, match="station-unavailable"):
         token.value()
 
 
 def test_an_answer_without_an_end_is_left() -> None:
     token = OAuth2Credentials(
-        PASSWORD, httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=b" " * 10**6)))
+        PASSWORD, httpx.Client(transport=Answers(lambda _: httpx.Response(200, content=b" " * 10**6)))
     )
     with pytest.raises(Retryable, match="more than 65536 bytes"):
         token.value()
@@ -227,7 +226,7 @@ def test_a_fault_of_the_network_is_tried_again_and_says_nothing_of_the_form() ->
         raise httpx.ConnectError(request.content.decode())
 
     with pytest.raises(Retryable, match="station-unavailable") as raised:
-        OAuth2Credentials(PASSWORD, httpx.Client(transport=httpx.MockTransport(fail))).value()
+        OAuth2Credentials(PASSWORD, httpx.Client(transport=Answers(fail))).value()
     assert "hush" not in raised.value.reason
 
 
