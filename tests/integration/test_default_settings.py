@@ -53,6 +53,8 @@ def own() -> Iterator[Stack]:
         environment = {**dict.fromkeys(_SET_BY_OTHERS, ""), **started.environment(), **fast()}
         for queue in QUEUES:
             start_worker(started, queue, environment)
+        with closing(context_of(started)) as context:
+            ended(context, begun(started, started.collection))  # so that the workers are there when a system goes away
         yield started
 
 
@@ -94,6 +96,11 @@ def offer(stack: Stack) -> None:
         )
 
 
+def context_of(stack: Stack) -> Context:
+    """What looks into a stack's ledger."""
+    return Context(Settings.model_construct(redis_url=SecretStr(stack.environment()["AUXIP_REDIS_URL"])))
+
+
 @pytest.fixture
 def collection(own: Stack) -> str:
     """A new and empty collection."""
@@ -102,11 +109,7 @@ def collection(own: Stack) -> str:
 
 @pytest.fixture
 def ledger_of(own: Stack) -> Iterator[Context]:
-    environment = own.environment()
-    settings = Settings.model_construct(
-        redis_url=SecretStr(environment["AUXIP_REDIS_URL"]), owners_file=None, s3_bucket=own.bucket
-    )
-    with closing(Context(settings)) as opened:
+    with closing(context_of(own)) as opened:
         yield opened
     own.set_station_faults([])
     own.set_catalog_faults([])
