@@ -170,8 +170,8 @@ MUTANTS = (
     Mutant(
         "outages-charged",
         "shared/runs/outages.py",
-        "    if wait:\n        raise Busy(",
-        "    if wait < 0:\n        raise Busy(",
+        "    if delay:\n        _record_wait(",
+        "    if delay < 0:\n        _record_wait(",
         ("kill-catalog", "kill-store", "station-500", "catalog-500"),
         by_defaults=True,
     ),
