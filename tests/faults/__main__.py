@@ -59,7 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="how many")
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next has the next")
-    parser.add_argument("--kinds", type=_kinds, help="kinds of faults, separated by commas; else all but the awaited")
+    parser.add_argument("--kinds", type=_kinds, help="kinds of faults, separated by commas; else the usual ones")
     parser.add_argument("--defaults", action="store_true", help="the product's settings; outages of 20 s to 10 minutes")
     parser.add_argument("--factor", type=int, choices=FACTORS, default=10, help="by which --defaults divides all times")
     parser.add_argument("--until-one-fails", action="store_true", help="play no more rounds then")

@@ -1,6 +1,6 @@
 """All kinds of faults: importing this fills the table."""
 
 from tests.faults import callers, faults, lies
-from tests.faults.kinds import AWAITED, KINDS, usual_kinds
+from tests.faults.kinds import KINDS, ONLY_WHEN_ASKED, usual_kinds
 
-__all__ = ["AWAITED", "KINDS", "callers", "faults", "lies", "usual_kinds"]
+__all__ = ["KINDS", "ONLY_WHEN_ASKED", "callers", "faults", "lies", "usual_kinds"]

@@ -9,18 +9,10 @@ from tests.faults.game import Game
 from tests.faults.proxy import Link
 from tests.faults.system import System
 
-AWAITED: dict[str, str] = {
-    "revoke-run": "a revoked task of a run is to cancel the run; today the run goes on, or its caller waits for ever",
-    "revoke-step": "a revoked step is to be done again, or its run cancelled",
-    "poisoned-task": "a plain task that ends its worker is to be given up after three times; today it never ends",
-    "readonly": "workers and gate are to wait for a broker that answers READONLY",
-    "out-of-memory": "workers and gate are to wait for a broker that answers OOM",
-    "flushdb": "callers whose ids are known are to be told that their runs are lost",
-    "station-401": "a refusal is to be confirmed before items fail with it",
-    "catalog-401": "a refusal is to be confirmed before items fail with it",
-    "purge-requests": "a request whose message is lost before its run is open is to be done where it is made once more",
+ONLY_WHEN_ASKED: dict[str, str] = {
+    "flushdb": "what the broker knew of open runs is gone, and their callers ask again: the oracle expects the runs",
 }
-"""Kinds that ask for what the product does not do yet, and why: they are played only where they are asked for."""
+"""Kinds that are played only where they are asked for, and why."""
 
 NEVER_BY_DEFAULTS = frozenset({"sweep"})
 """Kinds that need a setting that is not a default."""
@@ -103,5 +95,5 @@ def kind(
 
 def usual_kinds(by_defaults: bool) -> list[str]:
     """Return the names of the kinds that are played where none is asked for."""
-    left_out = AWAITED.keys() | (NEVER_BY_DEFAULTS if by_defaults else set())
+    left_out = ONLY_WHEN_ASKED.keys() | (NEVER_BY_DEFAULTS if by_defaults else set())
     return sorted(KINDS.keys() - left_out)

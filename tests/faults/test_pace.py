@@ -1,9 +1,9 @@
-"""With `--defaults` no setting differs from the product's but by one factor; what is awaited is asked for only."""
+"""With `--defaults` no setting differs from the product's but by one factor; some kinds must be asked for."""
 
 import pytest
 
 from shared.settings import Settings
-from tests.faults.all_kinds import AWAITED, KINDS, usual_kinds
+from tests.faults.all_kinds import KINDS, ONLY_WHEN_ASKED, usual_kinds
 from tests.faults.pace import FACTORS, TIMES, defaults
 from tests.faults.schedule import plan_of
 
@@ -46,8 +46,8 @@ def test_systems_are_away_for_20_s_to_10_minutes() -> None:
             assert not KINDS[fault.kind].is_outage or 2 <= fault.lasting <= 60
 
 
-def test_what_is_awaited_is_played_only_where_it_is_asked_for() -> None:
-    assert AWAITED.keys() <= KINDS.keys()
-    assert not AWAITED.keys() & set(usual_kinds(by_defaults=False))
+def test_some_kinds_are_played_only_where_they_are_asked_for() -> None:
+    assert ONLY_WHEN_ASKED.keys() <= KINDS.keys()
+    assert not ONLY_WHEN_ASKED.keys() & set(usual_kinds(by_defaults=False))
     assert "sweep" in usual_kinds(by_defaults=False)
     assert "sweep" not in usual_kinds(by_defaults=True)  # it needs a setting
