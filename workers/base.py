@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from shared.context import Context
 from shared.errors import AuxipError, Busy, ItemFailed, Rejected, Retryable
-from shared.ledger import lease, run_key
+from shared.ledger import lease
 from shared.ledger.lease import require_starts_left
 from shared.logs import Throttle, about
 from shared.models import ItemRecord, Run
@@ -144,7 +144,7 @@ def tell_if_forgotten(run_id: str) -> bool:
         Whether it is gone.
     """
     ledger = context().ledger
-    if ledger.redis.exists(run_key(run_id)):
+    if ledger.knows_run(run_id):
         return False
     error = Rejected("ledger-lost", f"the record of the run {run_id} is gone; ask for it again, what is done is kept")
     if app.AsyncResult(run_id).state not in READY_STATES:

@@ -43,7 +43,7 @@ def _answer(sender: Sender, error: Rejected) -> None:
     if (
         error.code == ID_TAKEN
         or not isinstance(backend, RedisBackend)
-        or backend.client.exists(run_key(sender.task_id))
+        or backend.client.hexists(run_key(sender.task_id), "request")
     ):
         return
     links = {name: sender.links.get(name) for name in ("errbacks", "chain", "chord")}

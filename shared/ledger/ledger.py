@@ -143,6 +143,10 @@ class Ledger:
         """
         return run_record(run_id, self._hash(run_key(run_id)))
 
+    def knows_run(self, run_id: str) -> bool:
+        """Whether there is a record of a run."""
+        return bool(self.redis.hexists(run_key(run_id), "request"))
+
     def find_run(self, prefix: str) -> Run:
         """Return the run whose id is `prefix` or, where just one does, begins with it.
 
@@ -155,8 +159,11 @@ class Ledger:
         return self.run(ids[0])
 
     def runs(self, newest: int) -> list[Run]:
-        """Return the newest runs, newest first."""
-        return [self.run(run_id) for run_id in self._run_ids()[:newest]]
+        """Return the newest runs, newest first; those whose record is gone are left out."""
+        records = ((run_id, self._hash(run_key(run_id))) for run_id in self._run_ids())
+        return list(
+            itertools.islice((run_record(run_id, fields) for run_id, fields in records if "request" in fields), newest)
+        )
 
     def closed_runs(self, since: float) -> Iterator[Run]:
         """Yield the runs that were closed since then, in seconds since the epoch; those that were begun last first."""

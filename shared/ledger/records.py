@@ -51,6 +51,7 @@ def run_record(run_id: str, fields: Fields) -> Run:
     counts = Counts.model_validate({name: fields[name] for name in Counts.model_fields if name in fields})
     since = {system: float(text) for system, text in _under(WAITED_SINCE, fields)}
     waits = [{"system": system, "since": since[system], **json.loads(text)} for system, text in _under(WAITED, fields)]
+    waits.sort(key=lambda wait: wait["since"])
     facts = {"id": run_id, "request": _request(fields["request"]), "counts": counts, "waits": waits}
     return Run.model_validate({**fields, **facts})
 

@@ -159,7 +159,8 @@ return 1
 
 OPEN_RUN = f"""{_CLOCK}
 -- KEYS run, runs, open; ARGV id, now, patience, field, value, ... Returns 1 if the run is new; else changes nothing.
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+if redis.call('HEXISTS', KEYS[1], 'request') == 1 then return 0 end
+redis.call('DEL', KEYS[1]) -- what a step has left there that came after the loss of the run
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 redis.call('ZADD', KEYS[2], 'NX', ARGV[2], ARGV[1])
 redis.call('ZADD', KEYS[3], 'NX', seconds() + ARGV[3], ARGV[1])

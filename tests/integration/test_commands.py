@@ -250,7 +250,14 @@ def _sweeps(environ: dict[str, str]) -> int:
     )
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "by",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.long),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.long),
+    ],
+)
 def test_the_demo_leaves_nothing_behind_when_it_is_ended_in_the_middle(by: signal.Signals) -> None:
     with running("demo", "--json", environ=without_settings()) as demo:
         assert demo.stderr is not None

@@ -45,6 +45,9 @@ def fast() -> dict[str, str]:
     return {f"AUXIP_{name.upper()}": str(default / FASTER) for name, default in defaults.items()}
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
     """A stack of its own with a worker for each queue, and nothing of the settings that other tests set."""

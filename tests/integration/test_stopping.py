@@ -146,6 +146,9 @@ class Staging:
         return int(self.redis.llen("staging")), int(self.redis.hlen("unacked"))
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture
 def source() -> Iterator[Source]:
     with serving() as server:

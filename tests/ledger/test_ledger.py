@@ -118,6 +118,17 @@ def test_an_id_is_found_though_another_begins_with_it(ledger: Ledger) -> None:
     assert ledger.find_run(stem).id == stem
 
 
+def test_a_run_whose_record_is_gone_is_left_out_of_the_list_and_may_be_asked_for_again(ledger: Ledger) -> None:
+    for run_id in ("old", "gone", "new"):
+        ledger.open_run(run_id, REQUEST)
+    ledger.redis.delete("auxip:run:gone")
+    ledger.begin_search("gone")  # what a step writes that comes too late
+    assert {run.id for run in ledger.runs(10)} == {"old", "new"}
+    assert not ledger.knows_run("gone")
+    assert ledger.open_run("gone", REQUEST)
+    assert ledger.knows_run("gone")
+
+
 def test_runs_are_listed_newest_first(ledger: Ledger) -> None:
     opened = [Opened(ledger).id for _ in range(3)]
     assert [run.id for run in ledger.runs(3)] == opened[::-1]

@@ -19,7 +19,7 @@ UNSAFE = CASES["unsafe-many-at-once/x.zip"]()
 
 
 def hold(context: Context, data: bytes, name: str = "x.zip") -> Location:
-    location = Location(context.settings.s3_bucket, f"expand-{uuid.uuid4().hex[:8]}/{name}")
+    location = Location(context.settings.s3_bucket, f"auxip/expand-{uuid.uuid4().hex[:8]}/{name}")
     context.store.put(location, data)
     return location
 
