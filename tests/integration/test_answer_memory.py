@@ -25,6 +25,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from shared.errors import Retryable
 from shared.stac.api import StacApi, http_client
 
+pytestmark = pytest.mark.long
+
 content, encoding, limit = open(sys.argv[1], "rb"), sys.argv[2], int(sys.argv[3])
 
 class Handler(BaseHTTPRequestHandler):

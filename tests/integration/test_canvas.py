@@ -255,6 +255,7 @@ def strike(item: ArchivesOfOneItem, worker: Child, number: signal.Signals) -> No
         os.kill(pid, number)
 
 
+@pytest.mark.long
 def test_a_child_that_is_killed_in_a_part_of_a_chord_costs_nothing(
     caller: Caller, context: Context, workers: list[Child], stack: Stack
 ) -> None:
@@ -264,6 +265,7 @@ def test_a_child_that_is_killed_in_a_part_of_a_chord_costs_nothing(
         item.expect_whole()
 
 
+@pytest.mark.long
 def test_a_part_of_a_chord_that_meets_the_hard_time_limit_is_done_again(
     caller: Caller, context: Context, workers: list[Child], stack: Stack
 ) -> None:

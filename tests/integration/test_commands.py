@@ -250,14 +250,8 @@ def _sweeps(environ: dict[str, str]) -> int:
     )
 
 
-@pytest.mark.parametrize(
-    "by",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.long),
-        pytest.param(signal.SIGKILL, marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_demo_leaves_nothing_behind_when_it_is_ended_in_the_middle(by: signal.Signals) -> None:
     with running("demo", "--json", environ=without_settings()) as demo:
         assert demo.stderr is not None
@@ -280,6 +274,7 @@ def kill_children(worker: Child) -> int:
     return len(children)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("queue", ["staging", "decompress"])
 def test_killed_worker_processes_lose_no_item(
     caller: Caller, context: Context, stack: Stack, workers: Sequence[Child], queue: str

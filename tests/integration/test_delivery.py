@@ -127,6 +127,7 @@ def test_a_task_that_ends_on_a_channel_that_is_lost_is_an_error_that_celery_expe
     assert held(redis) == (1, 1)  # it will be delivered again
 
 
+@pytest.mark.long
 def test_a_task_that_ends_while_the_broker_is_away_does_not_end_the_worker(
     broker: Valkey, redis: Redis, tmp_path: Path
 ) -> None:
@@ -358,6 +359,7 @@ STATES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", STATES)
 def test_a_server_that_cannot_serve_for_a_while_ends_no_worker_and_fills_no_log(
     broker: Valkey, redis: Redis, tmp_path: Path, state: str
@@ -382,6 +384,7 @@ def test_a_server_that_cannot_serve_for_a_while_ends_no_worker_and_fills_no_log(
 # Kills
 
 
+@pytest.mark.long
 def test_no_task_of_either_lane_is_lost_by_kills_of_busy_workers(broker: Valkey, redis: Redis, tmp_path: Path) -> None:
     tasks, kills = 400, 5
     for number in range(tasks):

@@ -180,6 +180,7 @@ def test_a_parked_request_can_be_replayed(redis: Redis, gate: Start, letters: De
     wait_for(lambda: ids_of(published(redis)) == ["again"], "it is published", SECONDS)
 
 
+@pytest.mark.long
 def test_nothing_is_lost_by_kills_and_each_run_is_opened_once(redis: Redis, gate: Start, letters: DeadLetters) -> None:
     chance = random.Random(4)  # noqa: S311 - not for secrets
     ids = push(redis, 300)

@@ -18,6 +18,8 @@ from shared.models import RunState
 from tests.integration.conftest import Caller, of_type, wait_for
 from tests.integration.test_commands import auxip
 
+pytestmark = pytest.mark.long
+
 GIANT, SMALL = 2000, 3
 SLOW = 0.2
 """Seconds before each transfer begins: with twelve at once the giant run takes at least half a minute."""

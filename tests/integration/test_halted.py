@@ -145,6 +145,7 @@ def test_a_run_that_loses_nothing_is_closed_once_however_often_the_reconciler_lo
     expect_whole(begun, workers)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_an_item_that_kills_its_worker_three_times_fails_and_its_neighbours_are_staged(
     caller: Caller, context: Context, workers: list[Child], stack: Stack

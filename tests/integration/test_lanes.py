@@ -176,6 +176,7 @@ def test_the_run_of_a_tick_is_bulk_and_one_that_a_person_begins_is_on_demand(
 # Long bulk work
 
 
+@pytest.mark.long
 def test_an_on_demand_search_begins_at_once_beside_bulk_ones_that_take_long(
     caller: Caller, context: Context, stack: Stack
 ) -> None:

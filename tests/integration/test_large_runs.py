@@ -32,6 +32,8 @@ from shared.context import Context
 from shared.settings import load_settings
 from shared.runs.close import close
 from tests.integration.many import catalog_of_all
+
+pytestmark = pytest.mark.long
 def peak():  # not getrusage: Linux lets a new program inherit what its parent has used
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 context = Context(load_settings())

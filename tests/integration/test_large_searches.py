@@ -28,6 +28,8 @@ from shared.settings import load_settings
 from shared.steps.find import find_items
 from tests.integration.many import offered
 from tests.unit.making import STATION, answered_by, sent
+
+pytestmark = pytest.mark.long
 def peak():  # not getrusage: Linux lets a new program inherit what its parent has used
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 def pages(count, size):

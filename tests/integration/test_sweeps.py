@@ -242,6 +242,7 @@ def handled(workers: list[Child], task: str) -> int:
     return len([line for line in lines if f"Task {task}[" in line and "succeeded" in line])
 
 
+@pytest.mark.long
 def test_two_beats_begin_each_ticks_run_once(swept: Swept, stack: Stack, workers: list[Child]) -> None:
     swept.write("1s")
     beats = [swept.beat(stack), swept.beat(stack)]
@@ -258,6 +259,7 @@ def test_two_beats_begin_each_ticks_run_once(swept: Swept, stack: Stack, workers
     assert [log.count(f"[{task}] received") for task in tasks] == [1] * len(ticks)
 
 
+@pytest.mark.long
 def test_a_beat_that_was_killed_and_comes_back_does_no_tick_twice(
     swept: Swept, stack: Stack, workers: list[Child]
 ) -> None:

@@ -21,6 +21,8 @@ from shared.storage.transfer import Transfer
 from shared.storage.uploads import Unfinished
 from tests.integration.source import Script, Source, serving
 
+pytestmark = pytest.mark.long
+
 _RANDOM = random.Random(6)  # noqa: S311 - bytes that are always the same
 CONTENT = _RANDOM.randbytes(4 * PART_BYTES + 3_000_000)
 OTHER = _RANDOM.randbytes(len(CONTENT))

@@ -19,6 +19,8 @@ from tests.integration.conftest import wait_for
 from tests.messages import envelope, raw
 from tests.tls import TlsProxy
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
 
