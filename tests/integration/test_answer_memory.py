@@ -17,6 +17,8 @@ from shared.errors import Retryable
 from shared.settings import Settings
 from shared.stac.answers import MEMORY, JsonReader, limited
 
+pytestmark = pytest.mark.long
+
 LIMIT = Settings.model_fields["max_answer_bytes"].default
 MIB = 2**20
 CHILD = """
@@ -24,8 +26,6 @@ import os, resource, sys, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from shared.errors import Retryable
 from shared.stac.api import StacApi, http_client
-
-pytestmark = pytest.mark.long
 
 content, encoding, limit = open(sys.argv[1], "rb"), sys.argv[2], int(sys.argv[3])
 

@@ -25,6 +25,8 @@ from shared.storage.location import Location
 from tests.integration.many import catalog_of_all, opened, recorded, shown
 from tests.unit.making import item_of
 
+pytestmark = pytest.mark.long
+
 _CLOSING = """
 import os, re, signal, sys
 from pathlib import Path
@@ -32,8 +34,6 @@ from shared.context import Context
 from shared.settings import load_settings
 from shared.runs.close import close
 from tests.integration.many import catalog_of_all
-
-pytestmark = pytest.mark.long
 def peak():  # not getrusage: Linux lets a new program inherit what its parent has used
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 context = Context(load_settings())

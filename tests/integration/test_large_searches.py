@@ -19,6 +19,8 @@ FEW, MANY, PAGE = 2000, 20_000, 500
 GROWTH = 6_000_000
 """Bytes; what is found has thirty times as many as JSON, and a hundred times as many as objects."""
 
+pytestmark = pytest.mark.long
+
 _FIND = """
 import json, re, sys
 from pathlib import Path
@@ -28,8 +30,6 @@ from shared.settings import load_settings
 from shared.steps.find import find_items
 from tests.integration.many import offered
 from tests.unit.making import STATION, answered_by, sent
-
-pytestmark = pytest.mark.long
 def peak():  # not getrusage: Linux lets a new program inherit what its parent has used
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 def pages(count, size):

@@ -19,6 +19,8 @@ from shared.models import RunRequest
 from shared.stac.search import Cql2
 from tests.integration.conftest import of_type
 
+pytestmark = pytest.mark.long
+
 ITEMS = 10_000
 SECONDS = 60.0
 GROWTH = 10_000_000
@@ -31,8 +33,6 @@ from pathlib import Path
 from shared.context import Context
 from shared.settings import load_settings
 from shared.steps.find import find_items
-
-pytestmark = pytest.mark.long
 def peak():  # not getrusage: Linux lets a new program inherit what its parent has used
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 context = Context(load_settings())
