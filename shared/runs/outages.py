@@ -64,7 +64,7 @@ def search_waiting_for_systems(context: Context, run: Run) -> Iterator[None]:
             yield
     except Busy:
         require_time_left(context, run)
-        if run.request.lane is Lane.ON_DEMAND and run.request.timeout_seconds < 0:
+        if run.request.lane is Lane.ON_DEMAND and run.request.timeout_seconds < 0 and not run.request.replays:
             require_accepted(context, needs, context.ledger.begin_search(run.id))
         raise
 

@@ -333,9 +333,10 @@ class System:
         """Send a public task.
 
         Raises:
-            RedisError: the broker is down; the client itself would wait for it, and nobody would start it again.
+            RedisError: the broker is down, or takes no message; the client itself would wait for it, and nobody would
+                start it again.
         """
-        self.redis.ping()
+        self._require_broker()
         self._app.send_task(task, kwargs=message, task_id=task_id, queue=queue_for(task, lane))
 
     def signature(self, task: str, message: Json, task_id: str) -> Signature:
@@ -347,10 +348,13 @@ class System:
         """Send a caller's canvas.
 
         Raises:
-            RedisError: the broker is down.
+            RedisError: the broker is down, or takes no message.
         """
-        self.redis.ping()
+        self._require_broker()
         canvas.apply_async()
+
+    def _require_broker(self) -> None:
+        self.redis.set("auxip:faults:writable", "", px=1)
 
     def request(self, task: str, message: Json, reply: str, request_id: str) -> bytes:
         """Push a request onto the intake; returns it."""

@@ -13,6 +13,7 @@ from shared.context import Context
 from shared.errors import Busy, Rejected, Retryable
 from shared.ledger import Outage
 from shared.models import RunRequest
+from shared.runs.due import searching
 from shared.runs.outages import plain_search_waiting_for_systems, probe_systems, waiting_for_systems
 from shared.runs.settle import feed, settle_item
 from shared.runs.systems import Needs
@@ -22,6 +23,7 @@ from shared.stac.search import Cql2
 from tests.integration.conftest import Caller, closed_run, of_type, wait_for
 from tests.integration.many import OWNER
 from tests.unit.making import ANY, item_of
+from workers.base import publish
 from workers.cli.records import runs
 
 ORBITS = of_type("OPER_MPL_ORBPRE")
@@ -164,6 +166,20 @@ def test_a_search_in_bulk_waits_for_its_credentials_to_be_accepted(
 ) -> None:
     stack.set_station_faults(WRONG_KEY)
     run_id = caller.stage_in_bulk(ORBITS).id
+    wait_for(lambda: _probes(context, "station local") > MORE_THAN_ALL_TRIES, "the refusal is known")
+    stack.set_station_faults([])
+    assert closed_run(context, run_id).counts.failed == 0
+
+
+def test_the_search_of_a_replay_waits_for_its_credentials_to_be_accepted(
+    workers: list[Child], collection: str, context: Context, stack: Stack
+) -> None:
+    stack.set_station_faults(WRONG_KEY)
+    selection = Cql2.model_validate(ORBITS)
+    request = RunRequest(owner="me", collection=collection, selection=selection, replays=1)
+    run_id = str(uuid.uuid4())
+    context.ledger.open_run(run_id, request)
+    publish([searching(context.ledger.run(run_id))])
     wait_for(lambda: _probes(context, "station local") > MORE_THAN_ALL_TRIES, "the refusal is known")
     stack.set_station_faults([])
     assert closed_run(context, run_id).counts.failed == 0
