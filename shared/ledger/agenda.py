@@ -11,6 +11,7 @@ from typing import cast
 
 from redis import Redis
 
+from shared.ledger.server import server_time
 from shared.models import Claim
 
 OPEN = "auxip:open"
@@ -83,7 +84,7 @@ class Agenda:
 
     def reopen_run(self, run_id: str) -> None:
         """Record that a caller wants the result of a closed run again."""
-        self._redis.zadd(OPEN, {run_id: self._now() + self._patience})
+        self._redis.zadd(OPEN, {run_id: server_time(self._redis) + self._patience})
 
     def forget_run(self, run_id: str) -> None:
         """Record that the caller of a closed run has its result."""
@@ -92,17 +93,13 @@ class Agenda:
     def claim_left(self, work: str) -> float:
         """Return the seconds that the claim on a piece of work is still good for; 0 where there is none."""
         until = self._redis.hget(Claim(work).key, "until")
-        return 0.0 if until is None else max(0.0, int(str(until)) / 1000 - self._now())
+        return 0.0 if until is None else max(0.0, int(str(until)) / 1000 - server_time(self._redis))
 
     def _publish_again(self, agenda: str, record: str, what: str) -> bool:
         return bool(self._again(keys=[agenda, record], args=[what, self._patience, _MOST_DOUBLINGS]))
 
     def _due(self, name: str, most: int) -> list[str]:
-        return cast("list[str]", self._redis.zrangebyscore(name, 0, self._now(), start=0, num=most))
-
-    def _now(self) -> float:
-        seconds, microseconds = self._redis.time()
-        return seconds + microseconds / 1e6
+        return cast("list[str]", self._redis.zrangebyscore(name, 0, server_time(self._redis), start=0, num=most))
 
 
 def pending_of(run_id: str) -> str:

@@ -47,6 +47,7 @@ from shared.ledger.records import (
     paired,
     run_record,
 )
+from shared.ledger.server import server_time
 from shared.models import (
     Claim,
     ItemRecord,
@@ -384,7 +385,7 @@ class Ledger:
 
     def uploads_in_use(self, within: timedelta) -> frozenset[str]:
         """Return the ids of uploads that were begun or taken up within this time."""
-        found = self.redis.zrangebyscore(_UPLOADS, self._now() - within.total_seconds(), "+inf")
+        found = self.redis.zrangebyscore(_UPLOADS, server_time(self.redis) - within.total_seconds(), "+inf")
         return frozenset(cast("list[str]", found))
 
     def lately_staged(self, key: str) -> dict[str, StagedAsset]:
@@ -481,10 +482,6 @@ class Ledger:
         args = [claim.token, *flat(fields)]
         if int(self._record(keys=[_item(record.run_id, record.key), claim.key], args=args)) < 0:
             raise _lost(record)
-
-    def _now(self) -> float:
-        seconds, microseconds = self.redis.time()
-        return seconds + microseconds / 1_000_000
 
     def _hash(self, name: str) -> Fields:
         return cast("Fields", self.redis.hgetall(name))

@@ -16,6 +16,8 @@ from typing import cast
 from pydantic import TypeAdapter
 from redis import Redis
 
+from shared.ledger.scripts import CLOCK
+from shared.ledger.server import server_time
 from shared.models import ReplyName
 
 ANSWER_SECONDS = 86_400
@@ -39,11 +41,7 @@ _REPLY_NAME = TypeAdapter[str](ReplyName)
 _OPEN = "auxip:requests"
 _MOST_DOUBLINGS = 6
 
-_CLOCK = """
-local function seconds() local t = redis.call('TIME') return t[1] + t[2] / 1000000 end
-"""
-
-_REGISTER = f"""{_CLOCK}
+_REGISTER = f"""{CLOCK}
 -- KEYS request, replies, open; ARGV stamp, task, reply list or nothing, seconds, digest, request, id, patience
 -- Returns what is to do, see `Next`.
 local known = redis.call('HGET', KEYS[1], 'digest')
@@ -64,7 +62,7 @@ if first then return 'publish' end
 return ended and 'answer' or 'nothing'
 """
 
-_AGAIN = f"""{_CLOCK}
+_AGAIN = f"""{CLOCK}
 -- KEYS request, open; ARGV id, patience, most doublings
 -- Returns the request for the one caller that is to pass it on again; nil where a worker has begun it.
 local again = redis.call('HINCRBY', KEYS[1], 'again', 1)
@@ -72,7 +70,7 @@ redis.call('ZADD', KEYS[2], 'XX', seconds() + ARGV[2] * 2 ^ math.min(again, tonu
 return redis.call('HGET', KEYS[1], 'request')
 """
 
-_POSTPONE = f"""{_CLOCK}
+_POSTPONE = f"""{CLOCK}
 -- KEYS open; ARGV id, seconds
 return redis.call('ZADD', KEYS[1], 'XX', seconds() + ARGV[2], ARGV[1])
 """
@@ -157,8 +155,7 @@ class Requests:
 
     def due(self, most: int) -> list[str]:
         """Return the ids of requests that have not ended and are to be looked at."""
-        now = float("{}.{:06d}".format(*self._redis.time()))
-        return cast("list[str]", self._redis.zrangebyscore(_OPEN, 0, now, start=0, num=most))
+        return cast("list[str]", self._redis.zrangebyscore(_OPEN, 0, server_time(self._redis), start=0, num=most))
 
     def publish_again(self, request_id: str) -> str | None:
         """Record that a request is passed on again, and return it; None where a worker has begun it."""

@@ -5,7 +5,7 @@ What comes next is timed by the server's clock, so that a worker whose clock is 
 
 from shared.ledger.lease import ACQUIRE_FUNCTION
 
-_CLOCK = """
+CLOCK = """
 local function seconds() local t = redis.call('TIME') return t[1] + t[2] / 1000000 end
 """
 
@@ -77,7 +77,7 @@ redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 return 1
 """
 
-RECORD_UPLOAD = f"""{_CLOCK}{_FENCE}
+RECORD_UPLOAD = f"""{CLOCK}{_FENCE}
 -- KEYS lease, uploads of the item, uploads; ARGV token, asset key, id of the upload, upload, seconds that it is known
 if lost(KEYS[1], ARGV[1]) then return -1 end
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[4])
@@ -98,7 +98,7 @@ redis.call('HSET', KEYS[1], 'staged_asset:' .. ARGV[2], ARGV[3])
 return 1
 """
 
-NEXT = f"""{_CLOCK}{_FENCE}
+NEXT = f"""{CLOCK}{_FENCE}
 -- KEYS item, lease, pending; ARGV token, key, patience, the part that has ended or '', field, value, ...
 -- Ends the claim. Returns -1 if it was lost already.
 if lost(KEYS[2], ARGV[1]) then return -1 end
@@ -111,7 +111,7 @@ redis.call('DEL', KEYS[2])
 return 1
 """
 
-SETTLE = f"""{_CLOCK}{_FENCE}{_FEED}
+SETTLE = f"""{CLOCK}{_FENCE}{_FEED}
 -- KEYS item, run, in_flight, pending, order, lease
 -- ARGV token, key, now, state, code, reason, window, patience, how many counters, counter, ..., field, value, ...
 -- Returns -1 if the claim is lost; else whether this is the first call for the item, whether the run has no other
@@ -141,7 +141,7 @@ if c[5] == 'working' and finished >= tonumber(c[1] or 0) then last = 1 end
 return {{first, last, keys}}
 """
 
-FEED = f"""{_CLOCK}{_FEED}
+FEED = f"""{CLOCK}{_FEED}
 -- KEYS run, order, pending; ARGV window, patience. Returns keys of items whose turn it is now.
 return feed(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2])
 """
@@ -157,7 +157,7 @@ if redis.call('HEXISTS', KEYS[1], 'finished') == 0 then redis.call('HSET', KEYS[
 return 1
 """
 
-OPEN_RUN = f"""{_CLOCK}
+OPEN_RUN = f"""{CLOCK}
 -- KEYS run, runs, open; ARGV id, now, patience, field, value, ... Returns 1 if the run is new; else changes nothing.
 if redis.call('HEXISTS', KEYS[1], 'request') == 1 then return 0 end
 redis.call('DEL', KEYS[1]) -- what a step has left there that came after the loss of the run

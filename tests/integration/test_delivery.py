@@ -20,6 +20,7 @@ from local.processes import Child, start
 from local.valkey import Valkey
 from shared.context import Context
 from shared.ledger import DeadLetters
+from shared.ledger.connection import ServerUnavailable
 from tests.integration.conftest import wait_for
 from tests.integration.delivery_app import BULK, QUEUES, RAN, VISIBILITY_TIMEOUT
 from tests.integration.reader import INDEX, SECONDS, UNACKED, Reader, held
@@ -379,6 +380,18 @@ def test_a_server_that_cannot_serve_for_a_while_ends_no_worker_and_fills_no_log(
         redis.lpush(A, *(raw(envelope("delivery.count", [[number], {}, None], queue=A)) for number in (1, 2, 3)))
         wait_for(lambda: redis.hlen(RAN) == 4, "the worker works again", 30)
         assert worker.alive()
+
+
+def test_a_server_that_cannot_serve_for_half_a_minute_is_connected_to_anew(
+    redis: Redis, reader: Callable[..., Reader]
+) -> None:
+    one = reader()
+    one.drain()
+    cast("Any", redis).execute_command("REPLICAOF 127.0.0.1 1")
+    cast("Any", one.channel)._unavailable_since = time.monotonic() - 31
+    with pytest.raises(ServerUnavailable, match="READONLY"):
+        one.drain(20)
+    cast("Any", redis).execute_command("REPLICAOF NO ONE")
 
 
 # Kills

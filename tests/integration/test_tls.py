@@ -7,17 +7,22 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kombu import Connection
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from local.processes import Child, start
 from local.valkey import Valkey
 from shared.ledger import INTAKE
-from shared.settings import PREFIX
+from shared.ledger.connection import connect
+from shared.settings import PREFIX, load_settings
 from tests.integration.conftest import wait_for
 from tests.messages import envelope, raw
 from tests.tls import TlsProxy
+from workers.config import celery_config
 
 pytestmark = pytest.mark.long
 
@@ -75,3 +80,17 @@ def test_worker_beat_and_gate_work_over_tls(redis: Redis, processes: list[Child]
     wait_for(lambda: redis.llen("auxip:reply:me") == 1, "the gate has answered", SECONDS)
     assert b"bad-request" in (redis.get(key) or b"")
     assert [child.name for child in processes if child.popen.poll() is not None] == []
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_by_the_ledger_and_by_celery(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ca = environ["AUXIP_REDIS_URL"].partition("&ssl_ca_certs")[0]
+    for name, value in {**environ, "AUXIP_REDIS_URL": without_ca}.items():
+        monkeypatch.setenv(name, value)
+    with connect(without_ca) as client, pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+        client.ping()
+    config: dict[str, Any] = celery_config(load_settings())
+    with Connection(config["broker_url"], ssl=config["broker_use_ssl"]) as broker:
+        with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
+            broker.ensure_connection(max_retries=1, interval_start=0)

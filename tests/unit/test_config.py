@@ -126,3 +126,11 @@ def test_every_transport_option_is_one_that_the_channel_knows() -> None:
 def test_a_worker_takes_what_it_has_a_free_process_for() -> None:
     assert CONFIG["worker_disable_prefetch"] is True
     assert CONFIG["broker_transport_options"]["max_connections"] >= max(queue.concurrency for queue in QUEUES) + 16
+
+
+@pytest.mark.parametrize("lease", [3, 60])
+def test_a_consumer_shows_that_it_lives_three_times_in_a_lease(lease: float) -> None:
+    config: dict[str, Any] = celery_config(settings_of(lease=lease))
+    options = config["broker_transport_options"]
+    assert options["consumer_lease"] == lease
+    assert options["unacked_restore_interval"] <= lease / 3

@@ -3,6 +3,7 @@
 import base64
 import json
 import pickle
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from kombu.transport.virtual import Channel, Message
 
 from shared.errors import Rejected
 from tests.messages import ARGUMENTS, bad_messages, envelope, raw
-from workers.envelope import decode
+from workers.envelope import MAX_BODY_BYTES, decode
 from workers.request import Request
 
 TASK = "any.task"
@@ -237,3 +238,16 @@ def test_whatever_stands_on_a_queue_is_refused_or_does_not_make_celery_fail(rece
         return
     if message["headers"]["task"] == TASK:
         receiver.receive(message)
+
+
+@pytest.mark.parametrize(("more", "is_taken"), [(0, True), (1, False)])
+def test_a_body_may_unpack_to_eight_mebibytes_and_not_to_a_byte_more(more: int, is_taken: bool) -> None:
+    body = json.dumps(ARGUMENTS).encode()
+    body += b" " * (MAX_BODY_BYTES - len(body) + more)
+    message = envelope(TASK, compression="application/x-gzip")
+    message["body"] = base64.b64encode(zlib.compress(body)).decode()
+    if is_taken:
+        assert base64.b64decode(str(decode(raw(message))["body"])) == body
+    else:
+        with pytest.raises(Rejected, match="message-too-large"):
+            decode(raw(message))
