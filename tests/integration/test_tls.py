@@ -91,6 +91,8 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_by_the_ledger_and_by_c
     with connect(without_ca) as client, pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
         client.ping()
     config: dict[str, Any] = celery_config(load_settings())
-    with Connection(config["broker_url"], ssl=config["broker_use_ssl"]) as broker:
-        with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
-            broker.ensure_connection(max_retries=1, interval_start=0)
+    with (
+        Connection(config["broker_url"], ssl=config["broker_use_ssl"]) as broker,
+        pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"),
+    ):
+        broker.ensure_connection(max_retries=1, interval_start=0)
