@@ -236,7 +236,8 @@ def test_a_transfer_is_brought_to_its_end_by_workers_that_are_stopped_and_killed
     work.start()
     wait_for(work.is_staged, "the item is staged")
 
-    assert source.sent <= len(CONTENT) + 5 * PART_BYTES
+    # Each stop loses the part that comes and the one on its way to the store; five beginnings anew send 180 MB.
+    assert source.sent <= len(CONTENT) + 5 * 2 * PART_BYTES
     assert work.content() == CONTENT
     assert work.uploads() == []
 
