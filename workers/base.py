@@ -66,7 +66,7 @@ def _perform(task: BoundTask, step: Step, call: ItemStep) -> None:
         _wait(task, step, error.delay, error)
     except Rejected as error:
         _log.warning("%s is dropped, the ledger has no record of it: %s", task.name, error)
-        tell_if_forgotten(step.run_id)
+        answer_if_lost(step.run_id)
     except RedisError as error:
         _hand_back(error)
 
@@ -124,7 +124,7 @@ def _perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> N
         with retried(task), search_waiting_for_systems(context(), context().ledger.run(run_id)):
             call()
     except AuxipError as error:
-        if tell_if_forgotten(run_id):
+        if answer_if_lost(run_id):
             _end_chain(task)
             return
         _fail_run(task, run_id, error.code, error.reason)
@@ -137,7 +137,7 @@ def _perform_search(task: BoundTask, run_id: str, call: Callable[[], None]) -> N
         _fail_run(task, run_id, "internal-error", f"{task.name}: {type(error).__name__}; see the worker's log")
 
 
-def tell_if_forgotten(run_id: str) -> bool:
+def answer_if_lost(run_id: str) -> bool:
     """Answer the caller of a run whose record is gone, as after the loss of the ledger's database.
 
     Returns:

@@ -33,7 +33,7 @@ def require_own_id(context: Context, task: BoundTask) -> None:
     Raises:
         Reject: `id-taken`.
     """
-    if context.ledger.asked(str(task.request.id), digest_of_call(task)) != digest_of_call(task):
+    if context.ledger.register_call(str(task.request.id), digest_of_call(task)) != digest_of_call(task):
         _refuse(context, task)
 
 
@@ -44,7 +44,7 @@ def require_own_run(context: Context, task: BoundTask, request: RunRequest) -> N
         Reject: `id-taken`.
     """
     run_id = str(task.request.id)
-    asked = context.ledger.asked_of_run(run_id)
+    asked = context.ledger.call_of_run(run_id)
     known = context.ledger.run(run_id).request.model_copy(update={"lane": request.lane})
     if asked != digest_of_call(task) if asked else known != request:
         _refuse(context, task)

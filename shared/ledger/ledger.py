@@ -177,11 +177,11 @@ class Ledger:
         """Return what was given to `open_run` as the run's continuation."""
         return str(self.redis.hget(run_key(run_id), "continuation") or "")
 
-    def asked_of_run(self, run_id: str) -> str:
+    def call_of_run(self, run_id: str) -> str:
         """Return what was given to `open_run` as the digest of the call that asks for the run."""
         return str(self.redis.hget(run_key(run_id), "asked") or "")
 
-    def asked(self, task_id: str, digest: str) -> str:
+    def register_call(self, task_id: str, digest: str) -> str:
         """Record what is asked for under the id of a task that opens no run; returns what was recorded first."""
         name = f"auxip:task:{task_id}"
         if self.redis.set(name, digest, nx=True, ex=_LATELY):

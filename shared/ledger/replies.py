@@ -149,7 +149,7 @@ class Requests:
         """Return the digest of a request, or None where no request has the id."""
         return cast("str | None", self._redis.hget(_request(request_id), "digest"))
 
-    def begun(self, request_id: str) -> None:
+    def record_begun(self, request_id: str) -> None:
         """Record that a run does what a request asks for: from now on the ledger sees to it that it ends."""
         self._redis.hdel(_request(request_id), "request")
 

@@ -353,6 +353,7 @@ def test_a_channel_that_is_closed_gives_back_what_it_held(redis: Redis, reader: 
 STATES = {
     "a replica": (["REPLICAOF 127.0.0.1 1"], ["REPLICAOF NO ONE"]),
     "out of memory": (["CONFIG SET maxmemory 1"], ["CONFIG SET maxmemory 0"]),
+    "unable to write to its disk": (["CONFIG SET save=3600 1", "BGSAVE"], ["CONFIG SET save="]),
     "another password": (
         ["CONFIG SET requirepass other", "CLIENT KILL TYPE normal"],
         ["CONFIG SET requirepass password", "CLIENT KILL TYPE normal"],
@@ -366,15 +367,16 @@ def test_a_server_that_cannot_serve_for_a_while_ends_no_worker_and_fills_no_log(
     broker: Valkey, redis: Redis, tmp_path: Path, state: str
 ) -> None:
     begin, end = STATES[state]
+    (tmp_path / "dump.rdb").mkdir()  # in the place of which no file can be written
     with closing(_Worker(broker, tmp_path)) as worker:
         redis.lpush(A, raw(envelope("delivery.count", [[0], {}, None], queue=A)))
         wait_for(lambda: redis.hexists(RAN, "0"), "the worker works", SECONDS)
         said = worker.lines()
         for command in begin:
-            cast("Any", redis).execute_command(command)
+            cast("Any", redis).execute_command(*command.split("="))
         worker.watch(5)
         for command in end:
-            cast("Any", redis).execute_command(command)
+            cast("Any", redis).execute_command(*command.split("="))
         assert worker.lines() - said < 40
         assert "Traceback" not in worker.log()
         redis.lpush(A, *(raw(envelope("delivery.count", [[number], {}, None], queue=A)) for number in (1, 2, 3)))

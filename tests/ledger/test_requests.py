@@ -68,7 +68,7 @@ def test_a_request_that_is_begun_is_passed_on_no_more_and_one_that_has_ended_is_
     requests: Requests, redis: Redis, name: str
 ) -> None:
     requests.register(name, "stamp", "task", None, "digest", "the request")
-    requests.begun(name)
+    requests.record_begun(name)
     assert requests.publish_again(name) is None
     redis.zadd("auxip:requests", {name: 1})
     assert name in requests.due(1000)

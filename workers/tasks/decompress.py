@@ -6,7 +6,7 @@ from shared.archives import expanded_name
 from shared.runs.due import Step, StepName
 from shared.steps.expand import expand_asset, process_asset
 from workers.app import app, context
-from workers.base import GuardedTask, perform, retried
+from workers.base import GuardedTask, perform
 from workers.contract import BoundTask, ProcessAssetMessage, takes
 from workers.identity import require_own_id
 
@@ -17,9 +17,8 @@ def process(self: BoundTask, message: ProcessAssetMessage) -> str:
     """Replace one archive in S3 by its content; returns the href of the new prefix."""
     expanded_name(message.asset_name)  # a name that is no archive's is refused before anything is touched
     owner = message.env.owner_id if message.env else context().settings.default_owner
-    with retried(self):
-        require_own_id(context(), self)
-        return process_asset(context(), owner, message.asset_href)
+    require_own_id(context(), self)
+    return process_asset(context(), owner, message.asset_href)
 
 
 @app.task(name="auxip.step.expand_asset", bind=True)

@@ -3,7 +3,7 @@
 from celery.states import READY_STATES
 
 from workers.app import app, context
-from workers.base import GuardedTask, retried
+from workers.base import GuardedTask
 from workers.contract import BoundTask, RunId, decode
 from workers.intake import answer_of_error, answer_of_result
 
@@ -18,13 +18,12 @@ def reply(self: BoundTask, request_id: str) -> None:
     request is known.
     """
     request_id = decode(RunId, run_id=request_id).run_id
-    with retried(self):
-        requests = context().requests
-        if not requests.known(request_id):
-            return
-        result = app.backend.get_task_meta(request_id, cache=False)
-        if result["status"] not in READY_STATES:
-            raise self.retry(countdown=min(0.1 * 2 ** min(self.request.retries, 10), _LONGEST_PAUSE))
-        failed = isinstance(result["result"], BaseException)
-        answer = answer_of_error if failed else answer_of_result
-        requests.end(request_id, answer(request_id, result["result"]))
+    requests = context().requests
+    if not requests.known(request_id):
+        return
+    result = app.backend.get_task_meta(request_id, cache=False)
+    if result["status"] not in READY_STATES:
+        raise self.retry(countdown=min(0.1 * 2 ** min(self.request.retries, 10), _LONGEST_PAUSE))
+    failed = isinstance(result["result"], BaseException)
+    answer = answer_of_error if failed else answer_of_result
+    requests.end(request_id, answer(request_id, result["result"]))

@@ -22,7 +22,7 @@ from shared.runs.systems import needs_of_closing
 from shared.stac.item import Json
 from workers import flows
 from workers.app import UnboundedTask, app, context
-from workers.base import GuardedTask, publish, retried, tell_if_forgotten
+from workers.base import GuardedTask, answer_if_lost, publish, retried
 from workers.contract import (
     BoundTask,
     OnDemandMessage,
@@ -66,13 +66,13 @@ def unzip_decompress(self: BoundTask, message: UnzipMessage) -> None:
 
 @app.task(name="auxip.sweep", bind=True, base=GuardedTask)
 @takes(SweepMessage)
-def sweep(self: BoundTask, message: SweepMessage) -> None:
+def sweep(_self: BoundTask, message: SweepMessage) -> None:
     """Begin the run of a sweep's newest tick, unless that was decided already or its last run still goes on."""
     name = message.name
     found = find_sweep(context().settings, name)
     now = time.time()
     tick = found.tick(datetime.fromtimestamp(max(now, min(message.at, now + _CLOCKS_DIFFER)), UTC))
-    with retried(self), lease(context().ledger.redis, f"sweep:{name}", context().settings.lease):
+    with lease(context().ledger.redis, f"sweep:{name}", context().settings.lease):
         run_id = begin_tick(context(), tick)
         if run_id is not None:
             publish([searching(context().ledger.run(run_id))])
@@ -84,16 +84,14 @@ def sweep_now(self: BoundTask, name: str) -> None:
     """Run a sweep now, whatever its schedule says; the result is `[status, ItemCollection or null]`."""
     found = find_sweep(context().settings, decode(SweepMessage, name=name).name)
     now = datetime.now(UTC)
-    with retried(self):
-        context().sweeps.record_manual(found.tick(now), decode(RunId, run_id=self.request.id).run_id)
+    context().sweeps.record_manual(found.tick(now), decode(RunId, run_id=self.request.id).run_id)
     _open(self, found.request(now))
 
 
-@app.task(name="auxip.clean_up", bind=True, base=GuardedTask, ignore_result=False)
-def clean_up(self: BoundTask) -> list[str]:
+@app.task(name="auxip.clean_up", base=GuardedTask, ignore_result=False)
+def clean_up() -> list[str]:
     """Remove what killed workers and late writes have left in S3; returns the keys of it."""
-    with retried(self):
-        return tidy.clean_up(context(), timedelta(seconds=context().settings.uploads_max_age))
+    return tidy.clean_up(context(), timedelta(seconds=context().settings.uploads_max_age))
 
 
 @app.task(name="auxip.reconcile")
@@ -106,12 +104,11 @@ def reconcile_runs() -> None:
         probe_systems(context())
 
 
-@app.task(name="auxip.step.begin_items", bind=True, base=GuardedTask)
-def begin(self: BoundTask, run_id: str) -> None:
+@app.task(name="auxip.step.begin_items", base=GuardedTask)
+def begin(run_id: str) -> None:
     """Let the first items of a run have their turn; the others begin as these end."""
-    with retried(self):
-        if not tell_if_forgotten(run_id):
-            publish(begin_items(context(), run_id))
+    if not answer_if_lost(run_id):
+        publish(begin_items(context(), run_id))
 
 
 class _Closing(UnboundedTask):
@@ -133,7 +130,7 @@ class _Closing(UnboundedTask):
 def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
     """Close a run. This task has the id that the caller waits on: what it returns is the run's result."""
     with retried(self), _retry_forever(), lease(context().ledger.redis, close_work(run_id), context().settings.lease):
-        if tell_if_forgotten(run_id) or not context().ledger.agenda.is_open(run_id):
+        if answer_if_lost(run_id) or not context().ledger.agenda.is_open(run_id):
             raise Ignore  # or it is a copy: the caller has its result
         run = context().ledger.run(run_id)
         with waiting_for_systems(context(), needs_of_closing(context(), run)):
@@ -172,18 +169,17 @@ def _open(task: BoundTask, request: RunRequest) -> None:
     """
     run_id = decode(RunId, run_id=task.request.id).run_id
     lane = lane_of(task.request)
-    with retried(task):
-        in_lane = request.model_copy(update={"lane": lane})
-        ledger = context().ledger
-        if not ledger.open_run(run_id, in_lane, flows.continuation_of(task.request), digest_of_call(task)):
-            require_own_run(context(), task, in_lane)
-            if _is_untold(run_id):
-                ledger.agenda.reopen_run(run_id)
-        context().requests.begun(run_id)
-        publish([searching(ledger.run(run_id))])
+    in_lane = request.model_copy(update={"lane": lane})
+    ledger = context().ledger
+    if not ledger.open_run(run_id, in_lane, flows.continuation_of(task.request), digest_of_call(task)):
+        require_own_run(context(), task, in_lane)
+        if _has_no_result(run_id):
+            ledger.agenda.reopen_run(run_id)
+    context().requests.record_begun(run_id)
+    publish([searching(ledger.run(run_id))])
     raise Ignore
 
 
-def _is_untold(run_id: str) -> bool:
+def _has_no_result(run_id: str) -> bool:
     """Whether a run is closed, and its result was kept for as long as results are."""
     return context().ledger.run(run_id).closed is not None and app.AsyncResult(run_id).state == states.PENDING

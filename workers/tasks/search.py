@@ -5,7 +5,7 @@ from shared.runs.outages import plain_search_waiting_for_systems
 from shared.stac.item import Json
 from shared.steps.find import search_items, search_run
 from workers.app import app, context
-from workers.base import GuardedTask, perform_search, retried
+from workers.base import GuardedTask, perform_search
 from workers.contract import BoundTask, SearchMessage, takes
 from workers.identity import require_own_id
 
@@ -14,11 +14,10 @@ from workers.identity import require_own_id
 @takes(SearchMessage)
 def search(self: BoundTask, message: SearchMessage) -> Json | None:
     """Search a station; returns an ItemCollection, or None where nothing is found."""
-    with retried(self):
-        require_own_id(context(), self)
-        wanted, stations = message.search(context().settings.queries_file), message.stations
-        with plain_search_waiting_for_systems(context(), str(self.request.id), stations):
-            items = search_items(context(), wanted, message.error_if_empty, stations)
+    require_own_id(context(), self)
+    wanted, stations = message.search(context().settings.queries_file), message.stations
+    with plain_search_waiting_for_systems(context(), str(self.request.id), stations):
+        items = search_items(context(), wanted, message.error_if_empty, stations)
     return item_collection(items) if items else None
 
 
