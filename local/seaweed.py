@@ -190,6 +190,7 @@ def _flags(folder: Path, bucket: str, ports: Mapping[str, int]) -> list[str]:
         "-admin.ui=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
+        "-s3.domainName=s3.test",  # with which buckets may also be host names, for who resolves them
         f"-filer.localSocket={folder / 'filer.sock'}",
         f"-s3.localSocket={folder / 's3.sock'}",
         *(f"-{name}={port}" for name, port in ports.items()),

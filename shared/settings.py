@@ -128,6 +128,9 @@ class Settings(ArchiveSettings):
 
     s3_endpoint: HttpUrl = Field(description="URL of the S3 service")
     s3_region: str = Field("us-east-1", description="region that requests are signed for")
+    s3_addressing: Literal["path", "virtual"] = Field(
+        "path", description="`path` has the bucket in the path of a URL, `virtual` in the host name, as AWS wants it"
+    )
     s3_access_key_id: SecretStr = Field(description="access key of the staging bucket")
     s3_secret_access_key: SecretStr = Field(description="secret key of the staging bucket")
     s3_bucket: Bucket = Field(description="bucket that receives assets, manifests and reports")

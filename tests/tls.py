@@ -23,6 +23,7 @@ class TlsProxy:
         openssl = shutil.which("openssl")
         assert openssl, "these tests need openssl"
         options = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+        options += " -addext basicConstraints=critical,CA:FALSE"  # obstore takes no authority for a server
         argv = [openssl, *options.split(), "-keyout", str(key), "-out", str(self.ca)]
         subprocess.run(argv, check=True, capture_output=True)  # noqa: S603 - the system's own program
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -7,6 +7,8 @@ SeaweedFS 4 honours each condition used here. Where a store answers 501 to one, 
 the request is sent without the condition. A store that ignores conditions does what it is asked.
 """
 
+import base64
+import hashlib
 import os
 import re
 from collections.abc import Container, Iterable, Iterator
@@ -80,11 +82,14 @@ class Control:
                 read_timeout=settings.s3_timeout,
                 retries={"mode": "standard", "total_max_attempts": 4},
                 max_pool_connections=max(10, settings.transfer_memory // PART_BYTES),
-                s3={"addressing_style": "path"},
+                s3={"addressing_style": settings.s3_addressing},
                 request_checksum_calculation="when_required",  # S3 services other than AWS know none of the newer ones
                 response_checksum_validation="when_required",
             ),
+            verify=os.environ.get("SSL_CERT_FILE")
+            or None,  # as all other clients have it; botocore does not look at it
         )
+        client.meta.events.register("before-call.s3.DeleteObjects", _prove_by_md5)
         return client
 
     def close(self) -> None:
@@ -299,6 +304,13 @@ class Control:
             if _code(error) in ("404", "NoSuchKey"):
                 return None
             raise
+
+
+def _prove_by_md5(params: dict[str, Any], **_: object) -> None:
+    """Send the MD5 of a list of objects to delete, which each S3 service knows, and no newer checksum, which few do."""
+    params["context"].pop("checksum", None)
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 @contextmanager

@@ -35,6 +35,7 @@ LARGEST_PUT = PART_BYTES
 """Up to so many bytes a replacement is one request."""
 
 _FULL = re.compile(r"status code: 507\b|<Code>\w*(?:Quota|StorageFull|InsufficientCapacity|InsufficientStorage)")
+_LACKS = re.compile(r"status code: 501\b")
 _DENIED = re.compile(r"status code: 40[13]\b")
 
 
@@ -118,7 +119,8 @@ class ObjectStore:
         """Write a whole object, provided that what is there is still what the caller knows of.
 
         The store compares (If-Match, If-None-Match), so it also refuses a request that it gets late. A store that
-        ignores the condition writes in any case. More than `LARGEST_PUT` are a multipart upload.
+        ignores the condition writes in any case; with one that knows none (501), the ETag is compared just before.
+        More than `LARGEST_PUT` are a multipart upload.
 
         Args:
             location: where to.
@@ -142,6 +144,10 @@ class ObjectStore:
             return self._send(location, data, content_type, written, _mode(known))
         except _Refused:
             pass
+        except _Lacking:
+            stored = self.head(location)
+            if (None if stored is None else stored.etag) == known:
+                return self.put(location, data, content_type, written)
         stored = self.held(location, written.size, written.checksum)
         if stored is None:
             raise changed(location)
@@ -237,6 +243,10 @@ class ObjectStore:
                 )
             except (AlreadyExistsError, PreconditionError) as error:
                 raise _Refused from error
+            except BaseError as error:
+                if mode != "overwrite" and _LACKS.search(str(error)):
+                    raise _Lacking from error
+                raise
         return written if _bare(result["e_tag"]) == written.etag else self.verify(location, written)
 
     def _digest_of(self, location: Location, stored: Stored, function: str) -> str:
@@ -253,13 +263,15 @@ class ObjectStore:
 
     def _connect(self, bucket: str) -> S3Store:
         settings = self._settings
+        virtual = settings.s3_addressing == "virtual"
         return S3Store(
             bucket,
-            endpoint=settings.s3_endpoint,
+            # Of a virtual host obstore wants the whole name.
+            endpoint=settings.s3_endpoint.replace("://", f"://{bucket}.", 1) if virtual else settings.s3_endpoint,
             region=settings.s3_region,
             access_key_id=settings.s3_access_key_id.get_secret_value(),
             secret_access_key=settings.s3_secret_access_key.get_secret_value(),
-            virtual_hosted_style_request=False,
+            virtual_hosted_style_request=virtual,
             client_options={
                 "allow_http": urlsplit(settings.s3_endpoint).scheme == "http",
                 "timeout": timedelta(seconds=settings.s3_timeout),
@@ -311,6 +323,10 @@ class ObjectWriter:
 
 class _Refused(Exception):
     """The condition of a PUT does not hold."""
+
+
+class _Lacking(Exception):
+    """The store knows no conditions."""
 
 
 def _mode(known: str | None) -> "obstore.PutMode":
