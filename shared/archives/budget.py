@@ -12,20 +12,28 @@ _NEVER_LEFT_OUT = ("archive-limit", "name-collision")
 class Omissions:
     """The members that are left out where the rules allow it (`on_unsafe`); where not, the first one is an error.
 
+    And what is let pass, which an operator may want to know.
+
     A limit and a collision of names are errors in any case: leaving out one member would not make them good.
 
     Attributes:
         problems: one or more for each member that is left out, in the order they were found.
+        noticed: what was let pass.
     """
 
-    def __init__(self, rules: Rules, around: str = "", problems: list[Problem] | None = None) -> None:
-        self.problems: list[Problem] = [] if problems is None else problems
+    def __init__(self, rules: Rules, around: str = "", beside: "Omissions | None" = None) -> None:
+        self.problems: list[Problem] = [] if beside is None else beside.problems
+        self.noticed: list[Problem] = [] if beside is None else beside.noticed
         self._rules = rules
         self._around = around
 
     def within(self, member: str) -> "Omissions":
-        """Return the same list for the members of a nested archive, whose path is `member`."""
-        return Omissions(self._rules, member, self.problems)
+        """Return the same lists for the members of a nested archive, whose path is `member`."""
+        return Omissions(self._rules, member, self)
+
+    def notice(self, kind: Kind, path: str, detail: str) -> None:
+        """Record something that is let pass."""
+        self.noticed.append(Problem(kind, path, detail).within(self._around))
 
     def add(self, found: ArchiveFailed) -> None:
         """Leave out the member in which this was found.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from posixpath import basename
 from tempfile import SpooledTemporaryFile
 
 from shared.archives.budget import Budget, Omissions
@@ -26,6 +27,7 @@ _MAGIC = {
     b"7z\xbc\xaf\x27\x1c": "7z",
     b"\x28\xb5\x2f\xfd": "zstd",
 }
+_APPLE_DOUBLE = b"\0\5\x16\7"
 _CONTENT = {Format.ZIP: "zip", Format.TGZ: "gzip", Format.TAR: "tar"}
 
 
@@ -56,8 +58,8 @@ class Contents:
     learn whether it has exactly one top-level directory; in the layout `flat` it is checked as it streams.
 
     Attributes:
-        noticed: what was let pass, for the manifest.
-        omitted: what was left out, where the rules allow that. Whoever reads the files adds those that he cannot read.
+        omitted: what was let pass, and what was left out where the rules allow that. Whoever reads the files adds
+            those that he cannot read.
     """
 
     def __init__(self, source: Source, key: str, prefix_key: str, rules: Rules) -> None:
@@ -66,7 +68,6 @@ class Contents:
         Raises:
             ArchiveFailed: any of its codes.
         """
-        self.noticed: list[Problem] = []
         self.omitted = Omissions(rules)
         self._source = source
         self._format = format_of(key)
@@ -87,8 +88,8 @@ class Contents:
 
     def _opened(self) -> tuple[Archive, Placement]:
         """Open the archive and check it as far as that goes without its members' data."""
-        _check_type(self._source.read_at(0, _HEAD_BYTES), self._format, "")
         if self._format is Format.ZIP:
+            _require_zip(self._source, "")
             archive = ZipArchive(self._source, self._budget, self.omitted)
             placement = self._placement(archive.census)
             self._foresee(archive, placement)
@@ -108,7 +109,7 @@ class Contents:
 
     def _tar(self, budget: Budget, omitted: Omissions) -> TarArchive:
         chunks = self._source.chunks(0, self._source.size)
-        return TarArchive(_untied(chunks, self._format, ""), Census(budget), omitted)
+        return TarArchive(_untied(chunks, self._format, "", omitted), Census(budget), omitted)
 
     def _foresee(self, archive: ZipArchive, placement: Placement) -> None:
         """Find, by size and CRC, what would collide or have too long a key, before anything is written."""
@@ -118,6 +119,9 @@ class Contents:
         for record in archive.files:
             try:
                 target = placement.target(record.path)
+                if _may_be_apple_double(record.path):
+                    kept.append(record)
+                    continue
                 known = first.setdefault(target, record)
                 if (known.size, known.crc) != (record.size, record.crc) and not self._is_nested(record.path):
                     raise collision(target, known.path, record.path)
@@ -138,7 +142,7 @@ class Contents:
     def _walk(
         self, archive: Archive, placement: Placement, depth: int, around: str, omitted: Omissions
     ) -> Iterator[Placed]:
-        for entry in archive.entries():
+        for entry in _without_apple_doubles(archive.entries(), omitted):
             source = f"{around}/{entry.path}" if around else entry.path
             if self._is_nested(entry.path):
                 yield from self._expanded(entry, placement, depth + 1, source, omitted)
@@ -170,9 +174,9 @@ class Contents:
         form = format_of(entry.path)
         chunks = self._budget.enter(depth, source).over(entry.chunks, source)
         if form is not Format.ZIP:
-            return TarArchive(_untied(chunks, form, source), Census(self._budget), omitted)
+            return TarArchive(_untied(chunks, form, source, omitted), Census(self._budget), omitted)
         spool = self._spool(chunks, source, held)
-        _check_type(spool.read_at(0, _HEAD_BYTES), form, source)
+        _require_zip(spool, source)
         return ZipArchive(spool, self._budget, omitted)
 
     def _spool(self, chunks: Iterable[Chunk], source: str, held: ExitStack) -> FileSource:
@@ -192,7 +196,7 @@ class Contents:
 
     def _placed(self, entry: Entry, placement: Placement, around: str, source: str) -> Placed:
         if is_archive(entry.path):
-            self.noticed.append(Problem(Kind.NESTED_ZIP, source, "is kept as a file"))
+            self.omitted.notice(Kind.NESTED_ZIP, source, "is kept as a file")
         target = placement.target(entry.path)
         if self._rules.layout == "tree":
             self._targets.add_file(target)
@@ -210,18 +214,48 @@ def collision(target: str, first: str, second: str) -> ArchiveFailed:
     return flaw(Kind.NAME_COLLISION, second, f"and {first!r} would both be {target!r}; layout=tree keeps both")
 
 
-def _untied(chunks: Iterable[Chunk], form: Format, path: str) -> ByteStream:
-    """Return the tar within a .tar or .tgz, whose content must be what its name says."""
+def _untied(chunks: Iterable[Chunk], form: Format, path: str, omitted: Omissions) -> ByteStream:
+    """Return the tar within a .tar or .tgz: whether it is compressed its content says, and not its name."""
     stream = ByteStream(chunks)
-    _check_type(stream.peek(_HEAD_BYTES), form, path)
-    return ByteStream(gunzip(stream.rest())) if form is Format.TGZ else stream
+    found = _type_of(stream.peek(_HEAD_BYTES), path)
+    if found not in ("gzip", "tar"):
+        raise _mismatch(form, found, path)
+    if found != _CONTENT[form]:
+        omitted.notice(Kind.TYPE_MISMATCH, path, f"has the name of a {form.value} and the content of a {found}")
+    return ByteStream(gunzip(stream.rest())) if found == "gzip" else stream
 
 
-def _check_type(head: bytes, form: Format, path: str) -> None:
+def _require_zip(source: Source, path: str) -> None:
+    found = _type_of(source.read_at(0, _HEAD_BYTES), path)
+    if found != "zip":
+        raise _mismatch(Format.ZIP, found, path)
+
+
+def _type_of(head: bytes, path: str) -> str:
     found = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
     if found is None and len(head) == _HEAD_BYTES and is_header(head):
         found = "tar"
     if found is None:
         raise flaw(Kind.BAD_HEADER, path, "begins like no archive that is known")
-    if found != _CONTENT[form]:
-        raise flaw(Kind.TYPE_MISMATCH, path, f"has the name of a {form.value} and the content of a {found}")
+    return found
+
+
+def _mismatch(form: Format, found: str, path: str) -> ArchiveFailed:
+    return flaw(Kind.TYPE_MISMATCH, path, f"has the name of a {form.value} and the content of a {found}")
+
+
+def _without_apple_doubles(entries: Iterable[Entry], omitted: Omissions) -> Iterator[Entry]:
+    """Yield the files but those in which macOS keeps what its file system knows of the others (RFC 1740)."""
+    for entry in entries:
+        if not _may_be_apple_double(entry.path):
+            yield entry
+            continue
+        chunks = ByteStream(entry.chunks)
+        if chunks.peek(len(_APPLE_DOUBLE)) == _APPLE_DOUBLE:
+            omitted.notice(Kind.APPLE_DOUBLE, entry.path, "an AppleDouble file of macOS is set aside")
+        else:
+            yield Entry(entry.path, entry.size, chunks.rest())
+
+
+def _may_be_apple_double(path: str) -> bool:
+    return basename(path).startswith("._")

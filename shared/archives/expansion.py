@@ -259,7 +259,7 @@ class _Attempt:
         )
         md5 = reader.md5()
         _check_md5(self.archive, md5, self.md5)
-        return self._commit(members, md5, [*contents.noticed, *writer.noticed], contents.omitted.problems)
+        return self._commit(members, md5, [*contents.omitted.noticed, *writer.noticed], contents.omitted.problems)
 
     def _withdraw(self, writer: MemberWriter, leftovers: list[Location]) -> None:
         """Remove what this attempt and the earlier ones have written; the claim last, as it explains the rest."""

@@ -70,7 +70,7 @@ def inspect(source: Source, name: str, rules: Rules, prefix_key: str = "") -> In
         members=members,
         size=sum(member.size for member in members),
         problems=tuple(problems),
-        noticed=(*look.contents.noticed, *look.merged),
+        noticed=(*look.contents.omitted.noticed, *look.merged),
         refused=refused,
         code=(failure.code if failure is not None else problems[0].code) if refused else "",
     )

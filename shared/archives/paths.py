@@ -9,6 +9,7 @@ from shared.archives.names import expanded_name
 from shared.archives.rules import KEY_BYTES, SEGMENT_BYTES, Kind, Layout, flaw
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_MACOS = "__MACOSX"
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -99,8 +100,12 @@ class Census:
         return path
 
     def only_directory(self) -> str:
-        """Return the one top-level entry if it is a directory, with a slash; else an empty string."""
+        """Return the one top-level entry if it is a directory, with a slash; else an empty string.
+
+        What macOS adds beside it, its AppleDouble files and the folder of these, does not count.
+        """
         tops = {path.partition("/")[0] for path in self.shape.files | self.shape.directories}
+        tops = {top for top in tops if top != _MACOS and not top.startswith("._")}
         return f"{tops.pop()}/" if len(tops) == 1 and not tops & self.shape.files else ""
 
 

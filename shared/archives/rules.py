@@ -65,6 +65,7 @@ class Kind(StrEnum):
     NAME_COLLISION = "name-collision"
     MERGED = "merged"
     NESTED_ZIP = "nested-zip"
+    APPLE_DOUBLE = "apple-double"
 
 
 _CODES = {

@@ -18,6 +18,8 @@ _PADDING_BYTES = 16 * 2**20
 _SPARSE_EXTENDED, _SPARSE_MORE = 482, 504  # flags in the header, and in each block of the map that follows it
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _GNU_NAMES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
+_LABEL, _DUMPED_DIRECTORY = b"V", b"D"  # of GNU tar: the name of a volume; a directory with the list of its files
+_GNU_MAGIC = b"ustar  \0"
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _WITHOUT_DATA = (
     tarfile.DIRTYPE,
@@ -79,14 +81,14 @@ class TarArchive:
         if header.type == tarfile.GNUTYPE_SPARSE and extended:
             self._skip_sparse_map(raw)
         body = self._stream.take(size, path or raw)
-        if path:
+        if path and not _is_directory(header):
             yield Entry(path, size, body)
         for _ in body:  # whoever only wants the names leaves the content to us
             pass
         self._skip_padding(size, path)
 
     def _admitted(self, header: tarfile.TarInfo, known: dict[str, str], raw: str) -> str:
-        directory = header.type == tarfile.DIRTYPE
+        directory = _is_directory(header)
         if any(keyword.startswith("GNU.sparse.") for keyword in known):
             raise flaw(Kind.SPARSE, raw, "a sparse file")
         path = self.census.admit(raw, directory)
@@ -111,6 +113,8 @@ class TarArchive:
             self._next |= _pax(self._metadata(header))
         elif header.type == tarfile.XGLTYPE:
             self._global |= _pax(self._metadata(header))
+        elif header.type == _LABEL:
+            self._metadata(header)
         else:
             return False
         return True
@@ -150,9 +154,17 @@ def is_header(block: bytes) -> bool:
 
 def _parsed(block: bytes) -> tarfile.TarInfo:
     try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
         raise flaw(Kind.BAD_HEADER, "", f"a damaged header: {error}") from error
+    if block[257:265] == _GNU_MAGIC:
+        # GNU tar has no prefix: in an incremental archive the times of access and change stand in its place.
+        header.name = block[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    return header
+
+
+def _is_directory(header: tarfile.TarInfo) -> bool:
+    return header.type in (tarfile.DIRTYPE, _DUMPED_DIRECTORY)
 
 
 def _refusal(kind: bytes, raw: str) -> tuple[Kind, str, str]:

@@ -6,6 +6,7 @@ loads the whole directory at once, cuts names at a NUL, and accepts bytes in fro
 
 import stat
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ _LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _RECORD = struct.Struct("<4s6H3L5H2L")
 _EXTRA = struct.Struct("<HH")
-_ZIP64 = 1
+_ZIP64, _UNICODE_PATH = 1, 0x7075
+_PADDING_BYTES, _PIECE_BYTES = 16 * 2**20, 2**16
 _ENCRYPTED, _PATCH, _STRONG, _UTF8, _MASKED = 1 << 0, 1 << 5, 1 << 6, 1 << 11, 1 << 13
 _DESCRIPTOR = 1 << 3
 
@@ -84,15 +86,14 @@ def locate(source: Source) -> Directory:
     Raises:
         ArchiveFailed: `archive-damaged`, there is none, or it does not stand right before that record.
     """
-    tail_start = max(0, source.size - _END.size - NO_16)
-    tail = source.read_at(tail_start, _END.size + NO_16)
-    at = _find_end(tail)
-    _, disk, first_disk, _, count, size, start, _ = _END.unpack_from(tail, at)
-    before = tail_start + at
-    if NO_16 in (disk, first_disk, count) or NO_32 in (size, start):
+    before, end = _find_end(source)
+    _, disk, first_disk, _, count, size, start, _ = _END.unpack(end)
+    saturated = NO_16 in (disk, first_disk, count) or NO_32 in (size, start)
+    if saturated or start + size != before:
+        # Some writers add the zip64 record though nothing is saturated: Info-ZIP 3.0 does, where it reads a pipe.
         located = _locate64(source, before)
         if located is not None:
-            return located
+            return located if saturated else _agreeing(located, Directory(start, size, count))
     if disk or first_disk:
         raise flaw(Kind.BAD_HEADER, "", "one part of several")
     return _checked(Directory(start, size, count), before)
@@ -129,12 +130,41 @@ def zip64_values(extra: bytes, names: list[str]) -> dict[str, int]:
     return {}
 
 
-def _find_end(tail: bytes) -> int:
-    at = len(tail)
+def _find_end(source: Source) -> tuple[int, bytes]:
+    """Return where the record at the end is, and the record; only its comment and zeros may stand behind it."""
+    used = _without_zeros(source)
+    start = max(0, used - _END.size - NO_16)
+    tail = source.read_at(start, used - start + _END.size)  # the record itself may end in zeros
+    at, followed = len(tail), False
     while (at := tail.rfind(b"PK\5\6", 0, at)) >= 0:
-        if at + _END.size <= len(tail) and at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail):
-            return at
+        end = tail[at : at + _END.size]
+        if len(end) < _END.size:
+            continue
+        ends = start + at + _END.size + _END.unpack(end)[-1]
+        if used <= ends <= source.size:
+            return start + at, end
+        followed |= ends < used
+    if followed:
+        raise flaw(Kind.TRAILING_DATA, "", "data follow the end of the archive")
     raise flaw(Kind.TRUNCATED, "", "the record at the end of a zip is missing")
+
+
+def _without_zeros(source: Source) -> int:
+    """Return where the last byte that is no zero ends: tapes and block devices pad what they hold."""
+    end = source.size
+    while end > max(0, source.size - _PADDING_BYTES):
+        start = max(0, end - _PIECE_BYTES)
+        piece = source.read_at(start, end - start).rstrip(b"\0")
+        if piece:
+            return start + len(piece)
+        end = start
+    return end
+
+
+def _agreeing(located: Directory, told: Directory) -> Directory:
+    if located != told:
+        raise flaw(Kind.HEADER_DISAGREEMENT, "", "the two records at the end tell of two directories")
+    return located
 
 
 def _locate64(source: Source, before: int) -> Directory | None:
@@ -171,8 +201,30 @@ def _record(stream: ByteStream) -> Record:
     raw, extra = rest[:name_size], rest[name_size : name_size + extra_size]
     known = {"size": values[9], "packed": values[8], "offset": values[16]}
     known |= zip64_values(extra, [name for name, value in known.items() if value == NO_32])
-    return Record(raw, _decoded(raw, flags), flags, method, crc, mode=values[15] >> 16, **known)
+    return Record(raw, _decoded(raw, flags, extra), flags, method, crc, mode=values[15] >> 16, **known)
 
 
-def _decoded(raw: bytes, flags: int) -> str:
-    return raw.decode("utf-8", "surrogateescape") if flags & _UTF8 else raw.decode("cp437")
+def _decoded(raw: bytes, flags: int, extra: bytes) -> str:
+    """Return a name: in UTF-8 where the flag or a field of Info-ZIP says so, or where it can be nothing else.
+
+    APPNOTE knows code page 437 besides, but many writers on Unix set no flag.
+    """
+    if flags & _UTF8:
+        return raw.decode("utf-8", "surrogateescape")
+    told = _unicode_path(raw, extra)
+    try:
+        return (told or raw).decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("cp437")
+
+
+def _unicode_path(raw: bytes, extra: bytes) -> bytes:
+    """Return the name in the field that Info-ZIP adds, if it is about this name (APPNOTE 4.6.9); else nothing."""
+    at = 0
+    while at + _EXTRA.size <= len(extra):
+        kind, length = _EXTRA.unpack_from(extra, at)
+        field = extra[at + _EXTRA.size : at + _EXTRA.size + length]
+        if kind == _UNICODE_PATH and field[:5] == struct.pack("<BL", 1, zlib.crc32(raw)):
+            return field[5:]
+        at += _EXTRA.size + length
+    return b""

@@ -64,7 +64,7 @@ class ZipArchive:
         for record in records(self._source, self._directory):
             everything.append(record)
             try:
-                self._admit(record)
+                self._admit(record, omitted)
                 claimed.add(record.size, record.name)
             except ArchiveFailed as found:
                 if found.code == "archive-limit":
@@ -80,12 +80,14 @@ class ZipArchive:
         self.files = [record for record in self.files if id(record) not in overlapping]
         self.files.sort(key=lambda record: record.offset)
 
-    def _admit(self, record: Record) -> None:
+    def _admit(self, record: Record, omitted: Omissions) -> None:
         record.path = self.census.admit(record.name, record.is_directory)
         kind = stat.S_IFMT(record.mode)
         if kind == stat.S_IFLNK:
             raise flaw(Kind.SYMLINK, record.name, "a symbolic link")
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        if kind == stat.S_IFIFO and record.size:
+            omitted.notice(Kind.SPECIAL_FILE, record.name, "has the mode of a FIFO and content: it is taken for a file")
+        elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise flaw(Kind.SPECIAL_FILE, record.name, "neither a file nor a directory")
         if record.is_encrypted:
             raise flaw(Kind.ENCRYPTED, record.name, "is encrypted")

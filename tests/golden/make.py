@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 WHEN = (2024, 1, 2, 3, 4, 6)
 XML = b"<auxiliary><start>2024-01-02T00:00:00</start></auxiliary>\n" * 4
 DATA = bytes(range(256)) * 4
+APPLE_DOUBLE = bytes.fromhex("00051607 00020000") + b"Mac OS X".ljust(82, b" ")
 Members = dict[str, bytes]
 
 CASES: dict[str, Callable[[], bytes]] = {}
@@ -143,6 +144,59 @@ CASES["nested-three-deep/product.tar"] = lambda: tar_of(
 )
 
 
+CASES["tgz-named-tar/product.tar"] = lambda: tgz_of(PRODUCT)
+CASES["tar-named-tgz/product.tgz"] = lambda: tar_of(PRODUCT)
+CASES["tar-named-tgz-nested/product.zip"] = lambda: zip_of({"a.xml": XML, "in.tgz": tar_of({"b.dat": DATA})})
+CASES["zip-of-a-pipe/product.zip"] = lambda: one_zip("a.xml", stat.S_IFIFO, XML)
+CASES["zip-then-zeros/product.zip"] = lambda: zip_of(PRODUCT) + bytes(10_240)
+CASES["zip-names-in-utf-8/product.zip"] = lambda: with_raw_names(zip_of({"ä.xml": XML}))
+CASES["zip-names-in-code-page/product.zip"] = lambda: one_zip("?.xml").replace(b"?.xml", b"\x84.xml")
+CASES["zip-names-in-field/product.zip"] = lambda: with_name_in_field(one_zip("u.xml", content=XML), "ü.xml")
+CASES["apple-double/product.zip"] = lambda: zip_of({"X/a.xml": XML, "X/._b": DATA, "__MACOSX/X/._a.xml": APPLE_DOUBLE})
+CASES["apple-double-tgz/product.tgz"] = lambda: tgz_of(
+    {"./._X": APPLE_DOUBLE, "./X/._a.xml": APPLE_DOUBLE, "./X/a.xml": XML}
+)
+CASES["tar-volume-label/product.tar"] = lambda: tar_with(
+    [(info_of("Volume 1", b"V"), b""), (info_of("a.xml", tarfile.REGTYPE), XML)], tarfile.GNU_FORMAT
+)
+
+
+@case("tar-incremental/product.tar")
+def _incremental() -> bytes:
+    """What GNU tar writes with --incremental: directories list their files, times stand where others have a prefix."""
+    listed = tar_with(
+        [(info_of("d/", b"D"), b"Ya.xml\0\0"), (info_of("d/a.xml", tarfile.REGTYPE), XML)], tarfile.GNU_FORMAT
+    )
+    timed = changed(listed, 345, b"14545211526\0" * 2)
+    return resummed(timed[:1024]) + resummed(changed(timed[1024:], 345, b"14545211526\0" * 2))
+
+
+@case("zip64-end-unneeded/product.zip")
+def _zip64_end_unneeded() -> bytes:
+    """What Info-ZIP 3.0 writes where it reads a pipe: the records of zip64, though the usual one tells all."""
+    archive = zip_of(PRODUCT)
+    count, size, start = struct.unpack_from("<H2L", archive, len(archive) - 12)
+    end64 = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 0x31E, 45, 0, 0, count, count, size, start)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, start + size, 1)
+    return archive[: start + size] + end64 + locator + archive[start + size :]
+
+
+def with_raw_names(archive: bytes) -> bytes:
+    return flagged(archive, 0)
+
+
+def with_name_in_field(archive: bytes, name: str) -> bytes:
+    """Add Info-ZIP's field to the directory's only record (APPNOTE 4.6.9)."""
+    directory = archive.rindex(b"PK\1\2")
+    raw_size = struct.unpack_from("<H", archive, directory + 28)[0]
+    end = directory + 46 + raw_size
+    told = name.encode()
+    field = struct.pack("<2HBL", 0x7075, 5 + len(told), 1, zlib.crc32(archive[directory + 46 : end])) + told
+    longer = changed(archive, directory + 30, struct.pack("<H", len(field)))
+    size = struct.unpack_from("<L", archive, len(archive) - 10)[0] + len(field)
+    return changed(longer[:end] + field + longer[end:], -10, struct.pack("<L", size))
+
+
 @case("tgz-of-two-gzip-members/product.tgz")
 def _two_gzip_members() -> bytes:
     tar = tar_of(PRODUCT)
@@ -197,7 +251,7 @@ CASES["unsafe-dot/x.zip"] = lambda: one_zip(".")
 CASES["unsafe-long-segment/x.zip"] = lambda: one_zip("n" * 256)
 CASES["unsafe-long-key/x.zip"] = lambda: one_zip("d/" * 600 + "f")
 CASES["unsafe-symlink-zip/x.zip"] = lambda: one_zip("link", stat.S_IFLNK, b"/etc/passwd")
-CASES["unsafe-fifo-zip/x.zip"] = lambda: one_zip("fifo", stat.S_IFIFO)
+CASES["unsafe-fifo-zip/x.zip"] = lambda: one_zip("fifo", stat.S_IFIFO, b"")
 CASES["unsafe-symlink-tar/x.tar"] = lambda: tar_with([(info_of("link", tarfile.SYMTYPE, "/etc/passwd"), b"")])
 CASES["unsafe-hard-link/x.tar"] = lambda: tar_with(
     [(info_of("a", tarfile.REGTYPE), b"x"), (info_of("b", tarfile.LNKTYPE, "a"), b"")]
@@ -301,6 +355,10 @@ def link_with_content() -> bytes:
 # --- damage ----------------------------------------------------------------------------------------------------------
 
 CASES["damaged-zip-cut/x.zip"] = lambda: zip_of(PRODUCT)[:-30]
+CASES["damaged-zip-trailing/x.zip"] = lambda: zip_of(PRODUCT) + b"rubbish behind the end"
+CASES["damaged-zip64-disagreement/x.zip"] = lambda: (lambda z: changed(z, z.index(b"PK\6\6") + 32, b"\2"))(
+    _zip64_end_unneeded()
+)
 CASES["damaged-zip-crc/x.zip"] = lambda: changed(one_zip("a", content=b"content"), 32, b"C")
 CASES["damaged-zip-in-front/x.zip"] = lambda: b"PK\3\4" + zip_of(PRODUCT)
 CASES["damaged-zip-local-header/x.zip"] = lambda: (lambda z: changed(z, z.index(b"PK\3\4", 4), b"XX"))(zip_of(PRODUCT))
@@ -390,8 +448,6 @@ CASES["limit-metadata/x.tgz"] = lambda: gzipped(tar_of({"ü" * 600_000: b"x"}, t
 CASES["encrypted/x.zip"] = lambda: flagged(one_zip("secret"), 1)
 CASES["method-ppmd/x.zip"] = lambda: with_method(one_zip("a"), 98)
 CASES["type-zip-as-tar/x.tar"] = lambda: zip_of(PRODUCT)
-CASES["type-tgz-as-tar/x.tar"] = lambda: tgz_of(PRODUCT)
-CASES["type-tar-as-tgz/x.tgz"] = lambda: tar_of(PRODUCT)
 CASES["type-bzip2-as-tgz/x.tgz"] = lambda: bz2.compress(tar_of(PRODUCT))
 CASES["type-nested-zip/x.zip"] = lambda: zip_of({"in.zip": tgz_of(PRODUCT)})
 CASES["type-nested/x.zip"] = lambda: zip_of({"in.tar.gz": zip_of(PRODUCT)})
