@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.archives import Expansion
-from shared.archives.rules import Layout
+from shared.archives.rules import WantedLayout
 from shared.errors import Rejected
 from shared.selection import Selection
 from shared.stac.item import Item
@@ -67,7 +67,7 @@ class RunRequest(BaseModel):
     timeout_seconds: float = -1
     decompress: bool = True
     asset_names: AssetNames | None = None
-    layout: Layout | None = Field(None, description="of expanded archives; None: that of the settings")
+    layout: WantedLayout | None = Field(None, description="of expanded archives; None: that of the settings")
     replays: int = 0
 
 

@@ -86,8 +86,10 @@ class ArchiveSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
-    archive_layout: Literal["flat", "tree"] = Field(
-        "flat", description="`flat` keeps the file names only, `tree` the relative paths"
+    archive_layout: Literal["auto", "flat", "tree"] = Field(
+        "auto",
+        description="`flat` keeps the file names only, `tree` the relative paths; `auto` is flat unless files of one "
+        "name would collide",
     )
     archive_on_unsafe: Literal["fail", "skip"] = Field(
         "fail", description="`fail` refuses an archive for one dangerous or damaged member, `skip` leaves that one out"

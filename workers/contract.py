@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
+from shared.archives.rules import WantedLayout
 from shared.errors import Rejected
 from shared.models import AssetNames, CollectionId, OwnerId, RunKind, RunRequest
 from shared.selection import (
@@ -89,6 +90,11 @@ Chain = Annotated[
 Seconds = Annotated[float, Field(ge=0, le=36_525 * 86_400.0, allow_inf_nan=False)]
 
 
+Layout = Annotated[
+    WantedLayout | None, Field(description="of expanded archives: flat, tree or auto; null is that of the settings")
+]
+
+
 class SearchMessage(_Message):
     """`auxip.search`: what does the station have? Answers with an ItemCollection, or null."""
 
@@ -121,6 +127,7 @@ class StagingMessage(_Message):
     decompress: bool = True
     asset_names: AssetNames | None = None
     station: Stations = None
+    layout: Layout = None
 
     def request(self, queries_file: Path | None) -> RunRequest:
         """Return what the run is to do; what it may raise is told by `fill`."""
@@ -132,6 +139,7 @@ class StagingMessage(_Message):
             timeout_seconds=self.timeout_seconds,
             decompress=self.decompress,
             asset_names=self.asset_names,
+            layout=self.layout,
         )
 
 
@@ -154,6 +162,7 @@ class OnDemandMessage(_Message):
     platform: Platform | None = None
     before: Seconds = 0
     after: Seconds = 0
+    layout: Layout = None
 
     def request(self) -> RunRequest:
         """Return what the run is to do.
@@ -178,6 +187,7 @@ class OnDemandMessage(_Message):
             timeout_seconds=self.timeout_seconds,
             decompress=self.decompress,
             asset_names=self.asset_names,
+            layout=self.layout,
         )
 
 
@@ -186,6 +196,7 @@ class UnzipMessage(_Message):
 
     env: Env
     auxip_item: Item
+    layout: Layout = None
 
     def request(self) -> RunRequest:
         """Return what the run is to do.
@@ -205,6 +216,7 @@ class UnzipMessage(_Message):
             owner=self.env.owner_id,
             collection=collection,
             selection=Given(item_id=self.auxip_item.id),
+            layout=self.layout,
         )
 
 
@@ -217,6 +229,7 @@ class ProcessAssetMessage(_Message):
     asset_href: str
     asset_name: str
     env: Env | None = None
+    layout: Layout = None
 
 
 class SweepMessage(_Message):

@@ -134,10 +134,10 @@ def _sentinel3_archives() -> Iterator[Product]:
 def _data_files() -> Iterator[Product]:
     name = "S00__ADF_ECMWF_20240325T090000_20240325T120000_20240324T190000.zarr.zip"
     validity = at("20240325T090000"), at("20240325T120000")
-    build = partial(formats.zarr, name, "msl", chunks=40, chunk_size=64 * _KB)
+    build = partial(formats.zarr, name, ("msl", "tcwv"), chunks=20, chunk_size=64 * _KB)
     yield _made(name, "S00__ADF_ECMWF", "sentinel-3a", *validity, at("20240324T190000"), build)
     name = "S00__ADF_GETAS_20000101T000000_99991231T235959_20240101T000000.zarr.zip"
-    build = partial(formats.zarr, name, "elevation", chunks=48, chunk_size=128 * _KB)
+    build = partial(formats.zarr, name, ("elevation", "geoid"), chunks=24, chunk_size=128 * _KB)
     yield _made(name, "S00__ADF_GETAS", "sentinel-3a", at("20000101T000000"), OPEN_END, at("20240101T000000"), build)
     name = "S2A_ADF_REOB2_20150622T000000_99991231T235959_20240131T120000.zip"
     build = partial(formats.nested, name, 2 * _MB)

@@ -9,7 +9,7 @@ import hashlib
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 _DATE = (2024, 3, 25, 0, 0, 0)
@@ -126,24 +126,26 @@ def sentinel3(name: str, files: Iterable[tuple[str, int]]) -> bytes:
     return zip_archive(members)
 
 
-def zarr(name: str, variable: str, chunks: int, chunk_size: int) -> bytes:
-    """The zip of a zarr store with one array.
+def zarr(name: str, variables: Sequence[str], chunks: int, chunk_size: int) -> bytes:
+    """The zip of a zarr store: its chunks have the same names in each array.
 
     Args:
         name: the zip's name, `X.zarr.zip`; the folder is `X.zarr`.
-        variable: the array's name.
-        chunks: how many chunk files there are.
+        variables: the names of the arrays.
+        chunks: how many chunk files each has.
         chunk_size: bytes in each.
     """
     folder = name.removesuffix(".zip")
     array = f'{{"zarr_format": 2, "shape": [{chunks}, {chunk_size}], "chunks": [1, {chunk_size}], "dtype": "|u1"}}'
+    arrays = ", ".join(f'"{variable}/.zarray": {array}' for variable in variables)
     members = {
         f"{folder}/.zgroup": b'{"zarr_format": 2}',
-        f"{folder}/.zmetadata": f'{{"zarr_consolidated_format": 1, "metadata": {{"{variable}": {array}}}}}'.encode(),
-        f"{folder}/{variable}/.zarray": array.encode(),
+        f"{folder}/.zmetadata": f'{{"zarr_consolidated_format": 1, "metadata": {{{arrays}}}}}'.encode(),
     }
-    for chunk in range(chunks):
-        members[f"{folder}/{variable}/{chunk}.0"] = grid(f"{name}/{chunk}", chunk_size)
+    for variable in variables:
+        members[f"{folder}/{variable}/.zarray"] = array.encode()
+        for chunk in range(chunks):
+            members[f"{folder}/{variable}/{chunk}.0"] = grid(f"{name}/{variable}/{chunk}", chunk_size)
     return zip_archive(members)
 
 

@@ -9,7 +9,7 @@ from tempfile import SpooledTemporaryFile
 from shared.archives.budget import Budget, Omissions
 from shared.archives.names import Format, format_of, is_archive
 from shared.archives.paths import Census, Placement, Shape
-from shared.archives.rules import ArchiveFailed, Kind, Problem, Rules, flaw
+from shared.archives.rules import ArchiveFailed, Kind, Layout, Problem, Rules, flaw
 from shared.archives.sources import FileSource, Source
 from shared.archives.streams import ByteStream, Chunk, Entry, gunzip
 from shared.archives.tars import TarArchive, is_header
@@ -62,8 +62,8 @@ class Contents:
             those that he cannot read.
     """
 
-    def __init__(self, source: Source, key: str, prefix_key: str, rules: Rules) -> None:
-        """Check the archive with this key for being expanded below the prefix with that key.
+    def __init__(self, source: Source, key: str, prefix_key: str, rules: Rules, layout: Layout) -> None:
+        """Check the archive with this key for being expanded below the prefix with that key, in this layout.
 
         Raises:
             ArchiveFailed: any of its codes.
@@ -73,6 +73,7 @@ class Contents:
         self._format = format_of(key)
         self._prefix_key = prefix_key
         self._rules = rules
+        self._layout = layout
         self._targets = Shape()
         self._budget = Budget(rules, source.size)
         self._spooled = 0
@@ -94,12 +95,12 @@ class Contents:
             placement = self._placement(archive.census)
             self._foresee(archive, placement)
             return archive, placement
-        placement = self._placement(self._counted_ahead() if self._rules.layout == "tree" else None)
+        placement = self._placement(self._counted_ahead() if self._layout == "tree" else None)
         return self._tar(self._budget, self.omitted), placement
 
     def _placement(self, census: Census | None) -> Placement:
-        stepped = census.only_directory() if census is not None and self._rules.layout == "tree" else ""
-        return Placement.below(self._prefix_key, self._rules.layout, stepped)
+        stepped = census.only_directory() if census is not None and self._layout == "tree" else ""
+        return Placement.below(self._prefix_key, self._layout, stepped)
 
     def _counted_ahead(self) -> Census:
         ahead = self._tar(Budget(self._rules, self._source.size), Omissions(self._rules))
@@ -198,7 +199,7 @@ class Contents:
         if is_archive(entry.path):
             self.omitted.notice(Kind.NESTED_ZIP, source, "is kept as a file")
         target = placement.target(entry.path)
-        if self._rules.layout == "tree":
+        if self._layout == "tree":
             self._targets.add_file(target)
         return Placed(target, source, entry.size, self._counted(entry, around, source))
 

@@ -1,6 +1,6 @@
 """Expands an archive in place: claim, write, verify, commit. Each step can run twice."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from shared.archives.inspection import Inspection, inspect
 from shared.archives.manifest import Manifest, Member, Slot, load_manifest
 from shared.archives.names import format_of, manifest_for
 from shared.archives.reading import ArchiveReader
-from shared.archives.rules import ArchiveFailed, Kind, Problem, Rules, flaw
+from shared.archives.rules import COLLISION, ArchiveFailed, Kind, Layout, Problem, Rules, flaw
 from shared.archives.writing import MemberWriter, listed, taken, verify_all
 from shared.errors import ItemFailed, Rejected
 from shared.storage.location import Location, Stored
@@ -78,7 +78,9 @@ def expand(
         still_ours: called before members are removed and before the commit; what it raises ends the attempt there.
 
     Returns:
-        The expansion, `reused` if a manifest said that this version is expanded already, in this layout.
+        The expansion, `reused` if a manifest said that this version is expanded already, in a layout that is wanted.
+        A zip tells by its directory whether names collide; of another archive that is learnt as it comes, and what was
+        written in the layout `flat` is removed before it is written in the layout `tree`.
 
     Raises:
         UnsupportedArchive: the name is that of no archive; nothing has been touched.
@@ -101,8 +103,15 @@ def expand(
         return _expansion(prefix, manifest, reused=True)
     if stored is None:
         raise ItemFailed("archive-missing", f"{archive.href} is not there, and no complete manifest tells of it")
-    with ArchiveReader(store, archive, stored, rules.memory * 3 // 8) as reader:
-        return _Attempt(store, archive, stored, prefix, rules, md5, slot, still_ours).run(reader)
+    layouts = _layouts(manifest, stored, rules)
+    for layout in layouts:
+        try:
+            return _Attempt(store, archive, stored, prefix, rules, layout, md5, slot, still_ours).run()
+        except ArchiveFailed as failure:
+            if failure.code != COLLISION or layout == layouts[-1]:
+                raise
+        slot = Slot(store, prefix)
+    raise AssertionError  # the last layout returns or raises
 
 
 def stands(store: ObjectStore, prefix: Location, archive_etag: str) -> bool:
@@ -149,11 +158,18 @@ def _check_owner(archive: Location, prefix: Location, manifest: Manifest | None)
 
 
 def _is_done(manifest: Manifest, stored: Stored | None, rules: Rules) -> bool:
-    return manifest.state == "complete" and (stored is None or _same_version(manifest, stored, rules))
+    return manifest.state == "complete" and (stored is None or _same_version(manifest, stored, rules.layouts))
 
 
-def _same_version(manifest: Manifest, stored: Stored, rules: Rules) -> bool:
-    return (manifest.archive_etag, manifest.layout) == (stored.etag, rules.layout)
+def _same_version(manifest: Manifest, stored: Stored, layouts: Sequence[Layout]) -> bool:
+    return manifest.archive_etag == stored.etag and manifest.layout in layouts
+
+
+def _layouts(manifest: Manifest | None, stored: Stored, rules: Rules) -> Sequence[Layout]:
+    """Return the layouts to try: of one that an earlier attempt has found to collide, only the next."""
+    if manifest is not None and _same_version(manifest, stored, rules.layouts):
+        return rules.layouts[rules.layouts.index(manifest.layout) :]
+    return rules.layouts
 
 
 def _members_stand(store: ObjectStore, prefix: Location, manifest: Manifest) -> bool:
@@ -195,16 +211,21 @@ class _Attempt:
     stored: Stored
     prefix: Location
     rules: Rules
+    layout: Layout
     md5: str | None
     slot: Slot
     still_ours: Guard
 
-    def run(self, reader: ArchiveReader) -> Expansion:
+    def run(self) -> Expansion:
+        with ArchiveReader(self.store, self.archive, self.stored, self.rules.memory * 3 // 8) as reader:
+            return self._run(reader)
+
+    def _run(self, reader: ArchiveReader) -> Expansion:
         present = listed(self.store, self.prefix)
         unexplained = _unexplained(self.prefix, self.slot.manifest, present)
         if unexplained:
             raise taken(self.prefix, unexplained)
-        contents = Contents(reader, self.archive.key, self.prefix.key, self.rules)
+        contents = Contents(reader, self.archive.key, self.prefix.key, self.rules, self.layout)
         try:
             files = contents.files()
         except ArchiveFailed as found:
@@ -237,7 +258,7 @@ class _Attempt:
 
     def _goes_on(self, manifest: Manifest) -> bool:
         """Whether what an earlier attempt has left is what this one would write."""
-        return _same_version(manifest, self.stored, self.rules) and manifest.nested_zip == self.rules.nested_zip
+        return _same_version(manifest, self.stored, [self.layout]) and manifest.nested_zip == self.rules.nested_zip
 
     def _write(
         self, reader: ArchiveReader, contents: Contents, files: Iterator[Placed], writer: MemberWriter
@@ -291,7 +312,7 @@ class _Attempt:
             archive_etag=self.stored.etag,
             archive_size=self.stored.size,
             prefix=self.prefix.href,
-            layout=self.rules.layout,
+            layout=self.layout,
             nested_zip=self.rules.nested_zip,
             expanded_at=datetime.now(UTC),
         )

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.dataclasses import dataclass
 
 from shared.archives.contents import Contents, Placed, collision
-from shared.archives.rules import ArchiveFailed, Kind, Layout, OnUnsafe, Problem, Rules, flaw
+from shared.archives.rules import COLLISION, ArchiveFailed, Kind, Layout, OnUnsafe, Problem, Rules, flaw
 from shared.archives.sources import Source
 
 
@@ -57,15 +57,18 @@ def inspect(source: Source, name: str, rules: Rules, prefix_key: str = "") -> In
     Raises:
         UnsupportedArchive: the name is that of no archive.
     """
-    look = _Look(source, name, prefix_key, rules)
-    failure = look.failure()
+    for layout in rules.layouts:
+        look = _Look(source, name, prefix_key, rules, layout)
+        failure = look.failure()
+        if failure is None or failure.code != COLLISION:
+            break
     problems = look.contents.omitted.problems
     if failure is not None:
         problems = [*problems, *(problem for problem in failure.problems if problem not in problems)]
     refused = failure is not None or (bool(problems) and rules.on_unsafe == "fail")
     members = tuple(look.members.values())
     return Inspection(
-        layout=rules.layout,
+        layout=layout,
         on_unsafe=rules.on_unsafe,
         members=members,
         size=sum(member.size for member in members),
@@ -79,8 +82,8 @@ def inspect(source: Source, name: str, rules: Rules, prefix_key: str = "") -> In
 class _Look:
     """Reads everything and goes on after a problem where that is possible at all."""
 
-    def __init__(self, source: Source, name: str, prefix_key: str, rules: Rules) -> None:
-        self.contents = Contents(source, name, prefix_key, replace(rules, on_unsafe="skip"))
+    def __init__(self, source: Source, name: str, prefix_key: str, rules: Rules, layout: Layout) -> None:
+        self.contents = Contents(source, name, prefix_key, replace(rules, on_unsafe="skip"), layout)
         self.members: dict[str, Inspected] = {}
         self.merged: list[Problem] = []
 

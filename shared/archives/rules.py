@@ -10,6 +10,11 @@ from shared.errors import ItemFailed
 from shared.settings import ArchiveSettings
 
 Layout = Literal["flat", "tree"]
+"""How the members of an archive lie below its prefix."""
+
+WantedLayout = Literal["auto", "flat", "tree"]
+"""What may be asked for: `auto` is flat where that loses no file, else tree."""
+
 OnUnsafe = Literal["fail", "skip"]
 
 KEY_BYTES = 1024
@@ -23,6 +28,9 @@ METADATA_BYTES = 2**20
 
 RATIO_FLOOR = 256 * 2**20
 """Bytes out up to which the ratio is not looked at: small texts compress very well."""
+
+COLLISION = "name-collision"
+"""The code of two members with different content and one place; in the layout `tree` there are none."""
 
 _LISTED = 20
 _SHOWN = 200
@@ -82,7 +90,7 @@ _CODES = {
     "archive-method": (Kind.METHOD,),
     "archive-empty": (Kind.EMPTY,),
     "archive-type-mismatch": (Kind.TYPE_MISMATCH,),
-    "name-collision": (Kind.NAME_COLLISION,),
+    COLLISION: (Kind.NAME_COLLISION,),
 }
 _CODE_OF = {kind: code for code, kinds in _CODES.items() for kind in kinds}
 
@@ -161,7 +169,7 @@ class Rules:
     """How archives are expanded.
 
     Attributes:
-        layout: `flat` keeps the file names only, `tree` the relative paths.
+        layout: `flat` keeps the file names only, `tree` the relative paths; `auto` is flat unless names collide.
         max_members: files and directories in one archive, nested ones counted.
         max_bytes: that one archive may expand to.
         max_ratio: bytes out per byte of the archive, once past `RATIO_FLOOR`.
@@ -172,7 +180,7 @@ class Rules:
         memory: bytes of the archive and of its members that may be held at once.
     """
 
-    layout: Layout = "flat"
+    layout: WantedLayout = "auto"
     max_members: int = 200_000
     max_bytes: int = 64 * 2**30
     max_ratio: float = 200
@@ -181,6 +189,11 @@ class Rules:
     on_unsafe: OnUnsafe = "fail"
     nested_zip: bool = True
     memory: int = 128 * 2**20
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The layouts to try, in their order: the next one where names collide in the one before."""
+        return ("flat", "tree") if self.layout == "auto" else (self.layout,)
 
     @classmethod
     def from_settings(cls, settings: ArchiveSettings) -> Self:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from shared.archives import Inspection, Rules, expand, inspect_object, prefix_beside, prefix_for
-from shared.archives.rules import Layout
+from shared.archives.rules import WantedLayout
 from shared.context import Context
 from shared.errors import Rejected, Retryable
 from shared.ledger import lease
@@ -41,7 +41,7 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
     context.ledger.record_expansion(record, name, expansion)
 
 
-def process_asset(context: Context, owner: str, href: str) -> str:
+def process_asset(context: Context, owner: str, href: str, layout: WantedLayout | None = None) -> str:
     """Replace an archive object of an owner by its content: expand it, verify that, and then delete the archive.
 
     Returns:
@@ -61,7 +61,7 @@ def process_asset(context: Context, owner: str, href: str) -> str:
     with lease(context.ledger.redis, work, context.settings.lease):
         if item_id:
             _require_unreferenced(context, owner, collection, item_id, href)
-        expansion = expand(context.store, archive, prefix, _rules(context))
+        expansion = expand(context.store, archive, prefix, _rules(context, layout))
         context.store.control.delete(archive, expansion.archive_etag)  # unless it is another one by now
     return expansion.prefix
 
@@ -85,7 +85,7 @@ def _require_unreferenced(context: Context, owner: str, collection: str, item_id
         )
 
 
-def inspect_asset(context: Context, href: str) -> Inspection:
+def inspect_asset(context: Context, href: str, layout: WantedLayout | None = None) -> Inspection:
     """Read an archive object as `process_asset` would, and write nothing.
 
     Raises:
@@ -93,9 +93,9 @@ def inspect_asset(context: Context, href: str) -> Inspection:
         ItemFailed: `archive-missing`; `prefix-taken`, its content has no place.
     """
     archive = Location.parse(href)
-    return inspect_object(context.store, archive, prefix_for(archive), _rules(context))
+    return inspect_object(context.store, archive, prefix_for(archive), _rules(context, layout))
 
 
-def _rules(context: Context, layout: Layout | None = None) -> Rules:
+def _rules(context: Context, layout: WantedLayout | None = None) -> Rules:
     rules = Rules.from_settings(context.settings)
     return rules if layout is None else replace(rules, layout=layout)

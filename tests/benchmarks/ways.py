@@ -40,7 +40,7 @@ def null(settings: Settings, archive: Location, _sizes: list[int]) -> None:
     stored = store.head(archive)
     assert stored is not None
     with ArchiveReader(store, archive, stored, rules.memory * 3 // 8) as reader:
-        for file in Contents(reader, archive.key, "", rules).files():
+        for file in Contents(reader, archive.key, "", rules, "flat").files():
             for _ in file.chunks:
                 pass
 

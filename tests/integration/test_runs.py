@@ -203,6 +203,30 @@ def test_every_record_says_how_far_its_item_came_and_when(caller: Caller, contex
     assert record.downloaded == record.size > 0
 
 
+def test_a_zarr_store_of_several_arrays_is_expanded_as_a_tree(caller: Caller, context: Context) -> None:
+    item_id = samples.product(samples.ZARR_ARCHIVE).item_id
+    _, (item,) = result_of(caller.stage(of_id(item_id)).get(SECONDS))
+
+    (prefix,) = (asset.href for asset in item.assets.values())
+    keys = {
+        stored.key.removeprefix(Location.parse(prefix).key) for stored in context.store.list(Location.parse(prefix))
+    }
+    assert {".zgroup", "elevation/0.0", "geoid/0.0"} <= keys
+
+
+def test_a_caller_chooses_the_layout(caller: Caller, context: Context) -> None:
+    sample = samples.product(samples.ZARR_ARCHIVE)
+    result = caller.send(
+        "auxip.staging",
+        cql2_filter=of_id(sample.item_id),
+        catalog_collection_identifier=caller.collection,
+        layout="flat",
+    )
+    assert result_of(result.get(SECONDS))[0] is False
+    (record,) = context.ledger.items(result.id)
+    assert record.code == "name-collision"
+
+
 def test_a_run_writes_its_artifact_and_its_report_to_s3(caller: Caller, context: Context) -> None:
     result = caller.stage(of_type("OPER_MPL_ORBSCT"))
     _, items = result_of(result.get(SECONDS))

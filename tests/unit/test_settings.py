@@ -69,7 +69,7 @@ def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str) 
         ("AUXIP_S3_PREFIX", "/above/../", "String should match pattern"),
         ("AUXIP_S3_PREFIX", "no-slash", "String should match pattern"),
         ("AUXIP_ATTEMPTS", "many", "Input should be a valid integer"),
-        ("AUXIP_ARCHIVE_LAYOUT", "deep", "Input should be 'flat' or 'tree'"),
+        ("AUXIP_ARCHIVE_LAYOUT", "deep", "Input should be 'auto', 'flat' or 'tree'"),
         ("AUXIP_LEASE", "1", "Input should be greater than or equal to 3"),
     ],
 )

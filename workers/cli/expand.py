@@ -1,11 +1,13 @@
 """`auxip expand`: one archive, expanded in S3 through the queue, or only looked at."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from shared.archives import ArchiveFailed, FileSource, Inspection, Manifest, Problem, Rules, inspect, load_manifest
+from shared.archives.rules import WantedLayout
 from shared.errors import AuxipError, ItemFailed, Rejected, UnsupportedArchive
 from shared.settings import load_archive_settings, load_settings
 from shared.storage.location import Location
@@ -26,9 +28,14 @@ _REFUSED = 3
     help="look at a file on disk instead; needs --dry-run, and no server",
 )
 @click.option("--owner", help="whose archive it is; else that of AUXIP_DEFAULT_OWNER")
+@click.option(
+    "--layout", type=click.Choice(get_args(WantedLayout)), help="flat, tree, or auto; else that of the settings"
+)
 @click.option("--dry-run", is_flag=True, help="read it all, write nothing, list every member and every problem")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
-def expand(href: str | None, file: Path | None, owner: str | None, dry_run: bool, as_json: bool) -> None:
+def expand(
+    href: str | None, file: Path | None, owner: str | None, layout: WantedLayout | None, dry_run: bool, as_json: bool
+) -> None:
     """Replace one archive in S3 by its content. HREF is s3://BUCKET/KEY, below the prefix of its owner.
 
     The workers do it. An archive that an item of the catalog references is left alone.
@@ -40,30 +47,33 @@ def expand(href: str | None, file: Path | None, owner: str | None, dry_run: bool
     name = href or str(file)
     try:
         if dry_run:
-            _show_inspection(name, _inspected(href, file), as_json)
+            _show_inspection(name, _inspected(href, file, layout), as_json)
         else:
-            _show_manifest(_expanded(name, owner), as_json)
+            _show_manifest(_expanded(name, owner, layout), as_json)
     except (ItemFailed, UnsupportedArchive) as refusal:
         _show_refusal(name, refusal, as_json)
 
 
-def _inspected(href: str | None, file: Path | None) -> Inspection:
+def _inspected(href: str | None, file: Path | None, layout: WantedLayout | None) -> Inspection:
     if href is not None:
         from shared.context import Context
         from shared.steps.expand import inspect_asset
 
-        return inspect_asset(Context(load_settings()), href)
+        return inspect_asset(Context(load_settings()), href, layout)
     assert file is not None  # noqa: S101 - one of both is given
+    rules = Rules.from_settings(load_archive_settings())
     with file.open("rb") as opened:
-        return inspect(FileSource(opened), file.name, Rules.from_settings(load_archive_settings()))
+        return inspect(FileSource(opened), file.name, rules if layout is None else replace(rules, layout=layout))
 
 
-def _expanded(href: str, owner: str | None) -> Manifest:
+def _expanded(href: str, owner: str | None, layout: WantedLayout | None) -> Manifest:
     from workers.app import app, context
     from workers.cli.enqueue import enqueue, workers_answer
 
     key = Location.parse(href).key
     message: Json = {"asset_href": href, "asset_name": key.rpartition("/")[2]}
+    if layout is not None:
+        message["layout"] = layout
     if owner is not None:
         message["env"] = {"owner_id": owner}
     task_id = enqueue("auxip.process_asset", message)

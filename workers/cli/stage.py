@@ -6,6 +6,7 @@ from typing import get_args
 
 import click
 
+from shared.archives.rules import WantedLayout
 from shared.errors import Rejected
 from shared.selection import PolicyName
 from shared.stac.item import Json
@@ -64,6 +65,7 @@ class _Parameter(click.ParamType[tuple[str, str]]):
 @click.option("--timeout", default=-1.0, help="seconds that the search may take; negative: no limit")
 @click.option("--decompress/--no-decompress", default=True, show_default=True, help="expand the archives")
 @click.option("--asset", "assets", multiple=True, help="key of an asset; others stay; may be given several times")
+@click.option("--layout", type=click.Choice(get_args(WantedLayout)), help="of expanded archives; that of the workers")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object at the end")
 def stage(
     query: str | None,
@@ -75,6 +77,7 @@ def stage(
     timeout: float,
     decompress: bool,
     assets: tuple[str, ...],
+    layout: str | None,
     as_json: bool,
     **policy_options: str | float | tuple[str, ...] | None,
 ) -> None:
@@ -89,6 +92,7 @@ def stage(
         "decompress": decompress,
         "asset_names": list(assets) or None,
         "station": list(stations) or None,
+        "layout": layout,
     }
     by_policy = _given(policy_options)
     if [bool(by_policy), filter_file is not None, query is not None].count(True) != 1 or (parameters and not query):

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from shared.archives.rules import Layout
+from shared.archives.rules import WantedLayout
 from shared.errors import Rejected
 from shared.models import CollectionId, Lane, OwnerId, RunRequest, Tick
 from shared.selection import Platform, PolicyName, PolicySelection, ProductType
@@ -83,7 +83,7 @@ class Sweep(BaseModel):
     after: Margin = timedelta(0)
     station: Annotated[tuple[StationName, ...], BeforeValidator(_listed), Field(max_length=20)] = ()
     decompress: bool = True
-    layout: Layout | None = None
+    layout: WantedLayout | None = None
     jitter: Annotated[Duration, Field(ge=timedelta(0))] | None = None
     expires: Annotated[Duration, Field(ge=timedelta(seconds=1))] | None = None
 

@@ -18,7 +18,7 @@ def process(self: BoundTask, message: ProcessAssetMessage) -> str:
     expanded_name(message.asset_name)  # a name that is no archive's is refused before anything is touched
     owner = message.env.owner_id if message.env else context().settings.default_owner
     require_own_id(context(), self)
-    return process_asset(context(), owner, message.asset_href)
+    return process_asset(context(), owner, message.asset_href, message.layout)
 
 
 @app.task(name="auxip.step.expand_asset", bind=True)

@@ -277,6 +277,30 @@ def test_another_layout_is_another_expansion(store: MemoryObjects, rules: Rules)
     assert store.content() == {"a/f": b"1", "b/g": b"2"}
 
 
+@pytest.mark.parametrize("pack", [zip_of, tgz_of])
+def test_an_archive_whose_names_collide_is_a_tree_unless_flat_is_asked_for(
+    store: MemoryObjects, pack: Callable[[dict[str, bytes]], bytes]
+) -> None:
+    suffix = "zip" if pack is zip_of else "tgz"
+    archive = store.hold(f"owner/item/x.{suffix}", pack({"top/a/0.0": b"1", "top/b/0.0": b"2", "top/.zgroup": b"{}"}))
+
+    assert not expand(store, archive, PREFIX, Rules()).reused
+    assert store.content() == {"a/0.0": b"1", "b/0.0": b"2", ".zgroup": b"{}"}
+    manifest = load_manifest(store, PREFIX)
+    assert manifest is not None
+    assert manifest.layout == "tree"
+    assert expand(store, archive, PREFIX, Rules()).reused
+
+
+def test_what_was_begun_as_a_tree_goes_on_as_a_tree(store: MemoryObjects) -> None:
+    archive = store.hold("owner/item/x.tgz", tgz_of({"a/0.0": b"1", "b/0.0": b"2"}))
+    expand(store, archive, PREFIX, Rules())
+    store.delete(Location(BUCKET, f"{PREFIX.key}b/0.0"))
+
+    assert not expand(store, archive, PREFIX, Rules()).reused
+    assert store.content() == {"a/0.0": b"1", "b/0.0": b"2"}
+
+
 def test_a_new_version_of_the_archive_replaces_what_the_old_one_left(
     store: MemoryObjects, archive: Location, rules: Rules
 ) -> None:
@@ -437,11 +461,11 @@ def test_a_short_answer_is_no_content(settings: Settings, rules: Rules) -> None:
 # --- what is told ----------------------------------------------------------------------------------------------------
 
 
-def test_a_collision_names_both_members_and_the_way_out(store: MemoryObjects, rules: Rules) -> None:
+def test_a_collision_names_both_members_and_the_way_out(store: MemoryObjects) -> None:
     archive = store.hold("owner/item/x.tgz", tgz_of({"a/m.xml": b"1", "b/m.xml": b"2"}))
 
     with pytest.raises(ArchiveFailed, match=r"(?s)name-collision.*b/m\.xml.*a/m\.xml.*layout=tree"):
-        expand(store, archive, PREFIX, rules)
+        expand(store, archive, PREFIX, Rules(layout="flat"))
 
 
 def test_a_problem_in_a_nested_archive_is_told_with_the_way_to_it(store: MemoryObjects, rules: Rules) -> None:
