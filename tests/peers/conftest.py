@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from local import samples
 from tests.peers.deployment import Deployment
 from tests.peers.pgstac import PgStac
 from tests.peers.postgres import PostgreSQL
@@ -40,23 +41,24 @@ def pgstac(postgres: PostgreSQL) -> Iterator[PgStac]:
     peer.stop()
 
 
-_STATIONS = """[station.pgstac]
+_AUTH = """
+[station.{name}.auth]
+kind = "api-key"
+api_key = {{ env = "PEERS_STATION_KEY" }}
+"""
+_PGSTAC = """[station.pgstac]
 url = "{url}"
 collections = ["{collection}"]
 trusted_domains = ["127.0.0.1"]
 allow_private = true
-
-[station.pgstac.auth]
-kind = "api-key"
-api_key = {{ file = "station_key" }}
 """
 
 
 @pytest.fixture(scope="session")
 def on_pgstac(pgstac: PgStac) -> Iterator[Deployment]:
     """The project with pgSTAC as its station, which offers the sample products, and as its catalog."""
-    offered = pgstac.new_collection("adgs")
-    stations = _STATIONS.format(url=pgstac.url, collection=offered)
+    offered = pgstac.new_collection(samples.STATION_COLLECTION)
+    stations = _PGSTAC.format(url=pgstac.url, collection=offered) + _AUTH.format(name="pgstac")
     with Deployment({"AUXIP_CATALOG_URL": pgstac.url}, stations) as deployment:
         pgstac.add_items(offered, deployment.sample_items())
         yield deployment

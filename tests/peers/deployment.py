@@ -1,5 +1,6 @@
 """The project as it is deployed, with another catalog and another station than those of the embedded stack."""
 
+import os
 import uuid
 from contextlib import ExitStack, closing
 from functools import cached_property
@@ -13,7 +14,7 @@ from local import samples
 from local.processes import Child
 from local.stack import Stack
 from shared.context import Context
-from shared.models import Run
+from shared.models import ItemState, Run
 from shared.settings import PREFIX, Settings
 from shared.stac.item import Json
 from tests.integration.conftest import wait_for
@@ -28,6 +29,7 @@ FAST = {
 }
 """Tries follow each other quickly, and a dead worker's claim lapses soon."""
 
+_KEY = "PEERS_STATION_KEY"
 _RUN_SECONDS = 100.0
 
 
@@ -47,7 +49,7 @@ class Deployment:
         Args:
             environment: settings that are to differ from the stack's, for example AUXIP_CATALOG_URL.
             stations: content of the stations' file, the stack's own station being the default. It may refer to the key
-                of the stack's products as `{ file = "station_key" }`.
+                of the stack's products as `{ env = "PEERS_STATION_KEY" }`.
         """
         self._changes = environment
         self._stations = stations
@@ -57,6 +59,8 @@ class Deployment:
             self.stack = undo.enter_context(Stack())
             if self._stations:
                 (self.stack.folder / "stations.toml").write_text(self._stations, "utf-8")
+            undo.callback(os.environ.pop, _KEY, None)
+            os.environ[_KEY] = self.stack.station_key
             self.environment = {**self.stack.environment(), **FAST, **self._changes}
             self.context = undo.enter_context(closing(self.context_with()))
             self._client = undo.enter_context(
@@ -111,5 +115,6 @@ class Deployment:
         return self.ended(self.begin(collection, owner=owner, **message))
 
     def failures(self, run: Run) -> list[tuple[str, str, str]]:
-        """Return id, code and reason of each item of a run that was not staged."""
-        return [(item.item_id, item.code, item.reason) for item in self.context.ledger.items(run.id) if item.code]
+        """Return id, code and reason of each item of a run that has failed."""
+        items = self.context.ledger.items(run.id)
+        return [(item.item_id, item.code, item.reason) for item in items if item.state is ItemState.FAILED]
