@@ -1,7 +1,7 @@
 """The whole main job with pgSTAC as station and as catalog."""
 
 from contextlib import closing
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pydantic import JsonValue, SecretStr
@@ -90,7 +90,7 @@ def casei(operand: JsonValue) -> JsonValue:
 
 
 def test_a_chain_of_policies_is_staged_on_demand(on_pgstac: Deployment, pgstac: PgStac, collection: str) -> None:
-    message = {**WINDOW, "product_type": [RESORB], "policy": ["LatestValCover"]}
+    message: dict[str, Any] = {**WINDOW, "product_type": [RESORB], "policy": ["LatestValCover"]}
     run = on_pgstac.ended(on_pgstac.begin(collection, "auxip.on_demand_staging", **message))
     assert (on_pgstac.failures(run), list(pgstac.items(collection))) == ([], [AS_LONG.item_id])
 
