@@ -8,6 +8,10 @@ from shared.errors import Rejected
 OPEN_END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """The end of a validity that has none: spelled `99991231T235959` or `99999999T999999` (the second is no date)."""
 
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+"""The start of a validity since the beginning of the mission: spelled `0000-00-00T00:00:00`, which is no date."""
+
+_LEAP_SECOND = re.compile(r"(\d{4}-?\d\d-?\d\d[T ]\d\d:?59:?)60(.*)", re.ASCII | re.DOTALL)
 
 _UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=36_525)  # so that few sums with an instant leave the calendar
@@ -34,16 +38,44 @@ def parse_duration(value: object) -> timedelta:
 def parse_instant(text: str) -> datetime:
     """Read an RFC 3339 instant, or a station's compact spelling, as UTC; an offset is converted, none means UTC.
 
+    A leap second is the second after it, as POSIX and PostgreSQL count.
+
     Raises:
         Rejected: `bad-datetime`, it is no instant.
     """
-    if text.replace("-", "").replace(":", "").startswith("99999999T"):
-        return OPEN_END
     try:
-        instant = datetime.fromisoformat(text)
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+        return _in_utc(text)
     except (ValueError, OverflowError):  # in UTC it may lie beyond the calendar
-        raise Rejected("bad-datetime", f"{text[:80]!r} is no date and time such as 2024-01-31T00:00:00Z") from None
+        instant = _other_spelling(text.upper())
+    if instant is None:
+        raise Rejected("bad-datetime", f"{text[:80]!r} is no date and time such as 2024-01-31T00:00:00Z")
+    return instant
+
+
+def _in_utc(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def _other_spelling(text: str) -> datetime | None:
+    """Read what Python's calendar has no date for, and `Z` in lower case."""
+    compact = text.replace("-", "").replace(":", "").replace(" ", "T")
+    if compact.startswith("99999999T"):
+        return OPEN_END
+    if compact.startswith("00000000T000000"):
+        return BEGINNING
+    leap = _LEAP_SECOND.fullmatch(text)
+    try:
+        return _after_leap_second(_in_utc(f"{leap[1]}59{leap[2]}")) if leap else _in_utc(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _after_leap_second(last: datetime) -> datetime:
+    following = last + timedelta(seconds=1)
+    if (following.day, following.hour, following.minute, following.second) != (1, 0, 0, 0):
+        raise ValueError("a leap second ends a month")
+    return following
 
 
 def format_instant(instant: datetime) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from shared.errors import Rejected
 from shared.stac.item import Item
-from shared.times import OPEN_END, parse_instant
+from shared.times import BEGINNING, OPEN_END, parse_instant
 
 _STAMP = "[0-9]{8}T[0-9]{6}"
 _NAMES = (
@@ -22,7 +22,8 @@ def generation_time(item: Item) -> datetime | None:
     """Return when the item's product was generated, in UTC, or None where nothing tells.
 
     The first of these that is an instant: `processing:datetime`, what stands in the product's name (the item's id,
-    else the key of an asset), `created`. An open end (99991231T235959) is none.
+    else the key of an asset), `created`. An open end (99991231T235959) and the beginning of the mission
+    (00000000T000000) are none.
     """
     for text in _sources(item):
         instant = _instant(text)
@@ -45,4 +46,4 @@ def _instant(text: object) -> datetime | None:
         instant = parse_instant(text) if isinstance(text, str) else OPEN_END
     except Rejected:
         return None
-    return instant if instant < OPEN_END else None
+    return instant if BEGINNING < instant < OPEN_END else None

@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from shared.errors import ItemFailed
+from shared.stac.requirements import require_fields, require_storable
+from shared.stac.times import spell_times
 from shared.texts import printable
 
 Json = dict[str, JsonValue]
@@ -62,7 +63,7 @@ class Source(BaseModel):
 
 
 class Item(BaseModel):
-    """A STAC item. Reading and writing it changes nothing that we do not mean to change: no timestamp is re-spelled."""
+    """A STAC item. Reading and writing it changes nothing that we do not mean to change; see `offered_item`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -112,19 +113,21 @@ class Found(BaseModel):
 
 
 def offered_item(feature: object) -> Item:
-    """Read an item as a station offers it, without fields that are ours to write: by these we know what to delete.
+    """Read an item as a station offers it, as catalogs take it; fields that are ours to write are left out.
+
+    By these we know what to delete. Its dates and times are RFC 3339, whatever the station's spelling.
 
     Raises:
         ValidationError: it is no STAC item.
-        ItemFailed: `bad-item`, it has a geometry and no bbox, which the STAC item specification requires then and
-            catalogs insist on.
+        ItemFailed: `bad-item`, catalogs would refuse it.
     """
+    require_storable(feature)
     item = Item.model_validate(feature)
-    if item.geometry is not None and (item.model_extra or {}).get("bbox") is None:
-        raise ItemFailed("bad-item", "the station's item is malformed: bbox: it has a geometry, so it must have a bbox")
+    require_fields(feature)
     for key, asset in item.assets.items():
         if _OURS & asset.model_fields_set:
             item.assets[key] = Asset.model_validate(asset.model_dump(by_alias=True, exclude_unset=True, exclude=_OURS))
+    spell_times(item.properties, (asset.model_extra or {} for asset in item.assets.values()))
     return item
 
 

@@ -28,6 +28,7 @@ from shared.stac.limits import Limits
 from shared.stac.network import StationTransport
 from shared.stac.oauth import OAuth2Credentials
 from shared.stac.probes import Fault, Finding, probe_api
+from shared.stac.requirements import bad_item
 from shared.stac.search import Cql2
 from shared.stac.stations import ApiKeyAuth, BasicAuth, CookieAuth, NoAuth, StationConfig
 from shared.validation import first_problem
@@ -201,14 +202,11 @@ def _checked(feature: object) -> Found:
     name = str(feature.get("id", ""))[:512] if isinstance(feature, dict) else ""
     try:
         item = offered_item(feature)
-        json.dumps(feature, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # JSON can escape half a character, which nothing can store
-        return Found.unusable(name, "bad-item", "the station's item is malformed: its text cannot be encoded as UTF-8")
     except ItemFailed as error:
         return Found.unusable(name or "(no id)", error.code, error.reason)
     except ValidationError as error:
-        reason = f"the station's item is malformed: {first_problem(error)}"
-        return Found.unusable(name or "(no id)", "bad-item", reason)
+        malformed = bad_item(first_problem(error))
+        return Found.unusable(name or "(no id)", malformed.code, malformed.reason)
     if not item.assets:
         return Found.unusable(item.id, "no-assets", "the station's item has no assets: there is nothing to stage")
     return Found(item_id=item.id, item=item)

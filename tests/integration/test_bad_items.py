@@ -33,6 +33,14 @@ MALFORMED: dict[str, tuple[Json, str]] = {
     "no properties": ({"properties": None}, "bad-item: the station's item is malformed: properties: "),
     "assets in a list": ({"assets": []}, "bad-item: the station's item is malformed: assets: "),
     "no assets": ({"assets": {}}, "no-assets: "),
+    "a date that is none": (
+        {"properties": {"datetime": "soon"}},
+        "bad-item: the station's item is malformed: properties.datetime: 'soon' is not a date and time",
+    ),
+    "a text that no catalog stores": (
+        {"properties": {"datetime": "2024-01-01T00:00:00Z", "note": "\0"}},
+        "bad-item: the station's item is malformed: properties.note: it has the character NUL",
+    ),
     "another type": ({"type": "Catalog"}, "bad-item: the station's item is malformed: type: "),
     "an id that catalogs refuse": ({"id": "urn:aux:1"}, "reserved-item-id: the catalog takes no id with :, as "),
     "an id that leads elsewhere": ({"id": "../X"}, "unsafe-item-id: "),
@@ -75,6 +83,17 @@ def test_a_geometry_with_its_bbox_is_staged_as_it_is(caller: Caller, stack: Stac
         _, (item,) = result_of(caller.stage(ANY).get(SECONDS))
 
     assert item.to_json()["bbox"] == bbox
+
+
+def test_dates_of_a_stations_spelling_are_published_as_rfc_3339(caller: Caller, stack: Stack) -> None:
+    item = feature(stack, [PLAIN])
+    properties: Json = {**item["properties"], "start_datetime": "00000000T000000", "end_datetime": "99999999T999999"}  # type: ignore[dict-item]
+    with offering(stack, {**item, "properties": properties}):
+        status, (published,) = result_of(caller.stage(ANY).get(SECONDS))
+
+    assert status
+    assert published.properties["start_datetime"] == "0001-01-01T00:00:00Z"
+    assert published.properties["end_datetime"] == "9999-12-31T23:59:59Z"
 
 
 def test_what_is_no_item_at_all_fails_alone_too(caller: Caller, stack: Stack) -> None:

@@ -95,7 +95,8 @@ def test_a_window_selects_what_covers_it_and_leaves_what_the_station_offers_besi
 def test_an_item_without_a_validity_or_without_a_form_is_a_failure_of_its_own(
     context: Context, collection: str, stack: Stack
 ) -> None:
-    offer(stack, feature("covers"), feature("timeless", properties={}), feature("malformed", assets=None))
+    momentary: Json = {"datetime": "2024-03-25T09:00:00Z"}
+    offer(stack, feature("covers"), feature("timeless", properties=momentary), feature("malformed", assets=None))
     run = window(context, collection)
     find_items(context, run)
 
