@@ -20,7 +20,9 @@ _Json = dict[str, JsonValue]
 _DEEPEST: Final = 200
 """Lists and objects within each other: stac-fastapi, which uses pydantic, cannot write an item with 255."""
 
-_VERSION: Final = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-.]+)?(\+[0-9A-Za-z-.]+)?$"
+_LABEL: Final = r"(0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
+_NUMBER: Final = r"(0|[1-9]\d*)"
+_VERSION: Final = rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_LABEL}(\.{_LABEL})*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
 _LARGEST: Final = sys.float_info.max
 """pgSTAC stores a larger number, and answers 500 whenever the item is to be shown, also among others."""
 
@@ -36,13 +38,6 @@ def _closed(ring: list[_Position]) -> list[_Position]:
     if ring[0] != ring[-1]:
         raise ValueError("a ring must end where it begins")
     return ring
-
-
-def _ordered(bbox: _Bbox) -> _Bbox:
-    half = len(bbox) // 2
-    if any(bbox[axis] > bbox[axis + half] for axis in range(1, half)):  # the first one may: across the antimeridian
-        raise ValueError("its lower bound is above its upper one")
-    return bbox
 
 
 _Line = Annotated[list[_Position], Field(min_length=2)]
@@ -87,7 +82,7 @@ class _Checked(BaseModel):
     stac_version: str = Field("1.1.0", pattern=_VERSION)
     stac_extensions: list[AnyUrl] | None = None
     geometry: _Json | None = None
-    bbox: Annotated[_Bbox, AfterValidator(_ordered)] | None = None
+    bbox: _Bbox | None = None
     properties: _Properties
     assets: dict[str, _Asset]
 
@@ -166,15 +161,26 @@ def _shown(path: tuple[str, ...]) -> str:
     return f"{where}: " if where else ""
 
 
-def _require_geometry(geometry: _Json, where: str) -> None:
+def _require_geometry(geometry: _Json, where: str) -> bool:
+    """Check a geometry, and return whether it has heights."""
     kind, members = str(geometry.get("type")), geometry.get("geometries")
     if kind == "GeometryCollection" and isinstance(members, list):
-        for number, member in enumerate(members):
+        heights = [
             _require_geometry(member if isinstance(member, dict) else {}, f"{where}.geometries.{number}")
-    elif kind not in _COORDINATES:
+            for number, member in enumerate(members)
+        ]
+        if len(set(heights)) > 1:
+            raise bad_item(f"{where}.geometries: some of them have heights, and others have none")
+        return any(heights)
+    if kind not in _COORDINATES:
         raise bad_item(f"{where}.type: it is not a geometry of GeoJSON")
-    else:
-        try:
-            _COORDINATES[kind].validate_python(geometry.get("coordinates"))
-        except ValidationError as error:
-            raise bad_item(first_problem(error, f"{where}.coordinates")) from None
+    try:
+        return _has_height(_COORDINATES[kind].validate_python(geometry.get("coordinates")))
+    except ValidationError as error:
+        raise bad_item(first_problem(error, f"{where}.coordinates")) from None
+
+
+def _has_height(coordinates: object) -> bool:
+    if isinstance(coordinates, list):
+        return any(_has_height(each) for each in coordinates)
+    return isinstance(coordinates, tuple) and len(coordinates) == 3

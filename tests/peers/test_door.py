@@ -1,0 +1,166 @@
+"""What passes the door is taken by pgSTAC, as the same instants; what the door refuses, pgSTAC refuses as well."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from shared.errors import ItemFailed
+from shared.selection.policies import validity
+from shared.stac.catalog import Catalog
+from shared.stac.item import Item, Json, offered_item
+from shared.stac.publication import composed
+from shared.times import parse_instant
+from tests.peers.pgstac import PgStac
+from tests.unit.making import item_json, settings_of
+from tests.unit.test_requirements import POINT, REFUSED, WHEN
+
+WORLD: Json = {"type": "Polygon", "coordinates": [[[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]]}
+
+
+@pytest.fixture(scope="module")
+def catalog(pgstac: PgStac) -> Iterator[Catalog]:
+    catalog = Catalog(settings_of(catalog_url=pgstac.url), None)
+    with closing(catalog.api):
+        yield catalog
+
+
+@pytest.fixture(scope="module")
+def shelf(pgstac: PgStac) -> str:
+    """A collection for all tests of this file."""
+    return pgstac.new_collection()
+
+
+def published(catalog: Catalog, shelf: str, item: Item) -> Item:
+    item.id, item.collection = uuid.uuid4().hex, shelf
+    return catalog.publish(composed(item))
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("00000000T000000", "99999999T999999"),
+        ("0000-00-00T00:00:00", "9999-99-99T99:99:99"),
+        ("20240101T000000", "99991231T235959"),
+        ("2024-01-01 00:00:00", "9999-12-31T23:59:59.999999Z"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:60Z"),
+    ],
+)
+def test_a_validity_of_a_stations_spelling_is_taken_and_found_by_its_instants(
+    catalog: Catalog, pgstac: PgStac, shelf: str, start: str, end: str
+) -> None:
+    offered = offered_item(item_json(properties={"start_datetime": start, "end_datetime": end}))
+    stated = validity(offered)
+    shown = published(catalog, shelf, offered)
+    assert validity(shown) == stated
+
+    wanted = {"collections": [shelf], "ids": [shown.id], "datetime": str(shown.properties["start_datetime"])}
+    assert [found["id"] for found in pgstac.call("POST", "/search", wanted).json()["features"]] == [shown.id]
+
+
+NO_JSON = {"a number that is none", "infinity"}
+"""RFC 8259 knows no such number: stac-fastapi reads it all the same, but we can not send it."""
+
+
+@pytest.mark.parametrize("case", [case for case in REFUSED if case not in NO_JSON])
+def test_what_the_door_refuses_is_refused_by_pgstac_or_never_shown_by_it(pgstac: PgStac, case: str) -> None:
+    fields, _ = REFUSED[case]
+    world = {} if "geometry" in fields else {"geometry": WORLD, "bbox": [-180, -90, 180, 90]}
+    shelf = pgstac.new_collection()  # of its own, since some make every search of theirs fail
+    body = {**item_json("X"), **world, "stac_version": "1.1.0", "collection": shelf, "properties": WHEN, **fields}
+    url = f"{pgstac.url}/collections/{shelf}/items"
+    headers = {"content-type": "application/json"}
+    posted = httpx.post(url, content=json.dumps(body), headers=headers, trust_env=False)
+    assert posted.is_error or httpx.get(f"{url}/X", trust_env=False).is_server_error
+
+
+DATES = st.sampled_from(
+    [
+        *("2024-01-01T00:00:00Z", "20240102T000000", "2024-01-03 00:00:00", "2024-01-04T00:00:00.1234567Z"),
+        *("00000000T000000", "0000-00-00T00:00:00", "99999999T999999", "9999-12-31T23:59:59.999999Z"),
+        *("2016-12-31T23:59:60Z", "2024-01-01T00:00:00+05:30", "2024-01-01T00:00+02", "2024-W01-1T00:00:00"),
+        *("9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", "2024-01-01T00", "2024-01-01", "soon", ""),
+        *("2024-06-30T23:59:60,5Z", "2024-01-01t00:00:00z", "2024-01-01T24:00:00Z", "2024-01-01T00:00:00-00:00"),
+    ]
+)
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([10**308, 10**309, -(2**63) - 1, 2**64, float("nan"), 1e308])
+    | st.floats()
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+DATE_FIELDS = ("datetime", "start_datetime", "end_datetime", "created", "updated", "published", "expires")
+GOOD_DATES = DATES.filter(lambda text: text[:2] == "20" and len(text) > 13)
+PROPERTIES = st.fixed_dictionaries(
+    {"start_datetime": st.just("00000000T000000") | DATES, "end_datetime": st.just("99999999T999999") | DATES},
+    optional={
+        **dict.fromkeys(("datetime", "created", "updated", "published", "expires"), GOOD_DATES | DATES | st.none()),
+        "processing:datetime": DATES | ANYTHING,
+        "title": st.sampled_from(["a", "", None, 5]),
+        "platform": st.sampled_from(["a", None]),
+        "instruments": st.sampled_from([["a"], [], None, [5]]),
+        "providers": st.sampled_from([[{"name": "x", "roles": ["host"]}], None, [{"name": "x", "url": 5}]]),
+        "gsd": st.sampled_from([10, "10", 0, None, True]),
+        "more": ANYTHING,
+    },
+)
+PLACES = st.sampled_from(
+    [
+        [None, None],
+        [None, [0, 0, 1, 1]],
+        [WORLD, [-180, -90, 180, 90]],
+        [WORLD, [0, 0, 0]],
+        [POINT, [170, 0, -170, 0]],
+        [POINT, [0, 1, 0, 0]],
+        [{"type": "Point", "coordinates": [0, 0, 1, 2]}, [0, 0, 0, 0]],
+        [{"type": "Point", "coordinates": ["1", True]}, [0, 0, "1", 1]],
+        [{"type": "Polygon", "coordinates": []}, [0, 0, 0, 0, 0, 0]],
+        [{"type": "GeometryCollection", "geometries": [POINT, {"type": "Point", "coordinates": [0, 0, 0]}]}, [0] * 4],
+    ]
+)
+NAMES = st.text(st.characters(codec="utf-8"), max_size=5)
+ASSETS = st.fixed_dictionaries(
+    {"href": st.sampled_from(["https://example.com/a", "s3://bucket/a", "a b", "/a"])},
+    optional={
+        "type": st.sampled_from(["text/plain", "", None, 5]),
+        "roles": st.sampled_from([["data"], [], None]),
+        "file:size": st.sampled_from([5, "5", None]),
+        "created": DATES | ANYTHING,
+    },
+)
+MORE = st.fixed_dictionaries(
+    {},
+    optional={
+        "stac_version": st.sampled_from(["1.0.0", "1.1.0-beta.1", "1.1.0-beta..1", "1.0.0-01"]),
+        "stac_extensions": st.sampled_from([[], None, ["https://example.com/v1.0.0/schema.json"], ["x"], [""]]),
+        "more": ANYTHING,
+    },
+)
+
+
+@pytest.mark.long
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(properties=PROPERTIES, place=PLACES, assets=st.dictionaries(NAMES, ASSETS, min_size=1, max_size=2), more=MORE)
+def test_what_passes_the_door_is_taken_as_the_same_instants(
+    catalog: Catalog, shelf: str, properties: Json, place: list[Any], assets: Any, more: dict[str, Any]
+) -> None:
+    feature = item_json(properties=properties, assets=assets, geometry=place[0], bbox=place[1], **more)
+    try:
+        item = offered_item(json.loads(json.dumps(feature)))
+    except (ItemFailed, ValidationError):
+        return
+    shown = published(catalog, shelf, item)
+    for name in DATE_FIELDS:
+        if (stated := properties.get(name)) is not None:
+            assert parse_instant(str(shown.properties[name])) == parse_instant(str(stated))
