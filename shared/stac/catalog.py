@@ -67,7 +67,8 @@ class Catalog:
         if answer.status == 404:
             raise Rejected(
                 "unknown-collection",
-                f"the catalog {self.api.url} has no collection {collection!r}; create it or correct the name",
+                f"the catalog {self.api.url} has no collection {collection!r}; "
+                f"create it with `auxip collection create {collection}`, or correct the name",
             )
 
     def get(self, collection: str, item_id: str) -> Item | None:

@@ -21,6 +21,7 @@ COMMANDS = {
     "cancel": ("workers.cli.control:cancel", "Begin nothing new of a run"),
     "reconcile": ("workers.cli.control:reconcile", "Put lost steps on their queues again"),
     "dead": ("workers.cli.dead:dead", "List, show, replay and drop dead letters"),
+    "collection": ("workers.cli.collections:collection", "Create a collection of the catalog"),
     "gate": ("workers.cli.gate:gate", "Turn requests on the intake into tasks"),
     "contract": ("workers.cli.records:contract", "Print the JSON Schema of what callers send"),
 }
