@@ -9,7 +9,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.errors import Rejected
-from shared.ledger import DeadLetters, Ledger, Outages, Requests, Sweeps
+from shared.ledger import Audits, DeadLetters, Ledger, Outages, Requests, Sweeps
 from shared.ledger.connection import connect
 from shared.owners import Owners, load_owners
 from shared.settings import Settings
@@ -79,6 +79,11 @@ class Context:
     def sweeps(self) -> Sweeps:
         """The record of the sweeps, in the ledger."""
         return Sweeps(self.ledger)
+
+    @cached_property
+    def audits(self) -> Audits:
+        """What audits need of the ledger."""
+        return Audits(self.ledger.redis)
 
     @cached_property
     def _configured(self) -> dict[str, StationConfig]:

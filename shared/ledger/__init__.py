@@ -1,5 +1,6 @@
 """The durable record of runs and items, in Redis or Valkey: what is to do, what is done, and why it failed."""
 
+from shared.ledger.audits import Audits
 from shared.ledger.dead_letters import DeadLetters, Letter
 from shared.ledger.intake import INTAKE, Intake, Taken
 from shared.ledger.lease import lease
@@ -10,6 +11,7 @@ from shared.ledger.sweeps import Sweeps
 
 __all__ = [
     "INTAKE",
+    "Audits",
     "DeadLetters",
     "Intake",
     "Ledger",

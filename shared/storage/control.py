@@ -24,7 +24,7 @@ from shared.errors import Refused, Rejected, Retryable
 from shared.settings import Settings
 from shared.storage.digests import PART_BYTES
 from shared.storage.keys import Place
-from shared.storage.location import Location, Stored, changed
+from shared.storage.location import Listed, Location, Stored, changed
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -149,6 +149,38 @@ class Control:
             )
             if not self._if(complete, location, known):
                 raise changed(location)
+
+    def list_page(self, prefix: Location, after: str, most: int = 1000) -> tuple[list[Listed], bool]:
+        """Return objects below a prefix whose keys follow the key `after`, in the store's order, with one request.
+
+        Unlike obstore's listing it takes any key, and one call is one request, whose place can be remembered.
+
+        Args:
+            prefix: whose key ends in a slash.
+            after: a key that need not be there any more; empty for the first page.
+            most: objects, a thousand at most.
+
+        Returns:
+            The objects, and whether others follow them.
+        """
+        with _translated(f"LIST {prefix.href}"):
+            answer = self.client.list_objects_v2(
+                Bucket=prefix.bucket, Prefix=prefix.key, StartAfter=after, MaxKeys=most
+            )
+        found = [
+            Listed(each["Key"], each["Size"], each["ETag"].strip('"'), each["LastModified"].timestamp())
+            for each in answer.get("Contents", ())
+        ]
+        return found, bool(found) and answer["IsTruncated"]
+
+    def folder_names(self, parent: Location) -> list[str]:
+        """Return the names of the folders in a folder, whose key is empty or ends in a slash."""
+        with _translated(f"LIST {parent.href}"):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=parent.bucket, Prefix=parent.key, Delimiter="/"
+            )
+            prefixes = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", ())]
+        return [prefix.removeprefix(parent.key).removesuffix("/") for prefix in prefixes]
 
     def begin_upload(self, target: Location, content_type: str) -> str:
         """Begin a multipart upload; returns its id."""

@@ -34,6 +34,11 @@ def run_location(place: Place, run_id: str, name: str) -> Location:
     return Location(place.bucket, f"{place.prefix}runs/{_segment(run_id, 'unsafe-run-id')}/{name}")
 
 
+def audit_location(place: Place, audit_id: str) -> Location:
+    """Return where the report of an audit is."""
+    return Location(place.bucket, f"{place.prefix}audits/{_segment(audit_id, 'unsafe-run-id')}/report.json")
+
+
 def _segment(name: str, code: str) -> str:
     if name in ("", ".", "..") or "/" in name or "\\" in name or ".." in name:
         raise ItemFailed(code, f"{name[:200]!r} could lead out of its folder; ask the station to correct the name")

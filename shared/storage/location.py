@@ -41,6 +41,16 @@ class Stored:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One object of a listing: its key, its size in bytes, its ETag without quotes, when it was written (epoch)."""
+
+    key: str
+    size: int
+    etag: str
+    modified: float
+
+
 def changed(location: Location) -> Retryable:
     """Return the error for an object that is not the one that its writer knows of."""
     return Retryable("s3-changed", f"{location.href} was written or deleted by somebody else meanwhile")

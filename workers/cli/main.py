@@ -14,6 +14,7 @@ COMMANDS = {
     "up": ("workers.cli.up:up", "Run the embedded stack and all workers until Ctrl-C"),
     "stage": ("workers.cli.stage:stage", "Stage what policies select or a filter finds"),
     "expand": ("workers.cli.expand:expand", "Expand one archive, or only look at it"),
+    "audit": ("workers.cli.audit:audit", "Compare a collection of the catalog with the store"),
     "sweep": ("workers.cli.sweeps:sweep", "Run one sweep now"),
     "sweeps": ("workers.cli.sweeps:sweeps", "List the sweeps: their last runs and next times"),
     "runs": ("workers.cli.records:runs", "List the newest runs"),
