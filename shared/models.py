@@ -95,6 +95,8 @@ class ItemState(StrEnum):
     STAGED = "staged"
     CATALOGUED = "catalogued"
     EXPANDED = "expanded"
+    REPAIRED = "repaired"
+    """In the end only: the catalog had it, objects of it were missing or wrong, and now they are there again."""
     SKIPPED = "skipped"
     FAILED = "failed"
 
@@ -102,12 +104,13 @@ class ItemState(StrEnum):
 class Counts(BaseModel):
     """What a run has come to.
 
-    Once it is closed, `items` = `staged` + `skipped` + `failed`; `expanded` is part of `staged`. Bytes downloaded are
-    those that crossed the network, repeated tries included.
+    Once it is closed, `items` = `staged` + `repaired` + `skipped` + `failed`; `expanded` is part of `staged`. Bytes
+    downloaded are those that crossed the network, repeated tries included.
     """
 
     items: int = 0
     staged: int = 0
+    repaired: int = 0
     skipped: int = 0
     expanded: int = 0
     failed: int = 0
@@ -118,7 +121,7 @@ class Counts(BaseModel):
     @property
     def finished(self) -> int:
         """Items that go no further."""
-        return self.staged + self.skipped + self.failed
+        return self.staged + self.repaired + self.skipped + self.failed
 
 
 class Wait(BaseModel):
@@ -250,6 +253,7 @@ class ItemRecord(BaseModel):
     expanded: float | None = None
     finished: float | None = None
     intact: bool = False
+    damaged: bool = Field(False, description="the catalog had it, and objects of it were missing or wrong")
     ended: frozenset[str] = Field(frozenset(), description="archives whose expansion has ended, well or not")
     stac: str = Field("", repr=False, description="the item as the station gave it, while there is work on it")
     staged_assets: dict[str, StagedAsset] = {}

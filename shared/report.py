@@ -108,6 +108,11 @@ def wait_sentence(wait: ReportWait) -> str:
     return f"waited for the {wait.system} from {wait.since} to {wait.until}: {wait.reason}"
 
 
+def repaired_part(counts: Counts) -> str:
+    """Return the part of a summary that says how many items were repaired; empty where none was, as is usual."""
+    return f"{counts.repaired} repaired, " if counts.repaired else ""
+
+
 def report_head(report: Report) -> str:
     """Return what stands in the report as JSON before its items, which `REPORT_TAIL` follows."""
     return f'{report.model_dump_json().removesuffix("}")},"items":[\n'
@@ -129,8 +134,8 @@ def page_of(report: Report, excerpt: Excerpt) -> str:
         status=escape(report.status),
         summary=escape(
             f"{counts.items} items in {report.owner}/{report.collection}: {counts.staged} staged, {counts.expanded} of "
-            f"them expanded, {counts.skipped} skipped, {counts.failed} failed; {counts.bytes_downloaded:,} bytes "
-            f"downloaded; begun {report.started}"
+            f"them expanded, {repaired_part(counts)}{counts.skipped} skipped, {counts.failed} failed; "
+            f"{counts.bytes_downloaded:,} bytes downloaded; begun {report.started}"
         ),
         rows="\n".join(_row(record) for record in rows),
         waits="".join(f"<p>{escape(printable(wait_sentence(wait)))}</p>" for wait in report.waits),

@@ -359,6 +359,15 @@ class Ledger:
         self._conclude(record, {"intact": "1"})
         record.intact = True
 
+    def record_damaged(self, record: ItemRecord) -> None:
+        """Record that objects are missing or wrong that the catalog has; at once, before anything is mended.
+
+        Raises:
+            Busy: `claim-lost`.
+        """
+        self._advance(record, {"damaged": "1"})
+        record.damaged = True
+
     def record_asset(self, record: ItemRecord, name: str, asset: StagedAsset) -> None:
         """Record that an asset is in S3, verified: for this run, and for whichever comes to the item within a day."""
         claim, text = record.claim or Claim("", token=""), asset.model_dump_json()
@@ -558,4 +567,4 @@ def _lost(record: ItemRecord) -> Busy:
 def _counters(state: ItemState) -> list[str]:
     if state is ItemState.EXPANDED:
         return ["staged", "expanded"]
-    return [state.value if state in (ItemState.FAILED, ItemState.SKIPPED) else "staged"]
+    return [state.value if state in (ItemState.FAILED, ItemState.SKIPPED, ItemState.REPAIRED) else "staged"]

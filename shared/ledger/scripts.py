@@ -134,10 +134,10 @@ end
 redis.call('ZREM', KEYS[4], ARGV[2])
 if ARGV[1] ~= '' then redis.call('DEL', KEYS[6]) end
 local keys = feed(KEYS[2], KEYS[5], KEYS[4], ARGV[7], ARGV[8])
-local c = redis.call('HMGET', KEYS[2], 'items', 'staged', 'skipped', 'failed', 'state')
-local finished = (c[2] or 0) + (c[3] or 0) + (c[4] or 0)
+local c = redis.call('HMGET', KEYS[2], 'items', 'staged', 'repaired', 'skipped', 'failed', 'state')
+local finished = (c[2] or 0) + (c[3] or 0) + (c[4] or 0) + (c[5] or 0)
 local last = 0
-if c[5] == 'working' and finished >= tonumber(c[1] or 0) then last = 1 end
+if c[6] == 'working' and finished >= tonumber(c[1] or 0) then last = 1 end
 return {{first, last, keys}}
 """
 

@@ -12,6 +12,7 @@ from shared.runs.systems import needs_of_items
 from shared.steps.standing import archives_of
 
 _FEW: Final = 2
+_REPAIRED: Final = "the catalog had it, and objects of it were missing or wrong; they are there again"
 
 
 def settle_item(context: Context, run: Run, record: ItemRecord) -> list[Plan]:
@@ -78,11 +79,15 @@ def outcome(run: Run, record: ItemRecord) -> Outcome:
     """Say how an item ended that goes no further."""
     if record.finished is not None or record.state in (ItemState.SKIPPED, ItemState.FAILED):
         return Outcome(state=record.state, code=record.code, reason=record.reason)
+    if record.intact and record.damaged:  # mended by a try that did not come to its end, or by another run
+        return Outcome(state=ItemState.REPAIRED, code="repaired", reason=_REPAIRED)
     if record.intact:
         return Outcome(state=ItemState.SKIPPED, code="already-staged", reason="catalog and S3 have it as it should be")
     goal = ItemState.EXPANDED if run.request.decompress and archives_of(record.stac_item()) else ItemState.CATALOGUED
     if record.state is goal:
         notes = [expansion.note for expansion in record.expansions.values() if expansion.note]
+        if record.damaged:
+            return Outcome(state=ItemState.REPAIRED, code="repaired", reason=" | ".join([_REPAIRED, *notes]))
         return Outcome(state=goal, code="left-out" if notes else "", reason=" | ".join(notes))
     if run.cancelled is not None:
         return Outcome(

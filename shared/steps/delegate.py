@@ -67,7 +67,9 @@ def _missing(context: Context, run: Run, record: ItemRecord, item: Item) -> list
     if is_intact(run, item, stands):
         context.ledger.record_intact(record)
         return None
-    return [key for key, one in stands.items() if one is Standing.MISSING]
+    if Standing.DAMAGED in stands.values():
+        context.ledger.record_damaged(record)
+    return [key for key, one in stands.items() if one.absent]
 
 
 def _place(context: Context, run: Run, item: Item, key: str, shown: Item | None) -> Location:
@@ -192,7 +194,7 @@ def _require_staged(context: Context, run: Run, item: Item, job: Job) -> None:
     for key, offered in item.assets.items():
         place = _place(context, run, item, key, shown)
         asset = None if shown is None else shown.assets.get(key)
-        if key not in job.assets and standing(context, shown, key, offered, place) is not Standing.MISSING:
+        if key not in job.assets and not standing(context, shown, key, offered, place).absent:
             continue  # it stood there when the job was begun
         if asset is None:
             raise Retryable(

@@ -11,7 +11,6 @@ from shared.stac.catalog import is_unpublished
 from shared.stac.item import Asset, Item, Source
 from shared.stac.publication import composed
 from shared.steps.standing import (
-    Standing,
     archive_stands,
     expanded_standing,
     holds,
@@ -122,7 +121,7 @@ def _was_expanded(context: Context, expanded: Asset, staged: StagedAsset) -> boo
     """Whether another run has meanwhile expanded the archive that this one has staged; then that may be deleted."""
     if expanded.source is None or expanded.source.etag != staged.etag:
         return False
-    return expanded_standing(context, expanded, Location.parse(staged.href)) is not Standing.MISSING
+    return not expanded_standing(context, expanded, Location.parse(staged.href)).absent
 
 
 def _not_staged(key: str) -> Retryable:

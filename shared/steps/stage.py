@@ -38,7 +38,9 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
     if shown is not None and not is_unpublished(shown) and is_intact(run, item, stands):
         context.ledger.record_intact(record)
         return
-    _stage_missing(context, record, item, {key: targets[key] for key, one in stands.items() if one is Standing.MISSING})
+    if shown is not None and not is_unpublished(shown) and Standing.DAMAGED in stands.values():
+        context.ledger.record_damaged(record)
+    _stage_missing(context, record, item, {key: targets[key] for key, one in stands.items() if one.absent})
     context.ledger.reach(record, ItemState.STAGED)
 
 

@@ -13,17 +13,24 @@ from shared.errors import ItemFailed
 from shared.models import Run, StagedAsset
 from shared.stac.item import Asset, Item
 from shared.storage.digests import checksum_if_known, checksum_of, md5_if_known
-from shared.storage.location import Location
+from shared.storage.location import Location, Stored
 
 
 class Standing(Enum):
     """What is there of an asset."""
 
     MISSING = auto()
+    DAMAGED = auto()
+    """The catalog has it as the station offers it, and what the store holds is not that, or nothing."""
     STAGED = auto()
     EXPANDED = auto()
     LEFTOVER = auto()
     """Expanded and published, and then something kept the archive from being deleted."""
+
+    @property
+    def absent(self) -> bool:
+        """Whether it is to be staged."""
+        return self in (Standing.MISSING, Standing.DAMAGED)
 
 
 def standing(context: Context, shown: Item | None, key: str, offered: Asset, target: Location) -> Standing:
@@ -44,7 +51,10 @@ def standing(context: Context, shown: Item | None, key: str, offered: Asset, tar
     staged = shown.assets.get(key)
     if staged is None or staged.href != target.href or not same_content(staged, offered):
         return Standing.MISSING
-    return Standing.STAGED if holds(context, target, staged) else Standing.MISSING
+    stored = context.store.head(target)
+    if _proves(stored, staged):
+        return Standing.STAGED
+    return Standing.DAMAGED if _contradicts(stored, staged) else Standing.MISSING
 
 
 def holds(context: Context, target: Location, known: Asset | StagedAsset) -> bool:
@@ -53,9 +63,19 @@ def holds(context: Context, target: Location, known: Asset | StagedAsset) -> boo
     The ETag is the one that was recorded, or the MD5, as it is of an object that came in one PUT. An object that
     neither proves is not taken for the asset.
     """
-    stored = context.store.head(target)
+    return _proves(context.store.head(target), known)
+
+
+def _proves(stored: Stored | None, known: Asset | StagedAsset) -> bool:
     proofs = {known.etag, md5_if_known(known.checksum)} - {None}
     return stored is not None and stored.size == known.size and stored.etag in proofs
+
+
+def _contradicts(stored: Stored | None, known: Asset | StagedAsset) -> bool:
+    """Whether an object that is not proven is certainly wrong: a multipart ETag says nothing of a known MD5."""
+    if stored is None or stored.size != known.size or known.etag is not None:
+        return True
+    return md5_if_known(known.checksum) is not None and "-" not in stored.etag
 
 
 def is_intact(run: Run, item: Item, stands: dict[str, Standing]) -> bool:
@@ -122,7 +142,7 @@ def expanded_standing(context: Context, expanded: Asset, target: Location) -> St
     if source is None or source.href != target.href or beside is None:
         return Standing.MISSING
     if not stands(context.store, Location.parse(expanded.href), source.etag):
-        return Standing.MISSING
+        return Standing.DAMAGED
     return Standing.LEFTOVER if archive_stands(context, expanded) else Standing.EXPANDED
 
 

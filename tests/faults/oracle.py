@@ -190,7 +190,7 @@ def _items(offers: list[Offer], run: ObservedRun, seen: Observed) -> Iterator[Fi
         elif offer.code:
             if record.state is not ItemState.FAILED or record.code != offer.code:
                 yield Finding("wrong", f"{offer.item_id} must fail with {offer.code}, but is {_told(record)}")
-        elif record.state is not _goal(offer) and record.code != "already-staged":
+        elif record.state not in (_goal(offer), ItemState.REPAIRED) and record.code != "already-staged":
             yield Finding("wrong", f"{offer.item_id} must be done, but is {_told(record)}")
     for item_id in records:
         yield Finding("wrong", f"run {run.id} has {item_id}, which nobody offered")
@@ -210,10 +210,14 @@ def _counts(run: ObservedRun) -> Iterator[Finding]:
     counts = run.record.counts
     states = [item.state for item in run.items if item.finished is not None]
     failed, skipped = states.count(ItemState.FAILED), states.count(ItemState.SKIPPED)
-    truth = (len(run.items), len(states) - failed - skipped, skipped, failed, states.count(ItemState.EXPANDED))
-    told = (counts.items, counts.staged, counts.skipped, counts.failed, counts.expanded)
+    repaired, expanded = states.count(ItemState.REPAIRED), states.count(ItemState.EXPANDED)
+    staged = len(states) - failed - skipped - repaired
+    truth = (len(run.items), staged, repaired, skipped, failed, expanded)
+    told = (counts.items, counts.staged, counts.repaired, counts.skipped, counts.failed, counts.expanded)
     if truth != told:
-        yield Finding("wrong", f"run {run.id} counts {told} items, staged, skipped, failed, expanded; it has {truth}")
+        yield Finding(
+            "wrong", f"run {run.id} counts {told} items, staged, repaired, skipped, failed, expanded; it has {truth}"
+        )
 
 
 def _results(offers: list[Offer], seen: Observed) -> Iterator[Finding]:

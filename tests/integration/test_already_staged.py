@@ -102,8 +102,39 @@ def test_an_object_of_the_right_size_that_was_overwritten_is_repaired(context: C
     context.store.put(target, b"x" * len(PLAIN.build()))
     again = done(context, collection, PLAIN)
 
-    assert again.record.state is ItemState.CATALOGUED
+    assert again.record.state is ItemState.REPAIRED
     assert context.store.get(target, 10**8) == PLAIN.build()
+
+
+def test_a_repaired_item_is_not_counted_as_staged(context: Context, collection: str) -> None:
+    context.store.delete(location(done(context, collection, PLAIN), PLAIN.name))
+    again = done(context, collection, PLAIN)
+    counts = again.run.counts
+
+    assert (counts.items, counts.staged, counts.repaired, counts.finished) == (1, 0, 1, 1)
+    assert again.record.code == "repaired"
+
+
+def test_an_item_whose_repair_was_cut_off_is_repaired_though_all_is_there_by_the_next_try(
+    context: Context, collection: str
+) -> None:
+    target = location(done(context, collection, PLAIN), PLAIN.name)
+    context.store.delete(target)
+    again = Work(context, collection, PLAIN.item_id)
+    again.do(stage_item)
+    context.ledger.redis.hdel(f"auxip:run:{again.run_id}:item:{again.key}", "staged")
+    again.do(*WITHOUT_EXPANSION)
+
+    assert (again.record.intact, again.record.state) == (True, ItemState.REPAIRED)
+
+
+def test_an_item_that_the_station_has_changed_is_staged_and_not_repaired(
+    context: Context, collection: str, stack: Stack
+) -> None:
+    work = done(context, collection, PLAIN)
+    change_asset(work, PLAIN.name, checksum="d50110" + "0" * 32)
+
+    assert done(context, collection, PLAIN).record.state is ItemState.CATALOGUED
 
 
 def test_an_object_of_several_parts_that_was_overwritten_is_repaired(context: Context, collection: str) -> None:
@@ -144,7 +175,7 @@ def test_where_no_etag_is_proof_the_object_is_read_and_not_downloaded(context: C
     change_asset(work, ARCHIVE.name, etag=None)
     again = done(context, collection, ARCHIVE, decompress=False)
 
-    assert (again.record.downloaded, again.record.intact) == (0, False)
+    assert (again.record.downloaded, again.record.intact, again.record.state) == (0, False, ItemState.CATALOGUED)
     assert shown(again).assets[ARCHIVE.name].etag == etag
 
 
@@ -227,7 +258,7 @@ def test_a_damaged_member_of_an_archive_is_found_and_repaired(context: Context, 
     damage(context, Location(prefix.bucket, member.key), how)
     again = done(context, collection, SMALL)
 
-    assert again.record.state is ItemState.EXPANDED
+    assert again.record.state is ItemState.REPAIRED
     assert (shown(again), objects(context, collection)) == (before, stands)
     assert done(context, collection, SMALL).record.intact
 
@@ -262,7 +293,7 @@ def test_a_manifest_of_another_version_of_the_archive_is_no_proof(context: Conte
     change_asset(work, key, source=source.model_copy(update={"etag": "another"}))
     again = done(context, collection, SMALL)
 
-    assert again.record.state is ItemState.EXPANDED
+    assert again.record.state is ItemState.REPAIRED
 
 
 @pytest.mark.parametrize("field", ["href", "source"])

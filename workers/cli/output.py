@@ -15,7 +15,7 @@ from rich.text import Text
 
 from shared.ledger import Letter, Outage
 from shared.models import ItemRecord, Run, SweepRecord
-from shared.report import Excerpt, report_wait, wait_sentence
+from shared.report import Excerpt, repaired_part, report_wait, wait_sentence
 from shared.stac.item import Json
 from shared.stac.probes import Fault
 from shared.texts import printable
@@ -27,6 +27,7 @@ _STYLES = {
     "cancelled": "yellow",
     "skipped": "dim",
     "expanded": "green",
+    "repaired": "yellow",
     "successful": "green",
 }
 
@@ -62,6 +63,7 @@ def run_json(run: Run) -> Json:
         "reason": run.reason,
         "items": counts.items,
         "staged": counts.staged,
+        "repaired": counts.repaired,
         "skipped": counts.skipped,
         "expanded": counts.expanded,
         "failed": counts.failed,
@@ -91,7 +93,7 @@ def summary(run: Run) -> str:
     took = "" if run.seconds is None else f" in {run.seconds:.1f} s"
     line = (
         f"run {run.id[:8]} {run.state}: {counts.items} items, {counts.staged} staged ({counts.expanded} of them "
-        f"expanded), {counts.skipped} skipped, {counts.failed} failed; "
+        f"expanded), {repaired_part(counts)}{counts.skipped} skipped, {counts.failed} failed; "
         f"{decimal(counts.bytes_downloaded)} downloaded{took}"
     )
     return printable(f"{line}; {run.code}: {run.reason}" if run.code else line)
@@ -138,11 +140,13 @@ def _print_excerpt(excerpt: Excerpt) -> None:
 
 def print_runs(runs: Sequence[Run]) -> None:
     """Print a table of runs, and what they waited for."""
-    table = Table("run", "begun", "state", "items", "staged", "expanded", "skipped", "failed", "downloaded", "label")
+    table = Table(
+        "run", "begun", "state", "items", "staged", "expanded", "repaired", "skipped", "failed", "downloaded", "label"
+    )
     table.box = None
     for run in runs:
         counts = run.counts
-        numbers = (counts.items, counts.staged, counts.expanded, counts.skipped, counts.failed)
+        numbers = (counts.items, counts.staged, counts.expanded, counts.repaired, counts.skipped, counts.failed)
         cells = (
             run.id,
             _instant(run.created),
