@@ -135,7 +135,9 @@ class Audit:
         return objects, more
 
     def _audit_folders(self, owner: str, folders: dict[str, dict[str, Listed]]) -> Iterator[Finding]:
-        yield from orphans(self._root(owner), "", folders.pop("", {}))  # nobody of us writes there: one look is enough
+        yield from orphans(
+            owner, self._root(owner), "", folders.pop("", {})
+        )  # nobody of us writes there: one look is enough
         items = self._sources.items(list(folders))
         self.counts.items += len(items)
         suspects = [
@@ -172,13 +174,21 @@ class Audit:
         return found
 
     def _confirmed(self, owner: str, names: Sequence[str]) -> Iterator[Finding]:
-        """Yield what a second look shows as well; the catalog is asked first, as workers upload before they publish."""
+        """Yield what a second look shows as well."""
         for name in self._idle(owner, names):
-            item = self._sources.item(name)
-            objects = self._sources.all_below(self._folder(owner, name))
-            found = list(self._compare(owner, name, objects, item, Counts()))
+            found = self.look(owner, name)
             if self._idle(owner, [name]):
                 yield from found
+
+    def look(self, owner: str, name: str) -> list[Finding]:
+        """Return how one item differs now, whoever works on it: the catalog is asked first, then the store.
+
+        Args:
+            owner: whose the item is.
+            name: its id.
+        """
+        item = self._sources.item(name)
+        return list(self._compare(owner, name, self._sources.all_below(self._folder(owner, name)), item, Counts()))
 
     def _idle(self, owner: str, names: Sequence[str]) -> list[str]:
         """Return those items that nobody has in work; the others are counted."""
@@ -192,8 +202,8 @@ class Audit:
     ) -> Iterator[Finding]:
         folder = self._folder(owner, name)
         if item is None:
-            return orphans(folder, name, objects)
-        return Comparison(self._sources, folder, objects, item, self._scope.checksum, counts).findings()
+            return orphans(owner, folder, name, objects)
+        return Comparison(self._sources, owner, folder, objects, item, self._scope.checksum, counts).findings()
 
     def _outdated(self, owner: str, station: str, items: dict[str, Item]) -> Iterator[Finding]:
         """Yield the assets whose station states another checksum or size by now; what it has no more is no finding."""
@@ -202,7 +212,7 @@ class Audit:
             wanted = of_ids(ids[start : start + _STATION_IDS_AT_ONCE])
             search = Cql2.model_construct(filter=wanted, limit=None, sortby=())
             for found in self._context.station(station).search(search, tries=self._context.settings.attempts):
-                differences = list(outdated(items[found.item_id], found.item)) if found.item is not None else []
+                differences = list(outdated(owner, items[found.item_id], found.item)) if found.item is not None else []
                 if differences and self._idle(owner, [found.item_id]):
                     yield from differences
 
@@ -221,7 +231,7 @@ def of_ids(ids: Sequence[str]) -> Json:
     return equals[0] if len(equals) == 1 and isinstance(equals[0], dict) else {"op": "or", "args": equals}
 
 
-def outdated(shown: Item, offered: Item) -> Iterator[Finding]:
+def outdated(owner: str, shown: Item, offered: Item) -> Iterator[Finding]:
     """Yield the assets of the catalog's item that are not what the station offers by now, by size and checksum."""
     for name, asset in shown.assets.items():
         station = offered.assets.get(original_name(name, asset))
@@ -232,6 +242,7 @@ def outdated(shown: Item, offered: Item) -> Iterator[Finding]:
         if not _same(was, station):
             yield Finding(
                 kind=Kind.MISMATCH,
+                owner=owner,
                 item=shown.id,
                 asset=name,
                 key=asset.href,

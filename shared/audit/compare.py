@@ -57,6 +57,7 @@ class Comparison:
     def __init__(
         self,
         sources: Sources,
+        owner: str,
         folder: Location,
         objects: Mapping[str, Listed],
         item: Item,
@@ -67,6 +68,7 @@ class Comparison:
 
         Args:
             sources: for manifests, and for what is not in the folder.
+            owner: whose the item is.
             folder: of the item.
             objects: all that are there, by key.
             item: as the catalog shows it.
@@ -74,6 +76,7 @@ class Comparison:
             counts: where it is counted that an asset could not be looked at.
         """
         self._sources = sources
+        self._owner = owner
         self._folder = folder
         self._objects = objects
         self._item = item
@@ -234,14 +237,22 @@ class Comparison:
     ) -> Finding:
         href = place.href if isinstance(place, Location) else f"s3://{self._folder.bucket}/{place}"
         return Finding(
-            kind=kind, item=self._item.id, asset=asset, key=href, expected=expected, found=found, mends=mends
+            kind=kind,
+            owner=self._owner,
+            item=self._item.id,
+            asset=asset,
+            key=href,
+            expected=expected,
+            found=found,
+            mends=mends,
         )
 
 
-def orphans(folder: Location, item_id: str, objects: Mapping[str, Listed]) -> Iterator[Finding]:
+def orphans(owner: str, folder: Location, item_id: str, objects: Mapping[str, Listed]) -> Iterator[Finding]:
     """Yield what is in the folder of an item that the catalog does not have; an archive's content is one finding.
 
     Args:
+        owner: whose the folder is.
         folder: of the item.
         item_id: of the item; empty for objects that are in no item's folder.
         objects: all that are there, by key.
@@ -255,9 +266,9 @@ def orphans(folder: Location, item_id: str, objects: Mapping[str, Listed]) -> It
         elif key.endswith(MANIFEST_SUFFIX):
             continue
         else:
-            yield _orphan(folder, item_id, key, f"an object of {stored.size} bytes", mends)
+            yield _orphan(owner, folder, item_id, key, f"an object of {stored.size} bytes", mends)
     for prefix, count in prefixes.items():
-        yield _orphan(folder, item_id, prefix, f"a manifest and {count} objects", mends)
+        yield _orphan(owner, folder, item_id, prefix, f"a manifest and {count} objects", mends)
 
 
 def _etags_of(asset: Asset) -> set[str]:
@@ -271,9 +282,10 @@ def _prefix_of(folder: Location, key: str) -> str:
     return f"{folder.key}{name}/" if slash else ""
 
 
-def _orphan(folder: Location, item_id: str, key: str, found: str, mends: Mend) -> Finding:
+def _orphan(owner: str, folder: Location, item_id: str, key: str, found: str, mends: Mend) -> Finding:
     return Finding(
         kind=Kind.ORPHAN,
+        owner=owner,
         item=item_id,
         key=f"s3://{folder.bucket}/{key}",
         expected="an item of the catalog" if item_id else "nothing",

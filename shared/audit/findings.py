@@ -42,23 +42,27 @@ class Finding(BaseModel):
 
     Attributes:
         kind: of damage.
+        owner: whose it is.
         item: id of the item; empty where the object is in no item's folder.
         asset: key of the asset in the catalog; empty where the catalog has none.
         key: s3:// href of the object or the prefix.
         expected: what should be there.
         found: what is there.
         mends: what mends it.
+        outcome: what a repair has made of it; empty where none was asked for.
     """
 
     model_config = ConfigDict(frozen=True)
 
     kind: Kind
+    owner: str
     item: str
     asset: str = ""
     key: str = ""
     expected: str
     found: str
     mends: Mend
+    outcome: str = ""
 
 
 class Counts(BaseModel):

@@ -29,6 +29,7 @@ class AuditReport(BaseModel):
     counts: Counts
     findings: list[Finding] = []
     left_out: int = 0
+    repair: bool = False
 
     @classmethod
     def begin(cls, scope: Scope) -> "AuditReport":
@@ -45,6 +46,8 @@ class AuditReport(BaseModel):
 
     def to_json(self) -> Json:
         """Return the report as one JSON object."""
+        left = [finding for finding in self.findings if finding.outcome.startswith("left")]
+        repaired: Json = {"repaired": len(self.findings) - len(left), "left": len(left)} if self.repair else {}
         return {
             "audit": self.audit,
             "collection": self.collection,
@@ -52,6 +55,7 @@ class AuditReport(BaseModel):
             "begun": format_instant(datetime.fromtimestamp(int(self.begun), UTC)),
             "seconds": round(time.time() - self.begun, 1),
             **self.counts.model_dump(),
+            **repaired,
             "left_out": self.left_out,
             "findings": [finding.model_dump(mode="json") for finding in self.findings],
         }

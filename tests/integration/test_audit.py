@@ -2,12 +2,14 @@
 
 import json
 import uuid
+from collections.abc import Callable
 
 import httpx
 import pytest
 
+from local import samples
 from local.stack import Stack
-from shared.archives import manifest_for
+from shared.archives import Rules, expand, manifest_for, prefix_beside
 from shared.audit.audit import Audit, Scope
 from shared.audit.findings import Counts, Finding, Kind
 from shared.context import Context
@@ -17,6 +19,7 @@ from shared.stac.item import Item, Json
 from shared.steps.publish import publish_and_fetch
 from shared.steps.stage import stage_item
 from shared.storage.location import Location
+from tests.integration.conftest import Caller, of_id
 from tests.integration.test_already_staged import (
     ARCHIVE,
     PLAIN,
@@ -29,9 +32,11 @@ from tests.integration.test_already_staged import (
     shown,
 )
 from tests.integration.test_commands import auxip, last_object
+from tests.integration.test_runs import SECONDS
 from tests.integration.test_steps import Work
 
 OWNER = "steps"
+PLAINS = [samples.product(name) for name in (samples.ENDS_WITHIN_WINDOW, samples.STARTS_WITHIN_WINDOW)]
 
 
 def audited(context: Context, collection: str, **options: object) -> tuple[Counts, list[Finding]]:
@@ -346,3 +351,125 @@ def test_a_collection_that_is_not_there_is_neither_well_nor_damaged() -> None:
 
     assert ended.returncode == 2
     assert "unknown-collection" in ended.stderr
+
+
+# Repair, by the command and the workers
+
+
+@pytest.fixture
+def staged(caller: Caller, context: Context) -> Callable[..., Item]:
+    """Stages products by the workers, and returns the item as the catalog shows it."""
+
+    def stage(product: samples.Product, **options: object) -> Item:
+        caller.stage(of_id(product.item_id), **options).get(timeout=SECONDS)
+        item = context.catalog_of(OWNER).get(caller.collection, product.item_id)
+        assert item is not None
+        return item
+
+    return stage
+
+
+def repaired(caller: Caller, *options: str) -> dict[tuple[str, str], str]:
+    """Audit and repair a collection; returns the outcome of each finding by its kind and the last name of its key."""
+    ended = auxip("audit", caller.collection, "--repair", *options, "--json")
+    assert ended.returncode == 1, ended.stderr
+    findings = [Finding.model_validate(each) for each in last_object(ended.stdout)["findings"]]  # type: ignore[attr-defined]
+    return {(each.kind, each.key.rstrip("/").rpartition("/")[2]): each.outcome for each in findings}
+
+
+def is_well(caller: Caller) -> bool:
+    return auxip("audit", caller.collection).returncode == 0
+
+
+def location_of(item: Item, key: str) -> Location:
+    return Location.parse(item.assets[key].href)
+
+
+def test_one_of_each_damage_is_found_and_mended(
+    caller: Caller, context: Context, stack: Stack, staged: Callable[..., Item]
+) -> None:
+    phantom, mismatch, lost = (staged(each) for each in (PLAIN, *PLAINS))
+    first, second = (staged(each) for each in (SMALL, ARCHIVE))
+    context.store.delete(location_of(phantom, PLAIN.name))
+    context.store.put(location_of(mismatch, PLAINS[0].name), b"other")
+    unpublish(stack, caller.collection, lost.id)
+    (expanded,) = first.assets.values()
+    context.store.put(Location.parse(expanded.source.href), SMALL.build())  # type: ignore[union-attr]
+    (other,) = second.assets.values()
+    prefix = Location.parse(other.href)
+    member = next(iter(context.store.list(prefix)))
+    context.store.delete(Location(prefix.bucket, member.key))
+
+    assert repaired(caller) == {
+        ("phantom", PLAIN.name): "repaired",
+        ("mismatch", PLAINS[0].name): "repaired",
+        ("orphan", PLAINS[1].name): "published again",
+        ("archive", SMALL.name): "deleted",
+        ("manifest", member.key.rpartition("/")[2]): "repaired",
+    }
+    assert is_well(caller)
+
+
+@pytest.mark.long
+def test_an_archive_that_was_kept_is_not_expanded_by_a_repair(
+    caller: Caller, context: Context, staged: Callable[..., Item]
+) -> None:
+    target = location_of(staged(SMALL, decompress=False), SMALL.name)
+    context.store.delete(target)
+
+    assert repaired(caller) == {("phantom", SMALL.name): "repaired"}
+    assert context.store.head(target) is not None
+
+
+@pytest.mark.long
+def test_an_orphan_is_deleted_only_on_request_and_when_it_is_old(
+    caller: Caller, context: Context, staged: Callable[..., Item]
+) -> None:
+    foreign = Location(context.settings.s3_bucket, f"{caller.env['owner_id']}/{caller.collection}/{PLAIN.item_id}/x")
+    staged(PLAIN)
+    context.store.put(foreign, b"?")
+    for options in ((), ("--delete-orphans",)):
+        (outcome,) = repaired(caller, *options).values()
+        assert outcome.startswith("left")
+        assert context.store.head(foreign) is not None
+
+    assert repaired(caller, "--delete-orphans", "--older-than", "0s") == {("orphan", "x"): "deleted"}
+    assert context.store.head(foreign) is None
+    assert is_well(caller)
+
+
+@pytest.mark.long
+def test_the_content_of_a_lost_item_is_deleted_with_its_manifest(
+    caller: Caller, context: Context, stack: Stack, staged: Callable[..., Item]
+) -> None:
+    (asset,) = (item := staged(SMALL)).assets.values()
+    unpublish(stack, caller.collection, item.id)
+
+    assert set(repaired(caller, "--delete-orphans", "--older-than", "0s").values()) == {"deleted"}
+    folder = Location.parse(asset.href).key.rpartition(f"{item.id}/")[0]
+    assert list(context.store.list(Location(context.settings.s3_bucket, f"{folder}{item.id}/"))) == []
+
+
+@pytest.mark.long
+def test_content_that_was_not_published_is_published_by_a_repair(
+    caller: Caller, context: Context, staged: Callable[..., Item]
+) -> None:
+    archive = location_of(staged(SMALL, decompress=False), SMALL.name)
+    expand(context.store, archive, prefix_beside(archive), Rules.from_settings(context.settings))
+
+    assert [*repaired(caller).values()] == ["published again"]
+    assert is_well(caller)
+
+
+@pytest.mark.long
+def test_what_the_station_has_no_more_is_told_to_be_left(caller: Caller, context: Context) -> None:
+    root = f"{caller.env['owner_id']}/{caller.collection}"
+    context.store.put(Location(context.settings.s3_bucket, f"{root}/UNKNOWN/UNKNOWN.EOF"), b"?")
+
+    assert repaired(caller) == {
+        ("orphan", "UNKNOWN.EOF"): "left: the station does not offer the item any more",
+    }
+
+
+def test_deleting_orphans_needs_a_repair() -> None:
+    assert auxip("audit", "aux", "--delete-orphans").returncode == 2
