@@ -175,6 +175,10 @@ def _done(task: BoundTask, step: Step, call: ItemStep) -> list[Plan]:
     ledger = context().ledger
     with ledger.claim(step.run_id, step.key, context().settings.lease, step.part) as (run, record):
         due = due_steps(run, record)
+        if due and step not in due and step.name is StepName.PUBLISH and record.batched:
+            # Done together with others. This message is the one that goes on; its copies end.
+            ledger.come(record)
+            return []
         if record.finished is not None or (due and step not in due):
             if step.name is StepName.PUBLISH and record.expanded is not None:
                 _try(step, call, run, record)  # its worker may have stood still, and written what is outdated
@@ -251,6 +255,15 @@ def _fail_run(task: BoundTask, run_id: str, code: str, reason: str) -> None:
     _end_chain(task)
     close_failed(context(), run_id, code, reason)
     publish([closing(context().ledger.run(run_id))])
+
+
+@contextmanager
+def handing_back() -> Iterator[None]:
+    """Hand the message of a task back to its queue where the ledger is away in the block."""
+    try:
+        yield
+    except RedisError as error:
+        _hand_back(error)
 
 
 def _hand_back(error: RedisError) -> NoReturn:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 import uvicorn
+from stac_fastapi.extensions.bulk_transactions import BulkTransactionExtension
 from stac_fastapi.extensions.transaction import TransactionExtension
 from stac_fastapi.types.config import ApiSettings
 from starlette.requests import Request
@@ -22,7 +23,7 @@ from local.stac.api import Reader, stac_api
 from local.stac.faults import Faults
 from local.stac.messages import Configuration, Traffic
 from local.stac.store import Store
-from local.stac.writer import Writer
+from local.stac.writer import BulkWriter, Writer
 
 
 class ApiKey:
@@ -117,7 +118,8 @@ def _catalog(configuration: Configuration, settings: ApiSettings) -> ASGIApp:
     store = Store(configuration.catalog)
     writing = TransactionExtension(client=Writer(store=store), settings=settings)
     reader = Reader(store=store, next_on_every_page=False)
-    return Faults(stac_api("Catalog", reader, [writing], settings).app)
+    bulk = BulkTransactionExtension(client=BulkWriter(store=store))
+    return Faults(stac_api("Catalog", reader, [writing, bulk], settings).app)
 
 
 def main() -> None:

@@ -116,6 +116,16 @@ class Store:
         rows = [(collection_id, _id(body), json.dumps(body)) for body in bodies]
         self._insert("INSERT INTO items VALUES (?, ?, ?)", rows)
 
+    def put_items(self, collection_id: str, bodies: Iterable[Json]) -> None:
+        """Add all of these items, each in the place of the one of its id, if there is one.
+
+        Raises:
+            Missing: there is no such collection.
+        """
+        self.collection(collection_id)
+        rows = [(collection_id, _id(body), json.dumps(body)) for body in bodies]
+        self._insert("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", rows)
+
     def replace_collection(self, collection_id: str, body: Json) -> None:
         """Put another body in the place of a collection's.
 

@@ -5,6 +5,12 @@ from typing import Any, cast
 import attr
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
+from stac_fastapi.extensions.bulk_transactions import (
+    AsyncBaseBulkTransactionsClient,
+    BulkTransaction,
+    BulkTransactionMethod,
+    Items,
+)
 from stac_fastapi.extensions.transaction import AsyncBaseTransactionsClient
 from stac_fastapi.types import stac
 
@@ -80,6 +86,34 @@ class Writer(AsyncBaseTransactionsClient):
     def _replace_collection(self, collection_id: str, body: Json) -> None:
         _same_id(body, collection_id)
         self.store.replace_collection(collection_id, body)
+
+
+@attr.s
+class BulkWriter(AsyncBaseBulkTransactionsClient):
+    """Writes many items at once, as pgSTAC does.
+
+    Attributes:
+        store: where they are.
+    """
+
+    store: Store = attr.ib(kw_only=True)
+
+    async def bulk_item_insert(self, items: Items, **kwargs: Any) -> BulkTransaction | Response:
+        """POST /collections/{collection_id}/bulk_items: 200, also where items were left out; 409 if an id is taken."""
+        collection_id = kwargs["request"].path_params["collection_id"]
+        good, errors = [], []
+        for item_id, item in items.items.items():
+            try:
+                _same_id(item, item_id)
+                good.append(_of(collection_id, item))
+            except BadQuery as error:
+                errors.append({"id": item_id, "msg": str(error)})
+        if items.method is BulkTransactionMethod.UPSERT:
+            self.store.put_items(collection_id, good)
+        else:
+            self.store.add_items(collection_id, good)
+        told = {"received": len(items.items), "success": len(good), "skipped": 0, "errors": errors}
+        return cast(BulkTransaction, told)
 
 
 async def _posted(request: Request) -> Json:

@@ -10,6 +10,7 @@ auxip:run:RUN:order            list: keys of its items in the order they were fo
 auxip:run:RUN:pending          sorted set: items whose turn it is (see agenda.py)
 auxip:run:RUN:item:KEY         hash: the item's record, and the STAC item while there is work to do on it
 auxip:run:RUN:in_flight        hash: key -> bytes of the item that have come, while it is being staged
+auxip:run:RUN:gathering        string: a worker waits for more items to publish with its own (see batches.py)
 auxip:lease:WORK               hash: the claim on a piece of work (see lease.py)
 auxip:task:ID                  string: digest of the call of a task that opens no run, for a day
 auxip:job:KEY                  string: the staging service's job on an item, whatever runs want that
@@ -34,6 +35,7 @@ from shared.archives import Expansion
 from shared.errors import Busy
 from shared.ledger import scripts
 from shared.ledger.agenda import OPEN, Agenda, pending_of
+from shared.ledger.batches import Batches
 from shared.ledger.lease import check_acquired, held, lease_args
 from shared.ledger.records import (
     EXPANSION,
@@ -70,6 +72,8 @@ _RUNS = "auxip:runs"
 _UPLOADS = "auxip:uploads"
 _SEARCH = "auxip:search:"
 _BATCH = 500
+_BATCH_PAUSES = (0.02, 0.04, 0.08, 0.16, 0.3, 0.4)
+_FRESH = 2.0  # seconds of a batch's claim in which it is worth waiting for: one that has died is not
 _LATELY = 86_400  # longer than a queue is full; afterwards the catalog tells, or an MD5
 
 
@@ -88,6 +92,7 @@ class Ledger:
         self.keep_seconds = keep_days * 86_400
         self.patience = patience
         self.agenda = Agenda(redis, patience)
+        self.batches = Batches(redis, patience)
         self._window = window
         self._open_run = redis.register_script(scripts.OPEN_RUN)
         self._add_item = redis.register_script(scripts.ADD_ITEM)
@@ -304,20 +309,31 @@ class Ledger:
     def claim(self, run_id: str, key: str, seconds: float, part: str = "") -> Iterator[tuple[Run, ItemRecord]]:
         """Hold the claim on an item, or on a part of it, for the length of the block; yields the run and the record.
 
-        The first claim of an item in a run is recorded as its beginning.
+        The first claim of an item in a run is recorded as its beginning. A batch that has the item ends within a
+        second, mostly, so it is waited for here: to send the message anew costs more.
 
         Raises:
             Busy: `claimed-elsewhere`, or it is put off.
             Rejected: `unknown-run`, `unknown-item`.
         """
         claim = Claim(claimed_as(key, part))
-        names = [claim.key, _item(run_id, key), run_key(run_id)]
-        answer = self._begin(keys=names, args=[claim.token, *lease_args(seconds), repr(time.time()), _not_before(part)])
-        code, run_fields, fields = cast("tuple[int, list[str], list[str]]", answer)
+        code, in_batch, run_fields, fields = self._begun(claim, run_id, key, seconds, part)
+        for pause in _BATCH_PAUSES:
+            if not in_batch or code < 1000 * (seconds - _FRESH):
+                break
+            time.sleep(pause)
+            code, in_batch, run_fields, fields = self._begun(claim, run_id, key, seconds, part)
         check_acquired(claim, code)
         with held(self.redis, claim, seconds):
             run = run_record(run_id, paired(run_fields))
             yield run, item_record(run_id, key, paired(fields)).model_copy(update={"claim": claim})
+
+    def _begun(
+        self, claim: Claim, run_id: str, key: str, seconds: float, part: str
+    ) -> tuple[int, bool, list[str], list[str]]:
+        names = [claim.key, _item(run_id, key), run_key(run_id)]
+        args: list[str | float] = [claim.token, *lease_args(seconds), repr(time.time()), _not_before(part)]
+        return cast("tuple[int, bool, list[str], list[str]]", self._begin(keys=names, args=args))
 
     def attempt(self, run_id: str, key: str, step: str) -> int:
         """Count a failed try of a step of an item; returns how many there were, this one included."""
@@ -349,6 +365,14 @@ class Ledger:
         """
         if record.claim is not None and self.redis.hget(record.claim.key, "token") != record.claim.token:
             raise _lost(record)
+
+    def still_claimed(self, records: Sequence[ItemRecord]) -> list[ItemRecord]:
+        """Return those of some records whose claim is still their holder's, as `require_claim` asks of one."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            for record in records:
+                pipe.hget(_claim(record).key, "token")
+            tokens = pipe.execute()
+        return [record for record, token in zip(records, tokens, strict=True) if _claim(record).token == token]
 
     def bytes_in_flight(self, run_id: str) -> int:
         """Return the bytes that have come of items that are not finished."""
@@ -449,6 +473,15 @@ class Ledger:
         claim.ended = True
         if answer < 0:
             raise _lost(record)
+
+    def come(self, record: ItemRecord) -> None:
+        """End the claim of a record whose item was published in a batch, and whose own message has come now.
+
+        Raises:
+            Busy: `claim-lost`.
+        """
+        self._conclude(record, {"batched": ""})
+        self.next(record)
 
     def settle(self, record: ItemRecord, outcome: Outcome, most: int | None = None) -> Settled:
         """Finish an item, whatever has become of it, count it, and let the next ones have their turn.

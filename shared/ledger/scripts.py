@@ -50,16 +50,20 @@ return 1
 BEGIN = f"""{ACQUIRE_FUNCTION}
 -- KEYS lease, item, run
 -- ARGV token, milliseconds, most, holder, now, the field that says before when it is not to be begun.
--- Returns what `acquire` does, or the milliseconds to wait; the run's record, and the item's.
+-- Returns what `acquire` does, or the milliseconds to wait; whether a batch has the claim; the run's record, and the
+-- item's.
 local t = redis.call('TIME')
 local early = (tonumber(redis.call('HGET', KEYS[2], ARGV[6]) or '0') or 0) - t[1] * 1000 - math.floor(t[2] / 1000)
-if early > 0 then return {{early, {{}}, {{}}}} end
+if early > 0 then return {{early, 0, {{}}, {{}}}} end
+local batch = redis.call('HEXISTS', KEYS[1], 'batch')
 local answer = acquire(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 if answer <= 0 then redis.call('HDEL', KEYS[2], 'again') end
 if answer <= 0 and redis.call('HGET', KEYS[2], 'state') == 'found' then
   redis.call('HSET', KEYS[2], 'state', 'claimed', 'claimed', ARGV[5])
 end
-return {{answer, redis.call('HGETALL', KEYS[3]), redis.call('HGETALL', KEYS[2])}}
+if answer > 0 then return {{answer, batch, {{}}, {{}}}} end
+redis.call('HDEL', KEYS[1], 'batch')
+return {{answer, 0, redis.call('HGETALL', KEYS[3]), redis.call('HGETALL', KEYS[2])}}
 """
 
 PUT_OFF = """

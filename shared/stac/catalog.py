@@ -33,10 +33,18 @@ _PATIENCE: Final = 10.0
 
 
 class Catalog:
-    """The catalog of the settings, a STAC API with the Transaction extension, as the bearer of one key sees it."""
+    """The catalog of the settings, a STAC API with the Transaction extension, as the bearer of one key sees it.
+
+    Attributes:
+        takes_many: whether items may be read by a search and written many at once; see `shared.stac.many`.
+        has_bulk: whether it has the Bulk Transactions extension; None until that is known.
+    """
+
+    takes_many = True
 
     def __init__(self, settings: Settings, key: SecretStr | None) -> None:
         self._settings = settings
+        self.has_bulk: bool | None = None
         client = http_client(settings.catalog_timeout, api_key_hook(key, settings.catalog_url))
         self.api = StacApi(
             "catalog",
@@ -73,8 +81,8 @@ class Catalog:
 
     def get(self, collection: str, item_id: str) -> Item | None:
         """Return an item of a collection, or None where it has none of this id."""
-        answer = self.api.call("GET", _path(collection, item_id), expected=(404,))
-        return None if answer.status == 404 else _item(answer.body)
+        answer = self.api.call("GET", item_path(collection, item_id), expected=(404,))
+        return None if answer.status == 404 else item_of(answer.body)
 
     def publish(self, item: Item, still_ours: Callable[[], None] = lambda: None) -> Item:
         """Write an item, new or changed, and read it back. Writing the same item twice is harmless.
@@ -89,14 +97,14 @@ class Catalog:
                 `still_ours` raise.
         """
         collection = item.collection or ""
-        body = _with_geometry(item)
+        body = with_geometry(item)
         still_ours()
         answer = self.api.call("POST", f"/collections/{quote(collection, safe='')}/items", body, expected=(409,))
         if answer.status == 409:
             still_ours()
-            self.api.call("PUT", _path(collection, item.id), body)
+            self.api.call("PUT", item_path(collection, item.id), body)
         shown = self.get(collection, item.id)
-        if shown is None or _hrefs(shown) != _hrefs(item):
+        if shown is None or hrefs(shown) != hrefs(item):
             raise Retryable("catalog-mismatch", f"the catalog does not show item {item.id!r} as it was written")
         return shown
 
@@ -150,11 +158,13 @@ def is_unpublished(item: Item) -> bool:
     return item.properties.get("unpublished") is True
 
 
-def _path(collection: str, item_id: str) -> str:
+def item_path(collection: str, item_id: str) -> str:
+    """Return the path of an item below the catalog's URL."""
     return f"/collections/{quote(collection, safe='')}/items/{quote(item_id, safe='')}"
 
 
-def _with_geometry(item: Item) -> Json:
+def with_geometry(item: Item) -> Json:
+    """Return an item as it is written, with a geometry where it has none."""
     body = item.to_json()
     if body.get("geometry") is None:
         body["geometry"] = _WORLD
@@ -162,7 +172,12 @@ def _with_geometry(item: Item) -> Json:
     return body
 
 
-def _item(body: Json) -> Item:
+def item_of(body: Json) -> Item:
+    """Return an item as the catalog shows it, without the geometry that we have put there.
+
+    Raises:
+        Retryable: `catalog-bad-answer`.
+    """
     try:
         item = Item.model_validate(body)
     except ValidationError as error:
@@ -203,5 +218,6 @@ def _has_form(feature: Json) -> bool:
     )
 
 
-def _hrefs(item: Item) -> dict[str, str]:
+def hrefs(item: Item) -> dict[str, str]:
+    """Return where the assets of an item are, by which we know whether the catalog shows what was written."""
     return {key: asset.href for key, asset in item.assets.items()}

@@ -34,14 +34,25 @@ def publish_and_fetch(context: Context, run: Run, record: ItemRecord) -> None:
         _restore_expanded(context, run, record)
     if record.catalogued is not None:
         return  # delivered again: by now the catalog may show more than was staged
-    offered, staged = record.stac_item(), record.staged_assets
     catalog = context.catalog_of(run.request.owner)
-    shown = catalog.get(run.request.collection, offered.id)
-    require_owner(run, shown)
-    item = _staged_item(context, run, offered, staged, shown)
-    if shown is None or item.assets != shown.assets or is_unpublished(shown):
-        catalog.publish(composed(item), partial(context.ledger.require_claim, record))
+    item = item_to_write(context, run, record, catalog.get(run.request.collection, record.item_id))
+    if item is not None:
+        catalog.publish(item, partial(context.ledger.require_claim, record))
     context.ledger.reach(record, ItemState.CATALOGUED)
+
+
+def item_to_write(context: Context, run: Run, record: ItemRecord, shown: Item | None) -> Item | None:
+    """Return a staged item as it is to be written; None where the catalog shows it so already.
+
+    Raises:
+        ItemFailed: `other-owner`.
+        Retryable: `not-staged`, or S3 could not answer.
+    """
+    require_owner(run, shown)
+    item = _staged_item(context, run, record.stac_item(), record.staged_assets, shown)
+    if shown is not None and item.assets == shown.assets and not is_unpublished(shown):
+        return None
+    return composed(item)
 
 
 def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:

@@ -1,0 +1,141 @@
+"""Many items of one collection of the catalog: read by one search, written by one request where the catalog has that.
+
+`POST /collections/{collection}/bulk_items` is the Bulk Transactions extension of stac-fastapi, which names no
+conformance class; so the first 404 or 405 says that a catalog does not have it. pgSTAC answers 200 also where it has
+left out some items, and an error where it has written none; so nothing is believed that is not read back.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Final, Literal
+from urllib.parse import quote
+
+from shared.errors import Retryable
+from shared.stac.answers import limited
+from shared.stac.catalog import Catalog, item_of, item_path, with_geometry
+from shared.stac.item import Item, Json
+
+Method = Literal["insert", "upsert"]
+
+StillOurs = Callable[[Sequence[Item]], Sequence[Item]]
+"""Returns those of some items that we may write at this moment."""
+
+_REFUSALS: Final = (400, 409, 413, 422, 500)
+"""Statuses that one item may be the reason of: pgSTAC answers 500 where PostgreSQL refuses a text with a NUL."""
+
+_HAS_NO_BULK: Final = (404, 405)
+_MOST_REFUSALS: Final = 16
+"""Refused requests after which no smaller one is tried: the search for one bad item of 100 has 7."""
+
+_SAID: Final = 2**20
+
+
+class ManyItems:
+    """Many items of a collection. What it cannot do, it leaves to whoever then does each item by itself.
+
+    Args:
+        catalog: that has them.
+        collection: of the items.
+        until: as of `time.monotonic()`; no request is begun after it.
+    """
+
+    def __init__(self, catalog: Catalog, collection: str, until: float) -> None:
+        self._catalog = catalog
+        self._collection = collection
+        self._until = until
+
+    def read(self, ids: Sequence[str]) -> dict[str, Item | None]:
+        """Return the items of these ids, None for those that the collection does not have.
+
+        An id is missing where the answer does not say what the catalog has: there are more pages, or the item is
+        malformed.
+
+        Raises:
+            Retryable: `catalog-bad-answer`; and what `StacApi` raises.
+        """
+        body: Json = {"collections": [self._collection], "ids": [*ids], "limit": len(ids)}
+        answer = self._catalog.api.call("POST", "/search", body).body
+        features = answer.get("features")
+        if not isinstance(features, list):
+            raise Retryable("catalog-bad-answer", "the catalog answered a search with no FeatureCollection")
+        links = answer.get("links")
+        is_whole = not any(isinstance(link, dict) and link.get("rel") == "next" for link in _list(links))
+        shown: dict[str, Item | None] = dict.fromkeys(ids) if is_whole else {}
+        for feature in features:
+            item_id = str(feature.get("id")) if isinstance(feature, dict) else ""
+            if isinstance(feature, dict) and item_id in ids:
+                shown.pop(item_id, None)
+                with suppress(Retryable):
+                    shown[item_id] = item_of(feature)
+        return shown
+
+    def write(self, new: Sequence[Item], changed: Sequence[Item], still_ours: StillOurs) -> None:
+        """Write items; which of them the catalog has taken is to be read back.
+
+        Args:
+            new: those that the collection does not have. Where it has one by now, that is not overwritten, since it was
+                not read.
+            changed: those that are put in the place of what was read.
+            still_ours: called right before each request.
+
+        Raises:
+            Refused, Rejected, Retryable: what `StacApi` raises; the items that are not written by then are not written.
+        """
+        self._write("insert", new, still_ours)
+        self._write("upsert", changed, still_ours)
+
+    def _write(self, method: Method, items: Sequence[Item], still_ours: StillOurs) -> None:
+        if items and self._catalog.has_bulk is not False:
+            self._write_bulk(method, items, still_ours)
+        if items and self._catalog.has_bulk is False:
+            self._write_each(method, items, still_ours)
+
+    def _write_bulk(self, method: Method, items: Sequence[Item], still_ours: StillOurs) -> None:
+        """Write items by one request or, where that is refused, by two of half as many, and so on."""
+        waiting, refusals = deque([items]), 0
+        while waiting and refusals < _MOST_REFUSALS and time.monotonic() < self._until:
+            part = still_ours(waiting.popleft())
+            if not part or self._takes_bulk(method, part):
+                continue
+            if self._catalog.has_bulk is False:
+                return
+            refusals += 1
+            if len(part) > 1:
+                waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
+
+    def _takes_bulk(self, method: Method, items: Sequence[Item]) -> bool:
+        path = f"/collections/{quote(self._collection, safe='')}/bulk_items"
+        body: Json = {"items": {item.id: with_geometry(item) for item in items}, "method": method}
+        status = self._send("POST", path, body, (*_REFUSALS, *_HAS_NO_BULK))
+        if status in _HAS_NO_BULK:
+            # The collection may be what is not there. Then each item fails by itself, with the code that says so.
+            self._catalog.require_collection(self._collection)
+            self._catalog.has_bulk = False
+            return False
+        self._catalog.has_bulk = True
+        return status not in _REFUSALS
+
+    def _write_each(self, method: Method, items: Sequence[Item], still_ours: StillOurs) -> None:
+        for item in items:
+            if time.monotonic() >= self._until:
+                return
+            if not still_ours([item]):
+                continue
+            if method == "insert":
+                path = f"/collections/{quote(self._collection, safe='')}/items"
+                self._send("POST", path, with_geometry(item), _REFUSALS)
+            else:
+                self._send("PUT", item_path(self._collection, item.id), with_geometry(item), (*_REFUSALS, 404))
+
+    def _send(self, method: str, path: str, body: Json, expected: tuple[int, ...]) -> int:
+        """Send one request and return its status; its answer is read, so that the connection is used again."""
+        with self._catalog.api.open(method, path, body, expected=expected) as response:
+            for _ in limited(response, _SAID, self._catalog.api.name):
+                pass
+            return response.status_code
+
+
+def _list(value: object) -> Iterable[object]:
+    return value if isinstance(value, list) else ()
