@@ -72,6 +72,27 @@ class Counter:
         return sender
 
 
+class Requests:
+    """ASGI middleware that counts a catalog's requests, and shows at `/traffic` how many of each kind there were.
+
+    A kind is the method and the end of the path: `POST search`, `GET item`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._counts: dict[str, int] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count a request and pass it on."""
+        *_, parent, name = str(scope["path"]).split("/")
+        if name == "traffic":
+            await JSONResponse(self._counts)(scope, receive, send)
+            return
+        kind = f"{scope['method']} {parent.removesuffix('s') if parent in ('items', 'collections') else name}"
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        await self._app(scope, receive, send)
+
+
 class Mounts:
     """ASGI application that passes requests on by the first part of their path.
 
@@ -119,7 +140,7 @@ def _catalog(configuration: Configuration, settings: ApiSettings) -> ASGIApp:
     writing = TransactionExtension(client=Writer(store=store), settings=settings)
     reader = Reader(store=store, next_on_every_page=False)
     bulk = BulkTransactionExtension(client=BulkWriter(store=store))
-    return Faults(stac_api("Catalog", reader, [writing, bulk], settings).app)
+    return Requests(Faults(stac_api("Catalog", reader, [writing, bulk], settings).app))
 
 
 def main() -> None:

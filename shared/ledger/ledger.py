@@ -13,6 +13,7 @@ auxip:run:RUN:in_flight        hash: key -> bytes of the item that have come, wh
 auxip:run:RUN:gathering        string: a worker waits for more items to publish with its own (see batches.py)
 auxip:lease:WORK               hash: the claim on a piece of work (see lease.py)
 auxip:task:ID                  string: digest of the call of a task that opens no run, for a day
+auxip:shown:KEY                string: what the catalog has shown of an item some seconds ago (see answers.py)
 auxip:job:KEY                  string: the staging service's job on an item, whatever runs want that
 auxip:staged:KEY               hash: asset key -> what any run has lately put into S3 of the item
 auxip:upload:KEY               hash: asset key -> the unfinished upload of the asset, whatever run has begun it
@@ -35,6 +36,7 @@ from shared.archives import Expansion
 from shared.errors import Busy
 from shared.ledger import scripts
 from shared.ledger.agenda import OPEN, Agenda, pending_of
+from shared.ledger.answers import Answers, shown_of
 from shared.ledger.batches import Batches
 from shared.ledger.lease import check_acquired, held, lease_args
 from shared.ledger.records import (
@@ -93,6 +95,7 @@ class Ledger:
         self.patience = patience
         self.agenda = Agenda(redis, patience)
         self.batches = Batches(redis, patience)
+        self.answers = Answers(redis)
         self._window = window
         self._open_run = redis.register_script(scripts.OPEN_RUN)
         self._add_item = redis.register_script(scripts.ADD_ITEM)
@@ -360,10 +363,12 @@ class Ledger:
     def require_claim(self, record: ItemRecord) -> None:
         """Make sure, before what cannot be undone, that the claim on an item is still its holder's.
 
+        What the catalog has shown of the item is forgotten.
+
         Raises:
             Busy: `claim-lost`.
         """
-        if record.claim is not None and self.redis.hget(record.claim.key, "token") != record.claim.token:
+        if record.claim is not None and not self.still_claimed([record]):
             raise _lost(record)
 
     def still_claimed(self, records: Sequence[ItemRecord]) -> list[ItemRecord]:
@@ -371,7 +376,8 @@ class Ledger:
         with self.redis.pipeline(transaction=False) as pipe:
             for record in records:
                 pipe.hget(_claim(record).key, "token")
-            tokens = pipe.execute()
+            pipe.delete(*(shown_of(record.key) for record in records))
+            *tokens, _ = pipe.execute()
         return [record for record, token in zip(records, tokens, strict=True) if _claim(record).token == token]
 
     def bytes_in_flight(self, run_id: str) -> int:

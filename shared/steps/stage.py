@@ -8,6 +8,7 @@ from shared.models import ItemRecord, ItemState, Run, StagedAsset
 from shared.stac.catalog import is_unpublished, require_id
 from shared.stac.item import Asset, Item
 from shared.steps.delegate import delegate_item
+from shared.steps.reading import shown_lately
 from shared.steps.standing import Standing, holds, is_intact, require_owner, same_content, standing
 from shared.storage.digests import checksum_of
 from shared.storage.keys import asset_location
@@ -32,7 +33,7 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
         return
     targets = {key: _target(context, run, item, key) for key in item.assets}
     require_id(item.id)
-    shown = context.catalog_of(run.request.owner).get(run.request.collection, item.id)
+    shown = shown_lately(context, run, record)
     require_owner(run, shown)
     stands = {key: standing(context, shown, key, asset, targets[key]) for key, asset in item.assets.items()}
     if shown is not None and not is_unpublished(shown) and is_intact(run, item, stands):
