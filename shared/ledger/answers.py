@@ -1,4 +1,4 @@
-"""What the catalog shows of items whose turn it is, read for many of them at once and left for their steps.
+"""What the catalog shows of items that are to be staged, read for many of them at once and left for their steps.
 
     auxip:shown:KEY                string, for seconds: `=` and the item, `-` where there is none, or `?` and the token
                                    of whoever is reading it
@@ -27,11 +27,11 @@ _LARGEST: Final = 65_536
 _LOOKED_AT: Final = 500
 
 _TAKE = """
--- KEYS shown, pending
+-- KEYS shown, pending, order, run
 -- ARGV `?` and a token, milliseconds, key, start of an item's key, of a lease's key, of the key of what is shown, most,
 -- how many to look at
 -- Returns what is known, which is forgotten then; or `?` where another is reading it; or else what the caller is to
--- read, an empty string first: the item's own key, and key and id of others that have their turn and are not begun.
+-- read, an empty string first: key and id of others that are not begun, those first whose turn it is.
 local known = redis.call('GET', KEYS[1])
 if known then
   if string.sub(known, 1, 1) == '?' then return {'?'} end
@@ -40,15 +40,20 @@ if known then
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local found = {''}
-for _, key in ipairs(redis.call('ZRANGE', KEYS[2], 0, ARGV[8] - 1)) do
-  if #found >= 2 * tonumber(ARGV[7]) then break end
-  local item = redis.call('HMGET', ARGV[4] .. key, 'state', 'item_id')
-  if key ~= ARGV[3] and item[1] == 'found' and redis.call('EXISTS', ARGV[5] .. key, ARGV[6] .. key) == 0 then
-    redis.call('SET', ARGV[6] .. key, ARGV[1], 'PX', ARGV[2])
-    found[#found + 1] = key
-    found[#found + 1] = item[2]
+local function add(keys)
+  for _, key in ipairs(keys) do
+    if #found >= 2 * tonumber(ARGV[7]) then return end
+    local item = redis.call('HMGET', ARGV[4] .. key, 'state', 'item_id')
+    if key ~= ARGV[3] and item[1] == 'found' and redis.call('EXISTS', ARGV[5] .. key, ARGV[6] .. key) == 0 then
+      redis.call('SET', ARGV[6] .. key, ARGV[1], 'PX', ARGV[2])
+      found[#found + 1] = key
+      found[#found + 1] = item[2]
+    end
   end
 end
+add(redis.call('ZRANGE', KEYS[2], 0, ARGV[8] - 1))
+local fed = tonumber(redis.call('HGET', KEYS[4], 'fed') or '0')
+add(redis.call('LRANGE', KEYS[3], fed, fed + ARGV[7]))
 return found
 """
 
@@ -91,7 +96,8 @@ class Answers:
         token = f"?{uuid.uuid4().hex}"
         starts = [f"auxip:run:{run_id}:item:", "auxip:lease:", shown_of("")]
         args: list[str | float] = [token, int(_READING * 1000), key, *starts, MOST, _LOOKED_AT]
-        first, *others = cast("list[str]", self._take(keys=[shown_of(key), pending_of(run_id)], args=args))
+        names = [shown_of(key), pending_of(run_id), f"auxip:run:{run_id}:order", f"auxip:run:{run_id}"]
+        first, *others = cast("list[str]", self._take(keys=names, args=args))
         if not first:
             return ToRead(token, dict(zip(others[::2], others[1::2], strict=True)))
         return None if first == "?" else first[1:]

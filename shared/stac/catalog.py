@@ -81,7 +81,7 @@ class Catalog:
 
     def get(self, collection: str, item_id: str) -> Item | None:
         """Return an item of a collection, or None where it has none of this id."""
-        answer = self.api.call("GET", item_path(collection, item_id), expected=(404,))
+        answer = self.api.call("GET", _path(collection, item_id), expected=(404,))
         return None if answer.status == 404 else item_of(answer.body)
 
     def publish(self, item: Item, still_ours: Callable[[], None] = lambda: None) -> Item:
@@ -102,7 +102,7 @@ class Catalog:
         answer = self.api.call("POST", f"/collections/{quote(collection, safe='')}/items", body, expected=(409,))
         if answer.status == 409:
             still_ours()
-            self.api.call("PUT", item_path(collection, item.id), body)
+            self.api.call("PUT", _path(collection, item.id), body)
         shown = self.get(collection, item.id)
         if shown is None or hrefs(shown) != hrefs(item):
             raise Retryable("catalog-mismatch", f"the catalog does not show item {item.id!r} as it was written")
@@ -158,8 +158,7 @@ def is_unpublished(item: Item) -> bool:
     return item.properties.get("unpublished") is True
 
 
-def item_path(collection: str, item_id: str) -> str:
-    """Return the path of an item below the catalog's URL."""
+def _path(collection: str, item_id: str) -> str:
     return f"/collections/{quote(collection, safe='')}/items/{quote(item_id, safe='')}"
 
 

@@ -3,21 +3,22 @@
 `POST /collections/{collection}/bulk_items` is the Bulk Transactions extension of stac-fastapi, which names no
 conformance class; so the first 404 or 405 says that a catalog does not have it. pgSTAC answers 200 also where it has
 left out some items, and an error where it has written none; so nothing is believed that is not read back.
+
+Only new items are written so. To change one that the catalog has is another matter: whoever else writes to it must not
+lose anything, and a bulk request, whose other method is `upsert`, knows neither a patch nor a condition.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import quote
 
 from shared.errors import Retryable
 from shared.stac.answers import limited
-from shared.stac.catalog import Catalog, item_of, item_path, with_geometry
+from shared.stac.catalog import Catalog, item_of, with_geometry
 from shared.stac.item import Item, Json
-
-Method = Literal["insert", "upsert"]
 
 StillOurs = Callable[[Sequence[Item]], Sequence[Item]]
 """Returns those of some items that we may write at this moment."""
@@ -71,33 +72,29 @@ class ManyItems:
                     shown[item_id] = item_of(feature)
         return shown
 
-    def write(self, new: Sequence[Item], changed: Sequence[Item], still_ours: StillOurs) -> None:
-        """Write items; which of them the catalog has taken is to be read back.
+    def write(self, items: Sequence[Item], still_ours: StillOurs) -> None:
+        """Write items that the collection does not have; which of them it has taken is to be read back.
+
+        Where it has one by now, that is not overwritten, since it was not read.
 
         Args:
-            new: those that the collection does not have. Where it has one by now, that is not overwritten, since it was
-                not read.
-            changed: those that are put in the place of what was read.
+            items: in any order.
             still_ours: called right before each request.
 
         Raises:
             Refused, Rejected, Retryable: what `StacApi` raises; the items that are not written by then are not written.
         """
-        self._write("insert", new, still_ours)
-        self._write("upsert", changed, still_ours)
+        if self._catalog.has_bulk is not False:
+            self._write_bulk(items, still_ours)
+        if self._catalog.has_bulk is False:
+            self._write_each(items, still_ours)
 
-    def _write(self, method: Method, items: Sequence[Item], still_ours: StillOurs) -> None:
-        if items and self._catalog.has_bulk is not False:
-            self._write_bulk(method, items, still_ours)
-        if items and self._catalog.has_bulk is False:
-            self._write_each(method, items, still_ours)
-
-    def _write_bulk(self, method: Method, items: Sequence[Item], still_ours: StillOurs) -> None:
+    def _write_bulk(self, items: Sequence[Item], still_ours: StillOurs) -> None:
         """Write items by one request or, where that is refused, by two of half as many, and so on."""
         waiting, refusals = deque([items]), 0
         while waiting and refusals < _MOST_REFUSALS and time.monotonic() < self._until:
             part = still_ours(waiting.popleft())
-            if not part or self._takes_bulk(method, part):
+            if not part or self._takes_bulk(part):
                 continue
             if self._catalog.has_bulk is False:
                 return
@@ -105,10 +102,10 @@ class ManyItems:
             if len(part) > 1:
                 waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
 
-    def _takes_bulk(self, method: Method, items: Sequence[Item]) -> bool:
+    def _takes_bulk(self, items: Sequence[Item]) -> bool:
         path = f"/collections/{quote(self._collection, safe='')}/bulk_items"
-        body: Json = {"items": {item.id: with_geometry(item) for item in items}, "method": method}
-        status = self._send("POST", path, body, (*_REFUSALS, *_HAS_NO_BULK))
+        body: Json = {"items": {item.id: with_geometry(item) for item in items}, "method": "insert"}
+        status = self._send(path, body, (*_REFUSALS, *_HAS_NO_BULK))
         if status in _HAS_NO_BULK:
             # The collection may be what is not there. Then each item fails by itself, with the code that says so.
             self._catalog.require_collection(self._collection)
@@ -117,21 +114,17 @@ class ManyItems:
         self._catalog.has_bulk = True
         return status not in _REFUSALS
 
-    def _write_each(self, method: Method, items: Sequence[Item], still_ours: StillOurs) -> None:
+    def _write_each(self, items: Sequence[Item], still_ours: StillOurs) -> None:
+        path = f"/collections/{quote(self._collection, safe='')}/items"
         for item in items:
             if time.monotonic() >= self._until:
                 return
-            if not still_ours([item]):
-                continue
-            if method == "insert":
-                path = f"/collections/{quote(self._collection, safe='')}/items"
-                self._send("POST", path, with_geometry(item), _REFUSALS)
-            else:
-                self._send("PUT", item_path(self._collection, item.id), with_geometry(item), (*_REFUSALS, 404))
+            if still_ours([item]):
+                self._send(path, with_geometry(item), _REFUSALS)
 
-    def _send(self, method: str, path: str, body: Json, expected: tuple[int, ...]) -> int:
-        """Send one request and return its status; its answer is read, so that the connection is used again."""
-        with self._catalog.api.open(method, path, body, expected=expected) as response:
+    def _send(self, path: str, body: Json, expected: tuple[int, ...]) -> int:
+        """Send a request and return its status; its answer is read, so that the connection is used again."""
+        with self._catalog.api.open("POST", path, body, expected=expected) as response:
             for _ in limited(response, _SAID, self._catalog.api.name):
                 pass
             return response.status_code

@@ -3,13 +3,12 @@
 A catalog has about the same work with one request as with a hundred items in it: pgSTAC spends 10 ms on each of the
 three requests of an item that is published alone, and 1.5 ms on one of a hundred. What goes wrong with a batch is no
 failure of its items. Those that are not shown as they were written are published alone, each by its own message, and
-there they fail with their own code, or pass.
+there they fail with their own code, or pass. So are those that the catalog has already, and that are to be changed.
 """
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from shared.context import Context
@@ -24,21 +23,6 @@ _log = logging.getLogger(__name__)
 
 _LONGEST: Final = 30.0
 """Seconds after which a batch begins nothing more: less than a worker is given to stop, and much less than a step."""
-
-
-@dataclass(frozen=True)
-class _Write:
-    """An item that is to be written.
-
-    Attributes:
-        record: of the item.
-        item: as it is to be written.
-        is_new: whether the catalog has none of this id.
-    """
-
-    record: ItemRecord
-    item: Item
-    is_new: bool
 
 
 def publish_with_others(context: Context, run: Run, record: ItemRecord) -> None:
@@ -59,49 +43,49 @@ def _publish_together(context: Context, run: Run, records: Sequence[ItemRecord])
     """Publish what can be published together. Whatever goes wrong here will go wrong again for the item at fault."""
     until = time.monotonic() + _LONGEST
     many = ManyItems(context.catalog_of(run.request.owner), run.request.collection, until)
-    writes: list[_Write] = []
     try:
         shown = many.read([record.item_id for record in records])
-        for record, write in _merged(context, run, records, shown, until):
-            if write is None:
-                context.ledger.reach(record, ItemState.CATALOGUED)
-            else:
-                writes.append(write)
-        _write(context, many, writes)
+        sure = [record for record in records if record.item_id in shown]
+        _write(context, many, list(_new_items(context, run, sure, shown, until)))
     except AuxipError as error:
         _log.warning("%d items of run %s are published one by one: %s", len(records), run.id, error)
 
 
-def _merged(
-    context: Context, run: Run, records: Sequence[ItemRecord], shown: dict[str, Item | None], until: float
-) -> Iterator[tuple[ItemRecord, _Write | None]]:
-    """Yield what is to be written of each item, None where it is shown so already; one that cannot be is left out."""
+def _new_items(
+    context: Context, run: Run, records: Sequence[ItemRecord], shown: Mapping[str, Item | None], until: float
+) -> Iterator[tuple[ItemRecord, Item]]:
+    """Yield the items that the catalog does not have, as they are to be written; what it has whole is recorded.
+
+    An item that it has otherwise is left out, and one that cannot be published.
+    """
     for record in records:
-        if record.item_id not in shown or time.monotonic() >= until:
-            continue
+        if time.monotonic() >= until:
+            return
         before = shown[record.item_id]
         try:
             item = item_to_write(context, run, record, before)
         except Exception as error:  # noqa: BLE001 - it comes again where the item is alone, and is recorded there
             _log.info("item %s of run %s is published alone: %s", record.key, run.id, type(error).__name__)
             continue
-        yield record, None if item is None else _Write(record, item, before is None)
+        if item is None:
+            context.ledger.reach(record, ItemState.CATALOGUED)
+        elif before is None:
+            yield record, item
 
 
-def _write(context: Context, many: ManyItems, writes: Sequence[_Write]) -> None:
-    """Write items, and record those as published that the catalog then shows as they were written."""
-    if not writes:
+def _write(context: Context, many: ManyItems, new: Sequence[tuple[ItemRecord, Item]]) -> None:
+    """Write new items, and record those as published that the catalog then shows as they were written."""
+    if not new:
         return
-    by_id = {write.item.id: write.record for write in writes}
+    by_id = {item.id: record for record, item in new}
 
     def still_ours(items: Sequence[Item]) -> list[Item]:
         ours = {record.item_id for record in context.ledger.still_claimed([by_id[item.id] for item in items])}
         return [item for item in items if item.id in ours]
 
-    new = [write.item for write in writes if write.is_new]
-    many.write(new, [write.item for write in writes if not write.is_new], still_ours)
+    many.write([item for _, item in new], still_ours)
     shown = many.read([*by_id])
-    for write in writes:
-        now = shown.get(write.item.id)
-        if now is not None and hrefs(now) == hrefs(write.item):
-            context.ledger.reach(write.record, ItemState.CATALOGUED)
+    for record, item in new:
+        now = shown.get(item.id)
+        if now is not None and hrefs(item).items() <= hrefs(now).items():
+            context.ledger.reach(record, ItemState.CATALOGUED)

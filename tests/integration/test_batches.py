@@ -103,17 +103,21 @@ def test_items_that_the_catalog_shows_already_are_read_and_not_written(
     assert staged.states() == [ItemState.CATALOGUED] * ITEMS
 
 
-def test_what_others_have_added_to_an_item_stays(apart: Context, staged: Staged, collection: str) -> None:
-    catalog = apart.catalog_of(OWNER)
+def test_an_item_that_is_to_be_changed_is_left_to_its_own_message(
+    apart: Context, staged: Staged, stack: Stack, collection: str
+) -> None:
     staged.publish()
+    catalog = apart.catalog_of(OWNER)
     shown = catalog.get(collection, staged.item(3).item_id)
     assert shown is not None
     (asset,) = shown.assets.values()
-    other = asset.model_copy(update={"href": "s3://elsewhere/quicklook.png"})
-    catalog.publish(shown.model_copy(update={"assets": {"quicklook": other}}))
+    quicklook = asset.model_copy(update={"href": "s3://elsewhere/quicklook.png"})
+    catalog.publish(shown.model_copy(update={"assets": {"quicklook": quicklook}}))
     _stage_again(apart, staged)
     staged.publish()
+    assert staged.states() == [ItemState.STAGED if at == 3 else ItemState.CATALOGUED for at in range(ITEMS)]
 
+    staged.publish(3)
     shown = catalog.get(collection, staged.item(3).item_id)
     assert shown is not None
     assert sorted(shown.assets) == [f"{shown.id}.EOF", "quicklook"]
