@@ -25,6 +25,12 @@ _LONGEST: Final = 30.0
 """Seconds after which a batch begins nothing more: less than a worker is given to stop, and much less than a step."""
 
 
+def gather_others(context: Context, run_id: str, key: str) -> None:
+    """Wait, before a staged item is claimed, until others of its run are staged; a fifth of a second at most."""
+    if context.catalog_of(context.settings.default_owner).takes_many:
+        context.ledger.batches.gather(run_id, key)
+
+
 def publish_with_others(context: Context, run: Run, record: ItemRecord) -> None:
     """Publish a staged item as `publish_and_fetch` does, and with it those of its run that are staged by now.
 

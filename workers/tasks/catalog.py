@@ -1,7 +1,7 @@
 """Queue `catalog`: items written to the catalog and read back."""
 
 from shared.runs.due import Step, StepName
-from shared.steps.batch import publish_with_others
+from shared.steps.batch import gather_others, publish_with_others
 from shared.steps.publish import publish_expanded
 from workers.app import app, context
 from workers.base import handing_back, perform
@@ -15,7 +15,7 @@ def fetch(self: BoundTask, run_id: str, key: str) -> None:
     With it, other items of its run are published whose messages are still to come.
     """
     with handing_back():
-        context().ledger.batches.gather(run_id, key)
+        gather_others(context(), run_id, key)
     perform(self, Step(StepName.PUBLISH, run_id, key), publish_with_others)
 
 
