@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final, cast
 
 import httpx
@@ -23,7 +25,7 @@ from shared.stac.auth import (
     credentials_hook,
     origin,
 )
-from shared.stac.item import Found, Json, offered_item
+from shared.stac.item import Found, Item, Json, offered_item
 from shared.stac.limits import Limits
 from shared.stac.network import StationTransport
 from shared.stac.oauth import OAuth2Credentials
@@ -32,6 +34,8 @@ from shared.stac.requirements import bad_item
 from shared.stac.search import Cql2
 from shared.stac.stations import ApiKeyAuth, BasicAuth, CookieAuth, NoAuth, StationConfig
 from shared.validation import first_problem
+
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 _PATIENCE: Final = 10.0
 """Seconds to wait in place for a page; a longer pause is spent without holding a worker."""
@@ -143,7 +147,7 @@ class Station:
 
     def _follow(self, link: Json, url: str, payload: Json) -> tuple[str, str, Json]:
         try:
-            target = str(httpx.URL(url).join(str(link.get("href", ""))))
+            target = str(self._behind_tls(httpx.URL(url).join(str(link.get("href", "")))))
         except httpx.InvalidURL:
             raise Retryable("station-bad-answer", f"{shown(url)} answered with a next link that is no URL") from None
         if origin(target) != origin(self.api.url):
@@ -151,6 +155,16 @@ class Station:
         body = link.get("body")
         merged = {**payload, **body} if isinstance(body, dict) else payload
         return str(link.get("method", "GET")).upper(), target, merged
+
+    def _behind_tls(self, url: httpx.URL) -> httpx.URL:
+        """Return a link of the station on the origin of its configuration, where it does not know of its own TLS.
+
+        A service behind a proxy that ends TLS writes links that begin with `http://`.
+        """
+        ours = httpx.URL(self.api.url)
+        if (url.scheme, url.host, ours.scheme) == ("http", ours.host, "https"):
+            return url.copy_with(scheme=ours.scheme, port=ours.port)
+        return url
 
     def _body(self, search: Cql2) -> Json:
         size = self._config.page_size
@@ -165,7 +179,19 @@ class Station:
     def _found(self, feature: object) -> Found:
         found = _checked(feature)
         found.station = self.name
+        if found.item is not None:
+            self._resolve(found.item)
         return found
+
+    def _resolve(self, item: Item) -> None:
+        """Make relative hrefs of assets absolute: STAC resolves them against the item's own link."""
+        for asset in item.assets.values():
+            if _ABSOLUTE.match(asset.href):
+                continue
+            with suppress(httpx.InvalidURL):  # what is no href is refused where it is fetched
+                own = next((str(link.get("href")) for link in item.links if link.get("rel") == "self"), "")
+                place = httpx.URL(f"{self.api.url}/").join(own)
+                asset.href = str(self._behind_tls(place).join(asset.href))
 
 
 def credentials_of(config: StationConfig) -> Credentials | None:

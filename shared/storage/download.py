@@ -23,6 +23,8 @@ FRUITFUL: Final = 64 * 1024
 
 _STRONG_AFTER = 60  # seconds: https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.2
 _RANGE_NOT_SATISFIABLE = 416
+_PAGES: Final = ("text/html", "application/xhtml+xml")
+_PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 
 
 class Download:
@@ -147,6 +149,8 @@ class Download:
                 self._require_file(response)
             self._open_ended = not {"content-length", "transfer-encoding"} & response.headers.keys()
             for chunk in _paced(response, self._api.patience, self._api.name):
+                if not self._received:
+                    self._require_content(response, chunk)
                 self._received += len(chunk)
                 self._limit()
                 yield chunk
@@ -171,6 +175,22 @@ class Download:
         self._limit()
         self._begun = True
         self._validator = _strong_validator(response)
+
+    def _require_content(self, response: httpx.Response, beginning: bytes) -> None:
+        """Make sure, where the item states nothing to know the file by, that what comes is no page for people.
+
+        A login page or the error page of a proxy comes with 200, too.
+        """
+        name = self._href.partition("?")[0].lower()
+        if self._proven or name.endswith((".html", ".htm", ".xhtml")):
+            return
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind in _PAGES or _PAGE.match(beginning):
+            raise Retryable(
+                f"{self._api.name}-bad-answer",
+                f"{self._shown} gave a page for people (HTML) in the place of the file; its item states neither size "
+                "nor checksum: look whether the station wants a login",
+            )
 
     def _is_whole_already(self, response: httpx.Response) -> bool:
         """Whether the source says that there is no rest: the connection broke behind the last byte."""

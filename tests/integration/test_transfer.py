@@ -20,6 +20,7 @@ from shared.storage.location import Location
 from shared.storage.objects import ObjectStore
 from shared.storage.transfer import Transfer
 
+PAGE = b"\n<!DOCTYPE html><html><body>Log in</body></html>"
 CONTENT = b"the content of an orbit file\n" * 1000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 SIZE = len(CONTENT)
@@ -40,6 +41,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(302, b"", {"Location": rest})
         elif name.startswith("status/"):
             self._answer(int(name.removeprefix("status/")), b"{}", {"Retry-After": "7"})
+        elif name.startswith("page"):
+            self._answer(200, PAGE, {} if name == "page-without-type" else {"Content-Type": "text/html; charset=utf-8"})
         elif name == "unannounced":
             self.send_response(200)
             self.end_headers()
@@ -250,6 +253,24 @@ def test_a_station_that_gives_no_file_is_believed(
 
     assert (type(error), error.code) == (kind, code)
     assert store.head(target) is None
+
+
+@pytest.mark.parametrize("path", ["page", "page-without-type"])
+def test_a_page_for_people_in_the_place_of_a_file_is_never_staged(
+    transfer: Make, store: ObjectStore, host: Server, target: Location, path: str
+) -> None:
+    error = refusal(transfer(), asset(host.url(path)), target)
+
+    assert (type(error), error.code) == (Retryable, "station-bad-answer")
+    assert "login" in error.reason
+    assert store.head(target) is None
+
+
+def test_a_page_that_the_item_states_is_a_file(
+    transfer: Make, store: ObjectStore, host: Server, target: Location
+) -> None:
+    transfer().fetch(asset(host.url("page"), len(PAGE)), target, silent)
+    assert store.get(target, 1000) == PAGE
 
 
 def test_a_product_that_is_not_online_yet_is_asked_for_again_and_its_answer_never_staged(

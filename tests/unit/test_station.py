@@ -161,6 +161,38 @@ def test_a_next_page_on_the_station_is_followed_however_its_host_is_spelled(stat
     assert ids(station(pages).search(FIND)) == ["A", "B"]
 
 
+@pytest.mark.parametrize(
+    "href", ["http://station.example/auxip/search?page=2", "http://station.example:8080/auxip/search"]
+)
+def test_a_next_link_of_a_station_that_does_not_know_of_its_tls_is_followed_with_tls(station: Make, href: str) -> None:
+    pages = Pages(page("A", href=href), page("B"))
+    assert ids(station(pages, url="https://station.example/auxip").search(FIND)) == ["A", "B"]
+    assert {(request.url.scheme, request.url.port) for request in pages.requests} == {("https", None)}
+
+
+@pytest.mark.parametrize(
+    ("own", "href", "expected"),
+    [
+        (None, "files/A.EOF", f"{STATION}/files/A.EOF"),
+        (f"{STATION}/collections/aux/items/A", "./A.EOF", f"{STATION}/collections/aux/items/A.EOF"),
+        (f"{STATION}/collections/aux/items/A", "/files/A.EOF", "http://station.example/files/A.EOF"),
+        ("items/A", "A.EOF", f"{STATION}/items/A.EOF"),
+        (f"{STATION}/items/A", "s3://bucket/A.EOF", "s3://bucket/A.EOF"),
+    ],
+)
+def test_a_relative_href_of_an_asset_is_resolved_against_the_items_own_link(
+    station: Make, own: str | None, href: str, expected: str
+) -> None:
+    links = [] if own is None else [{"rel": "self", "href": own}]
+    feature = item_json("A", assets={"A.EOF": {"href": href}}, links=links)
+    answer = httpx.Response(200, json={"type": "FeatureCollection", "features": [feature]})
+
+    (found,) = station(Pages(answer)).search(FIND)
+
+    assert found.item is not None
+    assert found.item.assets["A.EOF"].href == expected
+
+
 def test_a_next_link_that_is_no_url_is_a_bad_answer(station: Make) -> None:
     found = station(Pages(page("A", href="http://[::1"))).search(FIND)
     next(found)
