@@ -17,7 +17,8 @@ from shared.stac.catalog import Catalog
 from shared.stac.limits import Limits
 from shared.stac.processes import StagingService
 from shared.stac.station import Station
-from shared.stac.stations import StationConfig, load_stations
+from shared.stac.stations import OAuth2ClientCredentials, OAuth2Password, StationConfig, load_stations
+from shared.stac.tokens import SharedToken
 from shared.storage.objects import ObjectStore
 from shared.storage.transfer import Transfer
 
@@ -102,7 +103,8 @@ class Context:
                 f"AUXIP_STATIONS_FILE has no station {name[:100]!r}; it has: {', '.join(self._configured)}",
             )
         if name not in self._stations:
-            self._stations[name] = Station(name, self._configured[name], self.settings, self._limits(name))
+            config = self._configured[name]
+            self._stations[name] = Station(name, config, self.settings, self._limits(name), self._token(name))
         return self._stations[name]
 
     def station_trusting(self, url: str) -> Station | None:
@@ -142,6 +144,13 @@ class Context:
         if found is None:
             found = self._transfers[station] = Transfer(self.station(station).api, self.store, self.settings)
         return found
+
+    def _token(self, name: str) -> SharedToken | None:
+        auth = self._configured[name].auth
+        if not isinstance(auth, OAuth2Password | OAuth2ClientCredentials):
+            return None
+        whom = (auth.token_url, auth.client_id, auth.scope, getattr(auth, "username", None))
+        return SharedToken(self.ledger.redis, name, whom)
 
     def _limits(self, name: str) -> Limits | None:
         config = self._configured[name]

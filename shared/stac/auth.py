@@ -20,8 +20,14 @@ class Credentials(Protocol):
     def value(self) -> str:
         """Return the header's value, now."""
 
-    def renew(self, refused: str) -> bool:
-        """Get another value than the one that the API has refused; returns whether there is one."""
+    def renew(self, refused: str, expired: bool) -> bool:
+        """Get another value than the one that the API has refused; returns whether there is one.
+
+        Args:
+            refused: the value.
+            expired: whether the API says that it is not valid (401); else that it does not suffice (403), which some
+                say of a token that has expired.
+        """
 
 
 class FixedCredentials:
@@ -35,7 +41,7 @@ class FixedCredentials:
         """Return the header's value."""
         return self._value.get_secret_value()
 
-    def renew(self, refused: str) -> bool:  # noqa: ARG002 - there is no other
+    def renew(self, refused: str, expired: bool) -> bool:  # noqa: ARG002 - there is no other
         """There is no other value."""
         return False
 

@@ -21,6 +21,7 @@ from shared.stac.auth import Credentials
 from shared.stac.limits import LONGEST_WAIT, Limits, Turn
 from shared.stac.stations import StationConfig
 
+_REFUSED: typing.Final = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 _PAUSE = 1.0
 """Seconds for which all workers leave a station alone that says 429, and not for how long."""
 
@@ -58,7 +59,7 @@ class StationTransport(httpx.BaseTransport):
         self._require_allowed(request.url)
         response = self._send(request)
         may_renew = IS_CONFIRMATION not in request.extensions
-        if response.status_code == httpx.codes.UNAUTHORIZED and may_renew and self._renewed(request, response):
+        if response.status_code in _REFUSED and may_renew and self._renewed(request, response):
             response = self._send(request)
         if response.has_redirect_location:
             # httpx would read its body whole, however long that is.
@@ -103,7 +104,8 @@ class StationTransport(httpx.BaseTransport):
         if credentials is None or credentials.header not in request.headers:
             return False
         try:
-            renewed = credentials.renew(request.headers[credentials.header])
+            expired = refusal.status_code == httpx.codes.UNAUTHORIZED
+            renewed = credentials.renew(request.headers[credentials.header], expired)
             if renewed:
                 request.headers[credentials.header] = credentials.value()
         except BaseException:

@@ -1,11 +1,14 @@
-"""OAuth2 tokens of a station: granted, kept in this process only, renewed in time and once for all its threads."""
+"""OAuth2 tokens of a station: granted and renewed in time, once for all threads and processes."""
 
 import json
+import math
 import re
 import threading
 import time
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote_plus
 
 import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
@@ -13,10 +16,12 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from shared.errors import Refused, Retryable
 from shared.stac.answers import ACCEPT_ENCODING, limited, retry_after, shown
 from shared.stac.stations import OAuth2, OAuth2Password
+from shared.stac.tokens import SharedToken, Token
 
 _MARGIN: Final = 60.0
 """Seconds before its end at which a token is renewed."""
 
+_LEAST_AGE: Final = 60.0
 _LARGEST_ANSWER = 65_536
 _REFUSALS = frozenset({400, 401, 403})
 
@@ -32,30 +37,43 @@ class _Answer(BaseModel):
 
 @dataclass(frozen=True)
 class _Token:
-    """A token, the instants of `time.monotonic()` from which it and its refresh token are not used any more."""
+    """A token; since when it is ours, from when it and its refresh token are not used any more: `time.monotonic()`."""
 
     value: str
+    since: float
     stale: float
     refresh: SecretStr | None
     refresh_stale: float
+
+    def to_share(self, now: float) -> Token:
+        """Return it as other processes may have it."""
+        refresh = None if self.refresh is None else self.refresh.get_secret_value()
+        return Token(self.value, _left(self.stale, now), refresh, _left(self.refresh_stale, now))
 
     def __repr__(self) -> str:
         return "_Token(**********)"
 
 
 class OAuth2Credentials:
-    """The token of a station as its credentials. Threads that want one at once wait for one grant.
+    """The token of a station as its credentials. Threads that want one at once wait for one grant, and so do processes.
 
     `value` and `renew` may raise:
         Refused: `station-unauthorized`, the token endpoint refuses our credentials, or gives no bearer token.
         Retryable: `station-unavailable`, it cannot answer now.
     """
 
-    header = "authorization"
+    def __init__(self, auth: OAuth2, client: httpx.Client, shared: SharedToken | None = None) -> None:
+        """Take what a token is asked for with.
 
-    def __init__(self, auth: OAuth2, client: httpx.Client) -> None:
+        Args:
+            auth: of the station.
+            client: for the token endpoint, which is closed with this.
+            shared: where all processes have their token from; without one this process has its own.
+        """
+        self.header = auth.token_header
         self._auth = auth
         self._client = client
+        self._shared = shared
         self._lock = threading.Lock()
         self._token: _Token | None = None
 
@@ -63,15 +81,50 @@ class OAuth2Credentials:
         """Return the header's value, with a token that has some time left."""
         with self._lock:
             if self._token is None or time.monotonic() >= self._token.stale:
-                self._token = self._next(self._token)
-            return f"Bearer {self._token.value}"
+                self._token = self._another(self._token)
+            return self._shown(self._token)
 
-    def renew(self, refused: str) -> bool:
-        """Replace the token if it is still the one that was refused."""
+    def renew(self, refused: str, expired: bool) -> bool:
+        """Replace the token if it is still the one that was refused.
+
+        A token that does not suffice (403) is replaced only once it is a minute old: another one would not either, and
+        each costs a session.
+        """
         with self._lock:
-            if self._token is not None and refused == f"Bearer {self._token.value}":
-                self._token = self._next(self._token)
+            if self._token is None or refused != self._shown(self._token):
+                return True
+            if not expired and time.monotonic() - self._token.since < _LEAST_AGE:
+                return False
+            self._token = self._another(self._token)
             return True
+
+    def _shown(self, token: _Token) -> str:
+        return f"Bearer {token.value}" if self.header == "authorization" else token.value
+
+    def _another(self, last: _Token | None) -> _Token:
+        """Return another token than the last one: one that another process was given meanwhile, or a new one."""
+        if self._shared is None:
+            return self._next(last)
+        known = self._of_others(last)
+        if known is not None:
+            return known
+        with self._shared.alone():
+            known = self._of_others(last)
+            if known is not None:
+                return known
+            token = self._next(last or self._to_refresh())
+            self._shared.keep(token.to_share(time.monotonic()))
+            return token
+
+    def _of_others(self, last: _Token | None) -> _Token | None:
+        kept = None if self._shared is None else self._shared.read()
+        if kept is None or (kept.left or 0) <= 0 or (last is not None and kept.value == last.value):
+            return None
+        return _shared_token(kept)
+
+    def _to_refresh(self) -> _Token | None:
+        kept = None if self._shared is None else self._shared.read()
+        return None if kept is None else _shared_token(kept)
 
     def close(self) -> None:
         """Close the connections."""
@@ -94,12 +147,17 @@ class OAuth2Credentials:
 
     def _ask(self, form: dict[str, str]) -> _Token:
         auth, began = self._auth, time.monotonic()
-        client = {"client_id": auth.client_id}
-        if auth.client_secret is not None:
-            client["client_secret"] = auth.client_secret.get_secret_value()
+        headers = {name: value.get_secret_value() for name, value in auth.token_headers.items()}
+        secret = None if auth.client_secret is None else auth.client_secret.get_secret_value()
+        if auth.client_auth == "basic":
+            # RFC 6749, section 2.3.1: both are form-encoded before they are joined.
+            pair = f"{quote_plus(auth.client_id)}:{quote_plus(secret or '')}"
+            headers["authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+        else:
+            form = {**form, "client_id": auth.client_id, **({} if secret is None else {"client_secret": secret})}
         try:
             with self._client.stream(
-                "POST", auth.token_url, data={**form, **client}, headers=ACCEPT_ENCODING
+                "POST", auth.token_url, data=form, headers={**headers, **ACCEPT_ENCODING}
             ) as response:
                 content = b"".join(limited(response, _LARGEST_ANSWER, "station"))
         except httpx.HTTPError as error:
@@ -124,9 +182,19 @@ def _token(content: bytes, began: float, url: str) -> _Token:
     value = answer.access_token.get_secret_value()
     if re.fullmatch(r"[\x21-\x7e]+", value) is None:
         raise Retryable("station-unavailable", f"{url} answered with a token that a header cannot carry")
-    return _Token(
-        value, _stale(began, answer.expires_in), answer.refresh_token, _stale(began, answer.refresh_expires_in)
-    )
+    stale, refresh_stale = _stale(began, answer.expires_in), _stale(began, answer.refresh_expires_in)
+    return _Token(value, began, stale, answer.refresh_token, refresh_stale)
+
+
+def _shared_token(kept: Token) -> _Token:
+    now = time.monotonic()
+    refresh = None if kept.refresh is None else SecretStr(kept.refresh)
+    stale = float("inf") if kept.left is None else now + kept.left
+    return _Token(kept.value, now, stale, refresh, now + (kept.refresh_left or 0))
+
+
+def _left(instant: float, now: float) -> float | None:
+    return None if math.isinf(instant) else max(0.0, instant - now)
 
 
 def _stale(began: float, lifetime: float | None) -> float:

@@ -33,6 +33,7 @@ from shared.stac.probes import Fault, Finding, probe_api
 from shared.stac.requirements import bad_item
 from shared.stac.search import Cql2
 from shared.stac.stations import ApiKeyAuth, BasicAuth, CookieAuth, NoAuth, StationConfig
+from shared.stac.tokens import SharedToken
 from shared.validation import first_problem
 
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -44,11 +45,18 @@ _PATIENCE: Final = 10.0
 class Station:
     """One AUXIP station, by the name that it has in the configuration."""
 
-    def __init__(self, name: str, config: StationConfig, settings: Settings, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: StationConfig,
+        settings: Settings,
+        limits: Limits | None = None,
+        token: SharedToken | None = None,
+    ) -> None:
         self.name = name
         self._config = config
         self._settings = settings
-        self._credentials = credentials_of(config)
+        self._credentials = credentials_of(config, token)
         transport = StationTransport(config, self._credentials, limits)
         client = http_client(config.timeout, self._hooks(), transport)
         where = f"[station.{name}.auth] of AUXIP_STATIONS_FILE"
@@ -194,8 +202,8 @@ class Station:
                 asset.href = str(self._behind_tls(place).join(asset.href))
 
 
-def credentials_of(config: StationConfig) -> Credentials | None:
-    """Return what a station is sent, or None where it asks for nothing."""
+def credentials_of(config: StationConfig, token: SharedToken | None = None) -> Credentials | None:
+    """Return what a station is sent, or None where it asks for nothing; `token` is shared with other processes."""
     match config.auth:
         case NoAuth():
             return None
@@ -206,7 +214,7 @@ def credentials_of(config: StationConfig) -> Credentials | None:
         case BasicAuth() as auth:
             return basic(auth.username, auth.password)
         case auth:
-            return OAuth2Credentials(auth, httpx.Client(timeout=config.timeout))
+            return OAuth2Credentials(auth, httpx.Client(timeout=config.timeout), token)
 
 
 def _require_features(answer: Json, url: str) -> None:

@@ -37,6 +37,7 @@ def _lower(value: str) -> str:
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"), AfterValidator(_lower)]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$"), AfterValidator(_lower)]
 StationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -73,26 +74,38 @@ class BasicAuth(_Table):
     password: Secret
 
 
-class OAuth2Password(_Table):
+class _OAuth2(_Table):
+    """How a token is asked for and sent.
+
+    Attributes:
+        client_auth: whether the client's id and secret stand in the form (`body`) or in `Authorization` (`basic`); RFC
+            6749, section 2.3.1. With `basic` nothing of them is in the form: some servers refuse what is superfluous.
+        token_header: that carries the token: in `Authorization` as `Bearer TOKEN`, in any other by itself.
+        token_headers: further headers of the request for a token.
+    """
+
+    token_url: HttpUrl
+    client_id: Text
+    scope: Text | None = None
+    client_auth: Literal["body", "basic"] = "body"
+    token_header: HeaderName = "authorization"  # noqa: S105 - the name of a header
+    token_headers: dict[HeaderName, HeaderSecret] = {}
+
+
+class OAuth2Password(_OAuth2):
     """A token for a name and a password (RFC 6749, section 4.3)."""
 
     kind: Literal["oauth2-password"]
-    token_url: HttpUrl
-    client_id: Text
     client_secret: Secret | None = None
     username: Text
     password: Secret
-    scope: Text | None = None
 
 
-class OAuth2ClientCredentials(_Table):
+class OAuth2ClientCredentials(_OAuth2):
     """A token for a client by itself (RFC 6749, section 4.4)."""
 
     kind: Literal["oauth2-client-credentials"]
-    token_url: HttpUrl
-    client_id: Text
     client_secret: Secret
-    scope: Text | None = None
 
 
 OAuth2 = OAuth2Password | OAuth2ClientCredentials

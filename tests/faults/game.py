@@ -12,6 +12,7 @@ from shared.context import Context
 from shared.errors import AuxipError
 from shared.models import Lane, Run
 from shared.runs.bury import FailedWork, open_replay
+from shared.selection import PolicySelection
 from shared.stac.search import RECORDED
 from shared.storage.location import Location
 from tests.faults.offer import File, Json, Offer
@@ -156,7 +157,10 @@ class Game:
         for letter in list(self.context.dead_letters.letters("item")):
             if letter.where in self.runs:
                 work = FailedWork.model_validate_json(self.context.dead_letters.payload(letter.id), context=RECORDED)
-                self.runs[open_replay(self.context, letter.id)] = Asked(frozenset({work.item_id}))
+                # What no policy could judge is judged again, and its neighbours with it.
+                judged_again = isinstance(work.request.selection, PolicySelection)
+                asked = Asked() if judged_again else Asked(frozenset({work.item_id}))
+                self.runs[open_replay(self.context, letter.id)] = asked
                 replay_item(self.context, letter.id)
                 self.replayed.append(ItemLetter(letter.where, work.item_id, work.code))
 

@@ -131,6 +131,12 @@ def queued(context: Context, run_id: str) -> bool:
     return any(run_id.encode() in body for body in bodies)
 
 
+def test_who_sends_a_task_subscribes_to_its_result_only_to_wait_for_it(context: Context, caller: Caller) -> None:
+    channel = f"celery-task-meta-{(result := caller.stage(EMPTY)).id}"
+    assert context.ledger.redis.pubsub_channels(channel) == []
+    assert result.get(SECONDS) == [True, None]
+
+
 def test_to_revoke_the_task_of_a_run_cancels_the_run(context: Context, caller: Caller, workers: list[Child]) -> None:
     with standing_still(context, workers, "staging"):
         result = caller.stage(of_type("AX___OSF_AX"))

@@ -90,7 +90,7 @@ class Station(ThreadingHTTPServer):
             {
                 "type": "Feature",
                 "id": item_id,
-                "properties": {},
+                "properties": {"datetime": "2024-03-25T00:00:00Z"},
                 "assets": {f"{item_id}.EOF": {"href": self.url(item_id), "file:size": 3}},
             }
             for item_id in self.items

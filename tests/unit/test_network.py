@@ -31,8 +31,8 @@ class Renewable:
     def value(self) -> str:
         return f"Bearer {self.number}"
 
-    def renew(self, refused: str) -> bool:
-        assert refused == self.value()
+    def renew(self, refused: str, expired: bool) -> bool:
+        assert (refused, expired) == (self.value(), True)
         if self.number == self.values:
             raise Refused("station-unauthorized", "no more")
         self.number += 1
@@ -134,6 +134,20 @@ def test_a_token_that_is_refused_is_renewed_and_the_request_sent_again(api: Make
 
     api(accept_the_second, Renewable(5)).call("POST", "/search", {"a": 1})
     assert tokens == [("Bearer 1", b'{"a":1}'), ("Bearer 2", b'{"a":1}')]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_credentials_learn_whether_they_are_refused_or_do_not_suffice(api: Make, status: int) -> None:
+    told = []
+
+    class Told(Renewable):
+        def renew(self, refused: str, expired: bool) -> bool:
+            told.append(expired)
+            assert refused == self.value()
+            return False
+
+    asked(api(lambda _: httpx.Response(status), Told(1)), f"{HOME}/x")
+    assert set(told) == {status == 401}
 
 
 def test_a_token_is_renewed_once_for_a_request(api: Make) -> None:

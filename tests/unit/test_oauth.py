@@ -1,17 +1,22 @@
 """OAuth2 tokens: granted once, renewed in time, and never shown."""
 
 import threading
+from base64 import b64decode
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx
 import pytest
+from fakeredis import FakeRedis
 from pydantic import SecretStr
+from redis import Redis
 
 from shared.errors import AuxipError, Refused, Retryable
 from shared.stac.oauth import OAuth2Credentials
 from shared.stac.stations import OAuth2, OAuth2ClientCredentials, OAuth2Password
+from shared.stac.tokens import SharedToken
 from tests.unit.making import Answers
 
 URL = "https://auth.example/token"
@@ -61,6 +66,12 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    with FakeRedis(decode_responses=True) as client:
+        yield client
 
 
 def credentials(endpoint: Endpoint, auth: OAuth2 = PASSWORD) -> OAuth2Credentials:
@@ -148,17 +159,107 @@ def test_a_refresh_token_that_is_refused_gives_way_to_a_new_grant() -> None:
         return httpx.Response(200, json={"access_token": f"t{len(grants)}", "refresh_token": "r"})
 
     token = OAuth2Credentials(PASSWORD, httpx.Client(transport=Answers(refuse_refreshing)))
-    token.renew(token.value())
+    token.renew(token.value(), True)
     assert token.value() == "Bearer t3"
     assert grants == ["password", "refresh_token", "password"]
+
+
+def test_a_client_by_basic_leaves_nothing_of_itself_in_the_form() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json={"access_token": "t"})
+
+    auth = PASSWORD.model_copy(
+        update={
+            "client_auth": "basic",
+            "client_id": "a b",
+            "scope": None,
+            "token_headers": {"x-gate": SecretStr("key")},
+        }
+    )
+    OAuth2Credentials(auth, httpx.Client(transport=Answers(answer))).value()
+
+    (request,) = asked
+    assert b64decode(request.headers["authorization"].removeprefix("Basic ")) == b"a+b:hush-client"
+    assert request.headers["x-gate"] == "key"
+    form = dict(parse_qsl(request.content.decode()))
+    assert form == {"grant_type": "password", "username": "me", "password": "hush-word"}
+
+
+def test_a_token_in_another_header_stands_there_by_itself() -> None:
+    token = credentials(Endpoint(), PASSWORD.model_copy(update={"token_header": "oauth2-access-token"}))
+    assert (token.header, token.value()) == ("oauth2-access-token", "token-1")
+    assert token.renew("token-1", True)
+    assert token.value() == "token-2"
+
+
+def test_a_token_that_does_not_suffice_is_replaced_once_it_is_a_minute_old(clock: Clock) -> None:
+    token = credentials(Endpoint())
+    first = token.value()
+    assert not token.renew(first, False)
+    clock.now += 61
+    assert token.renew(first, False)
+    second = token.value()
+    assert second != first
+    assert not token.renew(second, False)
+
+
+def test_processes_share_one_token(redis: Redis) -> None:
+    endpoint, processes = Endpoint(expires_in=300), 6
+    together = threading.Barrier(processes)
+
+    def value(_: int) -> str:
+        token = shared(endpoint, redis)
+        together.wait()
+        return token.value()
+
+    with ThreadPoolExecutor(processes) as pool:
+        assert set(pool.map(value, range(processes))) == {"Bearer token-1"}
+    assert endpoint.grants == ["password"]
+
+
+def test_a_token_that_is_refused_is_replaced_once_for_all_processes(redis: Redis) -> None:
+    endpoint = Endpoint(expires_in=300, refresh_token="refresh")
+    one, two = shared(endpoint, redis), shared(endpoint, redis)
+    refused = one.value()
+    assert two.value() == refused
+    assert one.renew(refused, True)
+    assert two.renew(refused, True)
+    assert one.value() == two.value() == "Bearer token-2"
+    assert endpoint.grants == ["password", "refresh_token"]
+
+
+def test_a_token_that_others_have_is_taken_over_for_as_long_as_it_lasts(redis: Redis, clock: Clock) -> None:
+    endpoint = Endpoint(expires_in=300)
+    shared(endpoint, redis).value()
+    later = shared(endpoint, redis)
+    later.value()
+    assert endpoint.grants == ["password"]
+    redis.flushall()
+    clock.now += 241
+    later.value()
+    assert endpoint.grants == ["password", "password"]
+
+
+def test_other_credentials_never_meet_an_older_token(redis: Redis) -> None:
+    endpoint = Endpoint(expires_in=300)
+    shared(endpoint, redis).value()
+    other = OAuth2Credentials(PASSWORD, httpx.Client(transport=Answers(endpoint)), SharedToken(redis, "one", ("you",)))
+    assert other.value() == "Bearer token-2"
+
+
+def shared(endpoint: Endpoint, redis: Redis) -> OAuth2Credentials:
+    return OAuth2Credentials(PASSWORD, httpx.Client(transport=Answers(endpoint)), SharedToken(redis, "one", ("me",)))
 
 
 def test_a_token_that_another_thread_has_replaced_is_not_replaced_again() -> None:
     endpoint = Endpoint()
     token = credentials(endpoint)
     refused = token.value()
-    assert token.renew(refused)
-    assert token.renew(refused)
+    assert token.renew(refused, True)
+    assert token.renew(refused, True)
     assert token.value() == "Bearer token-2"
 
 
