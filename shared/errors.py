@@ -46,9 +46,11 @@ class Retryable(AuxipError):
     Attributes:
         delay: seconds that the other side asked us to wait (`Retry-After`), or None to back off by ourselves.
         host: scheme, name and port of the host that failed, where it is another one than the API's own; else empty.
+        status: of the answer over HTTP, where there was one; else 0.
     """
 
     host: str = ""
+    status: int = 0
 
     def __init__(self, code: str, reason: str, delay: float | None = None) -> None:
         super().__init__(code, reason)

@@ -1,5 +1,6 @@
 """The Transactions extension over a store. Items are kept exactly as they were sent."""
 
+import copy
 from typing import Any, cast
 
 import attr
@@ -46,9 +47,15 @@ class Writer(AsyncBaseTransactionsClient):
         return self._replace(collection_id, item_id, item)
 
     async def patch_item(self, collection_id: str, item_id: str, **kwargs: Any) -> stac.Item | Response | None:  # type: ignore[override]
-        """PATCH /collections/{collection_id}/items/{item_id}: a merge patch."""
-        patch = await _posted(kwargs["request"])
-        return self._replace(collection_id, item_id, _merge(self.store.item(collection_id, item_id), patch))
+        """PATCH /collections/{collection_id}/items/{item_id}: a merge patch, or a JSON Patch that adds and removes."""
+        request: Request = kwargs["request"]
+        if request.headers.get("content-type") == "application/json-patch+json":
+            operations = await request.json()
+            patched = _patched(self.store.item(collection_id, item_id), operations)
+        else:
+            patch = await _posted(request)
+            patched = _merge(self.store.item(collection_id, item_id), patch)
+        return self._replace(collection_id, item_id, patched)
 
     async def delete_item(self, item_id: str, collection_id: str, **_: Any) -> stac.Item | Response | None:
         """DELETE /collections/{collection_id}/items/{item_id}: 404 if there is none."""
@@ -132,6 +139,26 @@ def _of(collection_id: str, item: Json) -> Json:
 def _same_id(body: Json, expected: str) -> None:
     if body.get("id") != expected:
         raise BadQuery(f"the body has the id {body.get('id')!r}, the URL {expected!r}")
+
+
+def _patched(target: Json, operations: object) -> Json:
+    """Return an item after the operations `add` and `remove` of a JSON Patch (RFC 6902)."""
+    patched = copy.deepcopy(target)
+    try:
+        for each in cast("list[Json]", operations):
+            *path, name = (part.replace("~1", "/").replace("~0", "~") for part in str(each["path"]).split("/")[1:])
+            holder: Any = patched
+            for part in path:
+                holder = holder[part]
+            if each["op"] == "add":
+                holder[name] = each["value"]
+            elif each["op"] == "remove":
+                del holder[name]
+            else:
+                raise BadQuery(f"only additions and removals are supported, not {each['op']!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadQuery(f"the patch does not fit the item: {error}") from error
+    return patched
 
 
 def _merge(target: Json, patch: Json) -> Json:

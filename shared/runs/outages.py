@@ -175,7 +175,8 @@ def _probe(
 
 def _code_of(system: str, fault: Fault, known: Outage | None, cause: Retryable | None) -> str:
     """Return the code that tells of a fault: that of the failure which the probe confirms, if it does."""
-    if cause is not None and suspected_fault(cause) is fault:
+    is_of_item = cause is not None and cause.code.endswith("-refused-item")
+    if cause is not None and suspected_fault(cause) is fault and not is_of_item:
         return cause.code
     if known is not None and known.fault == fault:
         return known.code

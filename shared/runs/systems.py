@@ -25,6 +25,7 @@ _FAULTS: Final = {
     "unauthorized": Fault.REFUSED,
     "denied": Fault.REFUSED,
     "refused": Fault.REFUSED,
+    "refused-item": Fault.UNAVAILABLE,
     "bad-answer": Fault.BAD_ANSWER,
     "full": Fault.FULL,
 }

@@ -20,6 +20,7 @@ from shared.stac.item import Json
 _TRANSIENT = frozenset({408, 425, 429})
 _REFUSALS = frozenset({400, 401, 403})
 _ANY_REFUSAL = tuple(range(400, 500))
+_STALE = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 _REDIRECTS = 5
 LONGEST_PROBE: Final = 10.0
 """Seconds that a probe waits for its answer."""
@@ -63,6 +64,7 @@ class StacApi:
         max_bytes: int,
         credentials: str,
         confirm_after: float = 0,
+        repeatable: bool = True,
     ) -> None:
         """Take a client.
 
@@ -73,12 +75,14 @@ class StacApi:
             max_bytes: of an answer.
             credentials: where they are configured, for whoever reads that they were refused.
             confirm_after: seconds before a request that was refused is sent once more.
+            repeatable: whether a request may be sent twice, as a STAC API takes it; one that begins a job may not.
         """
         self.name = name
         self.url = url
         self._client = client
         self._max_bytes = max_bytes
         self._credentials = credentials
+        self._repeatable = repeatable
         self._confirm_after = min(confirm_after, _LONGEST_CONFIRMATION)
 
     def call(
@@ -110,7 +114,7 @@ class StacApi:
         self,
         method: str,
         url: str,
-        body: Json | None = None,
+        body: Json | list[Json] | None = None,
         *,
         expected: tuple[int, ...] = (),
         headers: dict[str, str] | None = None,
@@ -179,13 +183,25 @@ class StacApi:
         """
         extensions: dict[str, bool] = {}
         with suppress(Refused):  # by the token endpoint
-            response = self._client.send(request(), stream=True)
+            response = self._sent(request)
             if response.status_code not in _REFUSALS or response.status_code in expected:
                 return response
             response.close()
             extensions = {IS_CONFIRMATION: True}
         time.sleep(self._confirm_after)
-        return self._client.send(request(extensions=extensions), stream=True)
+        return self._sent(partial(request, extensions=extensions))
+
+    def _sent(self, request: Callable[[], httpx.Request]) -> httpx.Response:
+        """Send a request, and at once a second time where the connection ends before there is an answer.
+
+        uvicorn closes the connection after a 500, just when the next request may be on its way.
+        """
+        try:
+            return self._client.send(request(), stream=True)
+        except _STALE:
+            if not self._repeatable:
+                raise
+        return self._client.send(request(), stream=True)
 
     def _other_host(self, url: str) -> str:
         return "" if origin(url) == origin(self.url) else host_of(url)
@@ -228,7 +244,9 @@ class StacApi:
         if status == 429:
             raise Retryable(f"{self.name}-rate-limited", detail, retry_after(response))
         if status in _TRANSIENT or status >= 500:
-            raise Retryable(f"{self.name}-unavailable", detail, retry_after(response))
+            failure = Retryable(f"{self.name}-unavailable", detail, retry_after(response))
+            failure.status = status
+            raise failure
         raise Rejected(f"{self.name}-refused", detail)
 
 

@@ -11,8 +11,10 @@ from pydantic import JsonValue, SecretStr, ValidationError
 from shared.errors import ItemFailed, Rejected, Retryable
 from shared.retries import delay_before_retry
 from shared.settings import Settings
+from shared.stac.answers import limited
 from shared.stac.api import StacApi, http_client
 from shared.stac.auth import api_key_hook
+from shared.stac.changes import changes
 from shared.stac.item import Item, Json
 from shared.stac.probes import Fault, Finding, Question, probe_api
 from shared.validation import first_problem
@@ -25,6 +27,12 @@ _WORLD: Final[Json] = {
 
 _RESERVED = frozenset(":/?#[]@!$&'()*+,;=")
 """Characters that pgSTAC, and so RS-Server's catalog, refuses in an id: those that RFC 3986 (section 2.2) reserves."""
+
+_INTERNAL_ERROR: Final = 500
+_JSON_PATCH: Final = {"content-type": "application/json-patch+json"}
+_NO_SUCH_METHOD: Final = (405, 501)
+_NO_PATCH: Final = (400, 404, 415, 422, *_NO_SUCH_METHOD)
+"""Answers of a catalog that takes no such patch; where the item is at fault, a PUT is answered likewise."""
 
 _IDS_AT_ONCE = 100
 
@@ -45,6 +53,7 @@ class Catalog:
     def __init__(self, settings: Settings, key: SecretStr | None) -> None:
         self._settings = settings
         self.has_bulk: bool | None = None
+        self._has_patch = True
         client = http_client(settings.catalog_timeout, api_key_hook(key, settings.catalog_url))
         self.api = StacApi(
             "catalog",
@@ -63,7 +72,8 @@ class Catalog:
         """
         path = f"/collections/{quote(collection, safe='')}"
         guarded: Question = ("POST", f"{path}/items", {}) if suspected is Fault.REFUSED else ("GET", path, None)
-        return probe_api(self.api, suspected, guarded)
+        needed: list[Question] = [("GET", path, None)] if suspected is Fault.UNAVAILABLE and collection else []
+        return probe_api(self.api, suspected, guarded, needed=needed)
 
     def require_collection(self, collection: str) -> None:
         """Make sure that a collection exists, before any work is begun for it.
@@ -107,6 +117,72 @@ class Catalog:
         if shown is None or hrefs(shown) != hrefs(item):
             raise Retryable("catalog-mismatch", f"the catalog does not show item {item.id!r} as it was written")
         return shown
+
+    def write(self, item: Item, shown: Item | None, still_ours: Callable[[], None] = lambda: None) -> Item:
+        """Write an item where the catalog has shown none, or what it differs in from what was shown, and read it back.
+
+        What others have written in the meantime stays: nothing that was not read is overwritten.
+
+        Args:
+            item: with the `collection` it belongs to.
+            shown: as the catalog has shown it before, or None.
+            still_ours: as `publish` takes it.
+
+        Raises:
+            Retryable: `catalog-mismatch`, by now the catalog has another item of this id, or shows something else than
+                was written; `catalog-refused-item`, it answers 500; and what `StacApi` and `still_ours` raise.
+        """
+        if shown is None:
+            self._create(item, still_ours)
+        elif patch := changes(shown, item):
+            self._amend(item, patch, still_ours)
+        else:
+            return shown
+        now = self.get(item.collection or "", item.id)
+        gone = () if shown is None else shown.assets.keys() - item.assets.keys()
+        if now is None or any(key in now.assets for key in gone) or not hrefs(item).items() <= hrefs(now).items():
+            raise Retryable("catalog-mismatch", f"the catalog does not show item {item.id!r} as it was written")
+        return now
+
+    def _create(self, item: Item, still_ours: Callable[[], None]) -> None:
+        # 409: somebody else has written it, or our own request that was not answered. What is read back tells.
+        still_ours()
+        path = f"/collections/{quote(item.collection or '', safe='')}/items"
+        self._send("POST", path, with_geometry(item), expected=(409,))
+
+    def _amend(self, item: Item, patch: list[Json], still_ours: Callable[[], None]) -> None:
+        path = _path(item.collection or "", item.id)
+        if self._has_patch:
+            still_ours()
+            status = self._send("PATCH", path, patch, expected=_NO_PATCH, headers=_JSON_PATCH)
+            if status not in _NO_PATCH:
+                return
+            self._has_patch = status not in _NO_SUCH_METHOD
+        still_ours()
+        self._send("PUT", path, with_geometry(item))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Json | list[Json],
+        expected: tuple[int, ...] = (),
+        headers: dict[str, str] | None = None,
+    ) -> int:
+        """Send a write; its answer is not looked at but for the status, since the item is read back.
+
+        pgSTAC answers 500 to an item that its database does not take. Whether the catalog itself is at fault is for a
+        probe to tell, see `shared.runs.outages`.
+        """
+        try:
+            with self.api.open(method, path, body, expected=expected, headers=headers) as response:
+                for _ in limited(response, self._settings.max_answer_bytes, self.api.name):
+                    pass
+                return response.status_code
+        except Retryable as error:
+            if error.status != _INTERNAL_ERROR:
+                raise
+            raise Retryable("catalog-refused-item", f"{error.reason}; its log says why") from error
 
     def items(self, collection: str, ids: Iterable[str]) -> Iterator[list[Json]]:
         """Yield the items of these ids as the catalog has them, in their order, a batch at a time.
@@ -178,7 +254,7 @@ def item_of(body: Json) -> Item:
         Retryable: `catalog-bad-answer`.
     """
     try:
-        item = Item.model_validate(body)
+        item = Item.model_validate(_with_datetime(body))
     except ValidationError as error:
         raise Retryable("catalog-bad-answer", f"the catalog's item is malformed: {first_problem(error)}") from None
     if item.geometry == _WORLD:
@@ -203,6 +279,17 @@ def _feature(feature: JsonValue) -> Json:
     if feature.get("geometry") == _WORLD:
         feature["geometry"] = None
         feature.pop("bbox", None)
+    return _with_datetime(feature)
+
+
+def _with_datetime(feature: Json) -> Json:
+    """Return an item with the null that STAC requires of one without a datetime: pgSTAC takes it and does not show it.
+
+    What was read could not be written without it: 400, `properties.datetime: Field required`.
+    """
+    properties = feature.get("properties")
+    if isinstance(properties, dict) and {"start_datetime", "end_datetime"} <= properties.keys():
+        properties.setdefault("datetime", None)
     return feature
 
 

@@ -33,7 +33,13 @@ class Finding:
     reason: str
 
 
-def probe_api(api: StacApi, suspected: Fault, guarded: Question | None = None, landing: str = "/") -> Finding | None:
+def probe_api(
+    api: StacApi,
+    suspected: Fault,
+    guarded: Question | None = None,
+    landing: str = "/",
+    needed: Sequence[Question] = (),
+) -> Finding | None:
     """Return what is wrong with an API, or None where it is well, as far as can be told without an item.
 
     Args:
@@ -43,8 +49,10 @@ def probe_api(api: StacApi, suspected: Fault, guarded: Question | None = None, l
         guarded: a question that the API answers to those alone whose credentials it takes. The landing page is asked
             for in any case: of many an API anybody may read it, and of some nobody.
         landing: URL or path of the landing page.
+        needed: questions that it must have an answer to as well, or it is unavailable: pgSTAC shows its landing page
+            without its database.
     """
-    questions: list[Question] = [("GET", landing, None)]
+    questions: list[Question] = [("GET", landing, None), *needed]
     if guarded is not None and suspected is not Fault.UNAVAILABLE:
         questions.append(guarded)
     try:

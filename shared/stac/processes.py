@@ -68,7 +68,13 @@ class StagingService:
             raise Rejected("bad-setting", "AUXIP_STAGING_URL is not set: there is no staging service")
         client = http_client(_TIMEOUT, api_key_hook(settings.staging_api_key, settings.staging_url))
         self.api = StacApi(
-            _NAME, settings.staging_url, client, _MAX_ANSWER_BYTES, "AUXIP_STAGING_API_KEY", settings.backoff_base
+            _NAME,
+            settings.staging_url,
+            client,
+            _MAX_ANSWER_BYTES,
+            "AUXIP_STAGING_API_KEY",
+            settings.backoff_base,
+            repeatable=False,
         )
 
     def probe(self, suspected: Fault) -> Finding | None:

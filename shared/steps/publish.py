@@ -1,15 +1,17 @@
 """Publish an item: first as it was staged, then as it is once its archives are expanded; only then delete them."""
 
+from collections.abc import Iterable
 from functools import partial
 from urllib.parse import quote
 
-from shared.archives import Expansion
+from shared.archives import Expansion, stands
 from shared.context import Context
 from shared.errors import Retryable
 from shared.models import ItemRecord, ItemState, Run, StagedAsset
 from shared.stac.catalog import is_unpublished
 from shared.stac.item import Asset, Item, Source
 from shared.stac.publication import composed
+from shared.steps.merging import with_others
 from shared.steps.standing import (
     archive_stands,
     expanded_standing,
@@ -35,9 +37,10 @@ def publish_and_fetch(context: Context, run: Run, record: ItemRecord) -> None:
     if record.catalogued is not None:
         return  # delivered again: by now the catalog may show more than was staged
     catalog = context.catalog_of(run.request.owner)
-    item = item_to_write(context, run, record, catalog.get(run.request.collection, record.item_id))
+    shown = catalog.get(run.request.collection, record.item_id)
+    item = item_to_write(context, run, record, shown)
     if item is not None:
-        catalog.publish(item, partial(context.ledger.require_claim, record))
+        catalog.write(item, shown, partial(context.ledger.require_claim, record))
     context.ledger.reach(record, ItemState.CATALOGUED)
 
 
@@ -49,9 +52,11 @@ def item_to_write(context: Context, run: Run, record: ItemRecord, shown: Item | 
         Retryable: `not-staged`, or S3 could not answer.
     """
     require_owner(run, shown)
-    item = _staged_item(context, run, record.stac_item(), record.staged_assets, shown)
+    offered = record.stac_item()
+    item = _staged_item(context, run, offered, record.staged_assets, shown)
     if shown is not None and item.assets == shown.assets and not is_unpublished(shown):
         return None
+    _require_objects(context, [one for one in item.assets.items() if original_name(*one) in offered.assets])
     return composed(item)
 
 
@@ -59,7 +64,7 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     """Write an item whose archives are expanded to the catalog, read it back, and then delete the archives.
 
     Raises:
-        Retryable: `catalog-mismatch`, or the catalog or S3 could not answer.
+        Retryable: `catalog-mismatch`, `not-staged`, or the catalog or S3 could not answer.
     """
     if record.expanded is not None:
         return
@@ -69,7 +74,8 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
         raise Retryable("catalog-mismatch", f"the catalog does not show item {record.item_id!r} any more")
     item = _expanded_item(shown, record.expansions)
     if item.assets != shown.assets:
-        catalog.publish(composed(item), partial(context.ledger.require_claim, record))
+        _require_objects(context, [one for one in item.assets.items() if original_name(*one) in record.expansions])
+        catalog.write(composed(item), shown, partial(context.ledger.require_claim, record))
     context.ledger.require_claim(record)
     for asset in item.assets.values():
         delete_archive(context, asset)
@@ -87,7 +93,7 @@ def _restore_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     archives = shown.assets.items() if shown is not None else ()
     if shown and any(key in expansions and asset.href == expansions[key].archive for key, asset in archives):
         item = composed(_expanded_item(shown, expansions))
-        catalog.publish(item, partial(context.ledger.require_claim, record))
+        catalog.write(item, shown, partial(context.ledger.require_claim, record))
 
 
 def delete_archive(context: Context, expanded: Asset) -> None:
@@ -110,7 +116,7 @@ def _staged_item(context: Context, run: Run, offered: Item, staged: dict[str, St
         item.assets[name] = current
     for name, asset in before.values():
         item.assets.setdefault(name, asset)
-    return item
+    return with_others(item, shown)
 
 
 def _current_asset(
@@ -133,6 +139,20 @@ def _was_expanded(context: Context, expanded: Asset, staged: StagedAsset) -> boo
     if expanded.source is None or expanded.source.etag != staged.etag:
         return False
     return not expanded_standing(context, expanded, Location.parse(staged.href)).absent
+
+
+def _require_objects(context: Context, assets: Iterable[tuple[str, Asset]]) -> None:
+    """Make sure that what an item is about to reference is in S3 by now, every member of what was expanded too.
+
+    Raises:
+        Retryable: `not-staged`.
+    """
+    for key, asset in assets:
+        location = Location.parse(asset.href)
+        if not (
+            stands(context.store, location, asset.source.etag) if asset.source else holds(context, location, asset)
+        ):
+            raise _not_staged(key)
 
 
 def _not_staged(key: str) -> Retryable:

@@ -122,7 +122,7 @@ def test_members_without_their_manifest_are_neither_trusted_nor_overwritten(
 def test_the_archive_stands_until_the_catalog_shows_its_content(work: Work, context: Context, stack: Stack) -> None:
     work.do(stage_item, publish_and_fetch, expand)
     archive = archive_of(work)
-    stack.set_catalog_faults([{"path": "/items", "method": "PUT", "status": 500}])
+    stack.set_catalog_faults([{"path": "/items", "method": "PATCH", "status": 503}])
     with pytest.raises(Retryable, match="catalog-unavailable"):
         work.do(publish_expanded)
 

@@ -45,6 +45,7 @@ def item_json(item_id: str = "X", **changes: Any) -> Json:
         "id": item_id,
         "geometry": None,
         "properties": {
+            "datetime": None,
             "start_datetime": "2024-03-25T00:00:00.000Z",
             "end_datetime": "2024-03-26T00:00:00.000Z",
         },

@@ -175,6 +175,35 @@ def test_a_fault_of_the_network_is_tried_again(api: Make, fault: httpx.HTTPError
     assert type(fault).__name__ in error.reason
 
 
+def closing_once(fault: httpx.HTTPError) -> Handler:
+    faults = [fault]
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        if faults:
+            raise faults.pop()
+        return httpx.Response(200, json={"well": True})
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    "fault", [httpx.ReadError("reset"), httpx.WriteError("pipe"), httpx.RemoteProtocolError("disconnected")]
+)
+def test_a_connection_that_the_api_has_closed_meanwhile_is_replaced_at_once(api: Make, fault: httpx.HTTPError) -> None:
+    assert api(closing_once(fault)).call("GET", "/").body == {"well": True}
+
+
+def test_a_request_that_was_not_answered_in_time_is_not_sent_twice(api: Make) -> None:
+    assert error_of(api(closing_once(httpx.ReadTimeout("slow")))).code == "station-unavailable"
+
+
+def test_a_request_that_begins_a_job_is_not_sent_twice() -> None:
+    staging = StacApi("staging", STATION, http_client(7, []), LIMIT, "the key", repeatable=False)
+    answered_by(staging, closing_once(httpx.ReadError("reset")))
+    assert error_of(staging).code == "staging-unavailable"
+    staging.close()
+
+
 @pytest.mark.parametrize("href", ["http://[::1", "http://host:port/", "http://\x00/"])
 def test_a_url_that_is_none_is_refused(api: Make, href: str) -> None:
     with pytest.raises(Rejected, match="bad-href"):
