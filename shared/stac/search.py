@@ -58,6 +58,21 @@ class Cql2(BaseModel):
         return {"filter": value} if isinstance(value, dict) and "op" in value else value
 
 
+def properties_of(expression: object) -> set[str]:
+    """Return the names of the properties that a CQL2-JSON filter looks at."""
+    found: set[str] = set()
+    waiting = [expression]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if isinstance(part.get("property"), str):
+                found.add(part["property"].removeprefix("properties."))
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+    return found
+
+
 def check_cql2(expression: Json) -> None:
     """Tell a CQL2-JSON filter from a dictionary that is none.
 

@@ -2,16 +2,18 @@
 
 import itertools
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final, cast
+from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
 
-from shared.errors import Busy, ItemFailed, Refused, Rejected, Retryable
+from shared.errors import AuxipError, Busy, ItemFailed, Refused, Rejected, Retryable
 from shared.retries import delay_before_retry
 from shared.settings import Settings
 from shared.stac.answers import shown
@@ -31,13 +33,17 @@ from shared.stac.network import StationTransport
 from shared.stac.oauth import OAuth2Credentials
 from shared.stac.probes import Fault, Finding, probe_api
 from shared.stac.requirements import bad_item
-from shared.stac.search import Cql2
+from shared.stac.search import Cql2, properties_of
 from shared.stac.stations import ApiKeyAuth, BasicAuth, CookieAuth, NoAuth, StationConfig
 from shared.stac.tokens import SharedToken
 from shared.validation import first_problem
 
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
+_log = logging.getLogger(__name__)
+
+_INTERNAL_ERROR: Final = 500
+_ALWAYS_NAMED: Final = frozenset({"id", "collection", "geometry", "datetime"})
 _PATIENCE: Final = 10.0
 """Seconds to wait in place for a page; a longer pause is spent without holding a worker."""
 
@@ -94,13 +100,14 @@ class Station:
             tries: how often the first page is asked for before the search fails.
 
         Raises:
-            Rejected: `search-timeout`, the deadline has passed; `station-foreign-link`, the station sends us to
-                another host for the next page; and what `StacApi` raises.
+            Rejected: `search-timeout`, the deadline has passed; `unknown-property`, it answers 500 to a filter by one;
+                `station-foreign-link`, it sends us to another host for the next page; and what `StacApi` raises.
             Retryable: `station-bad-answer`, an answer is no GeoJSON FeatureCollection; and what `StacApi` raises.
             Busy: `station-busy`, the limits of the station let nothing go soon.
         """
-        left = search.limit
-        for features in self._pages(self._body(search), deadline, tries):
+        left, found_any = search.limit, False
+        for features in self._described(self._pages(self._body(search), deadline, tries), search):
+            found_any = found_any or bool(features)
             if left is not None:
                 del features[left:]
                 left -= len(features)
@@ -109,6 +116,33 @@ class Station:
                 yield self._found(features.pop())  # so that no page is in memory beside the next one
             if left == 0:
                 return
+        if not found_any and (unknown := self._unnamed(search)):
+            _log.warning("the station %s finds nothing, and its queryables do not name %s", self.name, unknown)
+
+    def _described(self, pages: Iterator[list[object]], search: Cql2) -> Iterator[list[object]]:
+        """Yield pages; a property that the station does not know is named where it answers 500, as pgSTAC does to it.
+
+        Raises:
+            Rejected: `unknown-property`.
+        """
+        try:
+            yield from pages
+        except Retryable as error:
+            if error.status != _INTERNAL_ERROR or not (unknown := self._unnamed(search)):
+                raise
+            reason = f"{error.reason}, and the queryables of the station {self.name} do not name {unknown}"
+            raise Rejected("unknown-property", reason) from error
+
+    def _unnamed(self, search: Cql2) -> str:
+        """Return the properties of a filter that are not among the station's queryables; empty where it lists none."""
+        collections = self._config.collections
+        path = f"/collections/{quote(collections[0], safe='')}/queryables" if len(collections) == 1 else "/queryables"
+        try:
+            named = self.api.call("GET", path).body.get("properties")
+        except AuxipError:
+            return ""
+        unknown = properties_of(search.filter) - _ALWAYS_NAMED - set(named) if isinstance(named, dict) and named else ()
+        return ", ".join(sorted(unknown))[:200]
 
     def _hooks(self) -> list[Callable[[httpx.Request], None]]:
         if self._credentials is None:

@@ -51,6 +51,8 @@ class Pages:
         self.requests: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/queryables"):
+            return httpx.Response(404)
         self.requests.append(request)
         return self.answers.pop(0)
 
