@@ -1,7 +1,9 @@
 """The STAC API of a store: what stac-fastapi calls to read, search and write."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
+from urllib.parse import quote
 
 import attr
 from fastapi import Query, Request
@@ -18,15 +20,19 @@ from stac_fastapi.types import stac
 from stac_fastapi.types.config import ApiSettings
 from stac_fastapi.types.core import AsyncBaseCoreClient
 from stac_fastapi.types.extension import ApiExtension
+from stac_fastapi.types.links import CollectionLinks, ItemLinks, filter_links
+from stac_fastapi.types.requests import get_base_url
 from stac_fastapi.types.search import BaseSearchGetRequest, BaseSearchPostRequest, Limit
 
-from local.stac import query
+from local.stac import extent, query
 from local.stac.query import BadQuery, UnknownSortKey
 from local.stac.store import Exists, Json, Missing, Store
+from local.stac.strict import Broken
 
-_STATUS_CODES: dict[type[Exception], int] = {BadQuery: 400, UnknownSortKey: 404, Missing: 404, Exists: 409}
+_STATUS_CODES: dict[type[Exception], int] = {BadQuery: 400, UnknownSortKey: 404, Missing: 404, Exists: 409, Broken: 500}
 _TOKEN = "from-"  # noqa: S105  # the start of a paging token, no secret
 _DEFAULT_LIMIT = 1000
+_GEOJSON = "application/geo+json"
 # pystac-client 0.9 looks for the class of version 1.0, stac-fastapi 7 declares that of version 1.1.
 _SORT_CONFORMANCE = [f"https://api.stacspec.org/v1.{minor}.0/item-search#sort" for minor in (0, 1)]
 
@@ -49,6 +55,8 @@ class _ItemCollectionUri(ItemCollectionUri, GETTokenPagination):
 class _Search:
     limit: int
     token: str | None
+    in_time: extent.Matches
+    in_place: extent.Matches
     collections: list[str] | None = None
     ids: list[str] | None = None
     filter: Json | None = None
@@ -71,18 +79,31 @@ class Reader(AsyncBaseCoreClient):
 
     async def post_search(self, search_request: BaseSearchPostRequest, **kwargs: Any) -> stac.ItemCollection:
         """POST /search."""
-        body: Json = await kwargs["request"].json()
-        _refuse_unsupported(body)
+        request: Request = kwargs["request"]
+        body: Json = await request.json()
         fields = cast(Any, search_request)  # its model is put together at run time
         sortby = [(each.field, each.direction.value) for each in fields.sortby or []]
-        search = _search(fields.limit, fields.token, fields.collections, fields.ids, fields.filter_expr, sortby=sortby)
-        page, following = self._page(search)
-        return _answer(page, _post_link(kwargs["request"], body, following) if following else None)
+        page, following = self._page(
+            _Search(
+                limit=fields.limit or _DEFAULT_LIMIT,
+                token=fields.token,
+                collections=fields.collections,
+                ids=fields.ids,
+                filter=fields.filter_expr,
+                in_time=extent.in_time(fields.datetime),
+                in_place=extent.in_place(fields.bbox, cast(Json | None, body.get("intersects"))),
+                **_order(sortby),
+            )
+        )
+        return _answer(request, page, _post_link(request, body, following) if following else None)
 
     async def get_search(  # type: ignore[override]  # the fields of the extensions come as keywords
         self,
         collections: list[str] | None = None,
         ids: list[str] | None = None,
+        bbox: Sequence[float] | None = None,
+        intersects: str | None = None,
+        datetime: str | None = None,
         limit: int | None = None,
         token: str | None = None,
         filter_expr: str | None = None,
@@ -91,37 +112,68 @@ class Reader(AsyncBaseCoreClient):
         **kwargs: Any,
     ) -> stac.ItemCollection:
         """GET /search."""
-        _refuse_unsupported(kwargs)
+        request: Request = kwargs["request"]
         read_filter = query.parse_json if filter_lang == "cql2-json" else query.parse_text
-        wanted = read_filter(filter_expr) if filter_expr else None
         order = [(key.lstrip("+- "), "desc" if key.startswith("-") else "asc") for key in sortby or []]
-        page, following = self._page(_search(limit, token, collections, ids, wanted, sortby=order))
-        return _answer(page, _get_link(kwargs["request"], following) if following else None)
+        page, following = self._page(
+            _Search(
+                limit=limit or _DEFAULT_LIMIT,
+                token=token,
+                collections=collections,
+                ids=ids,
+                filter=read_filter(filter_expr) if filter_expr else None,
+                in_time=extent.in_time(datetime),
+                in_place=extent.in_place(bbox, extent.parse_geometry(intersects)),
+                **_order(order),
+            )
+        )
+        return _answer(request, page, _get_link(request, following) if following else None)
 
-    async def item_collection(  # type: ignore[override]  # bbox and datetime are refused below
-        self, collection_id: str, limit: int | None = None, token: str | None = None, **kwargs: Any
+    async def item_collection(
+        self,
+        collection_id: str,
+        bbox: Sequence[float] | None = None,
+        datetime: str | None = None,
+        limit: int | None = None,
+        token: str | None = None,
+        **kwargs: Any,
     ) -> stac.ItemCollection:
         """GET /collections/{collection_id}/items."""
-        _refuse_unsupported(kwargs)
-        page, following = self._page(_search(limit, token, [collection_id]))
-        return _answer(page, _get_link(kwargs["request"], following) if following else None)
+        request: Request = kwargs["request"]
+        page, following = self._page(
+            _Search(
+                limit=limit or _DEFAULT_LIMIT,
+                token=token,
+                collections=[collection_id],
+                in_time=extent.in_time(datetime),
+                in_place=extent.in_place(bbox, None),
+            )
+        )
+        answer = _answer(request, page, _get_link(request, following) if following else None)
+        items, collection = f"collections/{collection_id}/items", f"collections/{collection_id}"
+        answer["links"] += [_link(request, "self", items, _GEOJSON), _link(request, "parent", collection)]
+        return answer
 
-    async def get_item(self, item_id: str, collection_id: str, **_: Any) -> stac.Item:
+    async def get_item(self, item_id: str, collection_id: str, **kwargs: Any) -> stac.Item:
         """GET /collections/{collection_id}/items/{item_id}."""
-        return cast(stac.Item, self.store.item(collection_id, item_id))
+        return cast(stac.Item, _linked_item(kwargs["request"], self.store.item(collection_id, item_id)))
 
-    async def all_collections(self, **_: Any) -> stac.Collections:
+    async def all_collections(self, **kwargs: Any) -> stac.Collections:
         """GET /collections."""
-        return cast(stac.Collections, {"collections": self.store.collections(), "links": []})
+        request: Request = kwargs["request"]
+        links = [_link(request, "root", ""), _link(request, "self", "collections"), _link(request, "parent", "")]
+        found = [_linked_collection(request, each) for each in self.store.collections()]
+        return cast(stac.Collections, {"collections": found, "links": links})
 
-    async def get_collection(self, collection_id: str, **_: Any) -> stac.Collection:
+    async def get_collection(self, collection_id: str, **kwargs: Any) -> stac.Collection:
         """GET /collections/{collection_id}."""
-        return cast(stac.Collection, self.store.collection(collection_id))
+        return cast(stac.Collection, _linked_collection(kwargs["request"], self.store.collection(collection_id)))
 
     def _page(self, search: _Search) -> tuple[list[Json], str | None]:
         first = _first(search.token)
         matches = query.matcher(search.filter)
-        found = [item for item in self.store.items(search.collections, search.ids) if matches(item)]
+        held = self.store.items(search.collections, search.ids)
+        found = [item for item in held if search.in_time(item) and search.in_place(item) and matches(item)]
         ordered = query.in_order(found, search.key, search.direction)
         end = first + search.limit
         page = ordered[first:end]
@@ -170,33 +222,10 @@ def stac_api(title: str, client: Reader, extensions: list[ApiExtension], setting
     )
 
 
-def _search(
-    limit: int | None,
-    token: str | None,
-    collections: list[str] | None = None,
-    ids: list[str] | None = None,
-    filter_expression: Json | None = None,
-    *,
-    sortby: list[tuple[str, str]] | None = None,
-) -> _Search:
-    if sortby and len(sortby) > 1:
+def _order(sortby: list[tuple[str, str]]) -> dict[str, Any]:
+    if len(sortby) > 1:
         raise BadQuery("one sort key only")
-    key, direction = sortby[0] if sortby else ("created", "desc")
-    return _Search(
-        limit=limit or _DEFAULT_LIMIT,
-        token=token,
-        collections=collections,
-        ids=ids,
-        filter=filter_expression,
-        key=key,
-        direction="desc" if direction == "desc" else "asc",
-    )
-
-
-def _refuse_unsupported(arguments: Json) -> None:
-    for name in ("bbox", "intersects", "datetime"):
-        if arguments.get(name) is not None:
-            raise BadQuery(f"{name!r} is not supported; use a filter")
+    return {"key": sortby[0][0], "direction": sortby[0][1]} if sortby else {}
 
 
 def _first(token: str | None) -> int:
@@ -208,14 +237,33 @@ def _first(token: str | None) -> int:
     return int(digits)
 
 
-def _answer(items: list[Json], following: Json | None) -> stac.ItemCollection:
+def _answer(request: Request, items: list[Json], following: Json | None) -> stac.ItemCollection:
     answer = {
         "type": "FeatureCollection",
-        "features": items,
-        "links": [following] if following else [],
+        "features": [_linked_item(request, item) for item in items],
+        "links": [_link(request, "root", ""), *([following] if following else [])],
         "numberReturned": len(items),
     }
     return cast(stac.ItemCollection, answer)
+
+
+def _linked_item(request: Request, item: Json) -> Json:
+    links = ItemLinks(quote(str(item["collection"])), get_base_url(request), quote(str(item["id"])))
+    return _linked(item, links.create_links())
+
+
+def _linked_collection(request: Request, collection: Json) -> Json:
+    links = CollectionLinks(quote(str(collection["id"])), get_base_url(request)).create_links()
+    return _linked(collection, links)
+
+
+def _linked(body: Json, links: list[Json]) -> Json:
+    """Return what is stored with links to itself and what it belongs to in the place of those that were sent."""
+    return {**body, "links": [*links, *filter_links(cast(list[Json], body.get("links") or []))]}
+
+
+def _link(request: Request, rel: str, path: str, media_type: str = "application/json") -> Json:
+    return {"rel": rel, "type": media_type, "href": f"{get_base_url(request)}{path}"}
 
 
 def _post_link(request: Request, body: Json, token: str) -> Json:

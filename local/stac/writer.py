@@ -17,6 +17,7 @@ from stac_fastapi.types import stac
 
 from local.stac.query import BadQuery
 from local.stac.store import Json, Store
+from local.stac.strict import require_taken
 
 
 @attr.s
@@ -133,6 +134,7 @@ async def _posted(request: Request) -> Json:
 def _of(collection_id: str, item: Json) -> Json:
     if item.get("collection", collection_id) != collection_id:
         raise BadQuery(f"the item says that it is in the collection {item['collection']!r}, not {collection_id!r}")
+    require_taken(item)
     return item | {"collection": collection_id}
 
 
