@@ -23,6 +23,7 @@ from stac_fastapi.types.extension import ApiExtension
 from stac_fastapi.types.links import CollectionLinks, ItemLinks, filter_links
 from stac_fastapi.types.requests import get_base_url
 from stac_fastapi.types.search import BaseSearchGetRequest, BaseSearchPostRequest, Limit
+from stac_pydantic.shared import BBox
 
 from local.stac import extent, query
 from local.stac.query import BadQuery, UnknownSortKey
@@ -38,6 +39,7 @@ _SORT_CONFORMANCE = [f"https://api.stacspec.org/v1.{minor}.0/item-search#sort" f
 
 
 class _PostSearch(BaseSearchPostRequest, extra="forbid"):
+    bbox: BBox | None = None  # also beyond the globe, where nothing is, as in a GET
     limit: Limit | None = Field(_DEFAULT_LIMIT)
 
 

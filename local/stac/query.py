@@ -102,9 +102,15 @@ def matcher(filter_expression: Json | None) -> Callable[[Json], bool]:
 def in_order(items: Sequence[Json], key: str, direction: Literal["asc", "desc"]) -> list[Json]:
     """Sort items; those without the key come last, and the id decides between equals.
 
+    Args:
+        items: in any order.
+        key: one of SORT_KEYS, also with `properties.` before it.
+        direction: of the key; the id is always ascending.
+
     Raises:
         UnknownSortKey: `key` is none of SORT_KEYS.
     """
+    key = key.removeprefix("properties.")
     if key not in SORT_KEYS:
         raise UnknownSortKey(f"{key!r} is no sort key; use one of {', '.join(SORT_KEYS)}")
     by_id = sorted(items, key=lambda item: str(item["id"]))

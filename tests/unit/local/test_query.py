@@ -101,6 +101,11 @@ def test_sizes_are_sorted_as_numbers() -> None:
     assert [each["id"] for each in query.in_order(some, "file:size", "asc")] == ["b", "a"]
 
 
+def test_a_sort_key_may_say_that_it_is_a_property() -> None:
+    some: list[Json] = [{"id": name, "properties": {"datetime": when}} for name, when in (("a", "2025"), ("b", "2024"))]
+    assert [each["id"] for each in query.in_order(some, "properties.datetime", "asc")] == ["b", "a"]
+
+
 def test_an_unknown_sort_key_is_refused() -> None:
     with pytest.raises(UnknownSortKey):
         query.in_order([], "cloud_cover", "asc")
