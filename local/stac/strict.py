@@ -9,6 +9,7 @@ from local.stac.query import BadQuery
 from local.stac.store import Json
 
 _RESERVED = frozenset(":/?#[]@!$&'()*+,;=")
+_DEEPEST = 255  # as pydantic writes JSON
 
 
 class Broken(Exception):
@@ -29,8 +30,7 @@ def require_taken(item: Json) -> None:
         raise BadQuery(f"ID ({item_id}) cannot contain the following characters: {' '.join(sorted(_RESERVED))}")
     if isinstance(properties, dict) and _ends_before_it_begins(properties):
         raise Broken("start_datetime must be < end_datetime")
-    if _has_nul(item):
-        raise Broken("unsupported Unicode escape sequence")
+    _require_stored(item, 0)
 
 
 def _ends_before_it_begins(properties: dict[str, object]) -> bool:
@@ -40,9 +40,11 @@ def _ends_before_it_begins(properties: dict[str, object]) -> bool:
     return datetime.fromisoformat(end) < datetime.fromisoformat(start)
 
 
-def _has_nul(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(_has_nul(key) or _has_nul(inner) for key, inner in value.items())
-    if isinstance(value, list):
-        return any(_has_nul(inner) for inner in value)
-    return isinstance(value, str) and "\0" in value
+def _require_stored(value: object, depth: int) -> None:
+    if depth > _DEEPEST:
+        raise Broken("Maximum serialization depth exceeded")
+    if isinstance(value, str) and "\0" in value:
+        raise Broken("unsupported Unicode escape sequence")
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    for each in inner:
+        _require_stored(each, depth + 1)

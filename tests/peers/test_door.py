@@ -18,6 +18,7 @@ from shared.stac.catalog import Catalog
 from shared.stac.item import Item, Json, offered_item
 from shared.stac.publication import composed
 from shared.times import parse_instant
+from tests.peers.deployment import Deployment
 from tests.peers.pgstac import PgStac
 from tests.unit.making import item_json, settings_of
 from tests.unit.test_requirements import POINT, REFUSED, WHEN
@@ -79,6 +80,13 @@ def test_what_the_door_refuses_is_refused_by_pgstac_or_never_shown_by_it(pgstac:
     headers = {"content-type": "application/json"}
     posted = httpx.post(url, content=json.dumps(body), headers=headers, trust_env=False)
     assert posted.is_error or httpx.get(f"{url}/X", trust_env=False).is_server_error
+
+
+NOT_EMBEDDED = {"a number that poisons a search", "half a character"}
+"""pgSTAC takes the first and never shows it again, the embedded catalog shows it; the second nobody can encode."""
+
+ODD_DATES = ("99999999T999999", "20240101T000000", "2024-01-01T00:00:00", "2024-01-01 00:00:00Z", "2024-01-01", "")
+BOUNDS: Json = {"datetime": None, "start_datetime": "2024-01-01T00:00:00Z", "end_datetime": "2024-01-02T00:00:00Z"}
 
 
 DATES = st.sampled_from(
@@ -164,3 +172,39 @@ def test_what_passes_the_door_is_taken_as_the_same_instants(
     for name in DATE_FIELDS:
         if (stated := properties.get(name)) is not None:
             assert parse_instant(str(shown.properties[name])) == parse_instant(str(stated))
+
+
+ROUND: Json = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
+STRICT: dict[str, dict[str, Any]] = {
+    "all is well": {},
+    **{case: fields for case, (fields, _) in REFUSED.items() if case not in NO_JSON | NOT_EMBEDDED},
+    "no geometry": {"geometry": None},
+    "a reserved character": {"id": "a:b"},
+    **{f"end {text}": {"properties": {**BOUNDS, "end_datetime": text}} for text in ODD_DATES},
+    **{f"created {text}": {"properties": {**BOUNDS, "created": text}} for text in ODD_DATES},
+    "an end before its start": {"properties": {**BOUNDS, "end_datetime": "2023-01-01T00:00:00Z"}},
+    "a start alone": {"properties": {**WHEN, "start_datetime": "2023-01-01T00:00:00Z"}},
+    "no datetime": {"properties": {name: value for name, value in BOUNDS.items() if name != "datetime"}},
+    "a datetime of null alone": {"properties": {"datetime": None}},
+    "links that are none": {"links": [{"rel": "x"}]},
+}
+
+
+def status_of(url: str, headers: dict[str, str], collection: str, fields: dict[str, Any]) -> int:
+    """What a catalog answers when it is to create an item with these fields."""
+    known = {"geometry": ROUND, "bbox": [0, 0, 1, 1], "stac_version": "1.1.0", "properties": WHEN}
+    body = {**item_json(uuid.uuid4().hex), **known, "collection": collection, **fields}
+    place = f"{url}/collections/{collection}/items"
+    return httpx.post(place, json=body, headers=headers, trust_env=False, timeout=60).status_code
+
+
+def test_the_embedded_catalog_refuses_with_the_status_of_pgstac(on_pgstac: Deployment, pgstac: PgStac) -> None:
+    environ = on_pgstac.stack.environment()
+    asked = {
+        "pgstac": (pgstac.url, {}, pgstac.new_collection()),
+        "embedded": (environ["AUXIP_CATALOG_URL"], {"x-api-key": environ["AUXIP_CATALOG_API_KEY"]}, "aux"),
+    }
+    statuses = {
+        name: {case: status_of(*where, fields) for case, fields in STRICT.items()} for name, where in asked.items()
+    }
+    assert statuses["embedded"] == statuses["pgstac"]
