@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from local.samples import STATION_COLLECTION
 from local.stack import Stack
 from tests.integration.conftest import new_collection
 from tests.peers.programs import programs
@@ -45,18 +46,18 @@ def shelf(stack: Stack) -> str:
             "properties": {"datetime": f"2024-01-0{day}T12:00:00Z", "product:type": product_type},
             "assets": {"data": {"href": "https://example.com/a.txt", "type": "text/plain", "roles": ["data"]}},
         }
-        url, headers = f"{environ['AUXIP_CATALOG_URL']}/collections/{name}/items", {"x-api-key": key(stack)}
+        url, headers = f"{environ['AUXIP_CATALOG_URL']}/collections/{name}/items", {"x-api-key": catalog_key(stack)}
         httpx.post(url, json=item, headers=headers).raise_for_status()
     return name
 
 
-def key(stack: Stack) -> str:
+def catalog_key(stack: Stack) -> str:
     return stack.environment()["AUXIP_CATALOG_API_KEY"]
 
 
-def run(stack: Stack, script: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run(script: str, *arguments: str, key: str) -> "subprocess.CompletedProcess[str]":
     """Run a script of this folder with the Python that has the clients."""
-    environ = {"PATH": os.environ["PATH"], "STAC_API_KEY": key(stack)}
+    environ = {"PATH": os.environ["PATH"], "STAC_API_KEY": key}
     command = [str(programs("validator") / "python"), str(HERE / script), *arguments]
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100, check=False)  # noqa: S603
 
@@ -64,15 +65,29 @@ def run(stack: Stack, script: str, *arguments: str) -> "subprocess.CompletedProc
 @pytest.mark.parametrize("conformance", CLASSES)
 def test_the_catalog_passes_the_validator_for_what_it_claims(stack: Stack, shelf: str, conformance: str) -> None:
     url = stack.environment()["AUXIP_CATALOG_URL"]
+    assert_passes(run("validate.py", *asked(url, shelf, conformance), key=catalog_key(stack)))
+
+
+@pytest.mark.parametrize("conformance", [name for name in CLASSES if name != "item-search"])
+def test_the_station_passes_it_too_but_for_a_search_by_place_as_its_items_have_none(
+    stack: Stack, conformance: str
+) -> None:
+    parameters = asked(stack.station_url, STATION_COLLECTION, conformance)
+    assert_passes(run("validate.py", *parameters, key=stack.station_key))
+
+
+def asked(url: str, collection: str, conformance: str) -> list[str]:
     point = '{"type": "Point", "coordinates": [5, 5]}'
-    asked = ["--root-url", url, "--collection", shelf, "--geometry", point, "--conformance", conformance]
-    done = run(stack, "validate.py", *asked)
+    return ["--root-url", url, "--collection", collection, "--geometry", point, "--conformance", conformance]
+
+
+def assert_passes(done: "subprocess.CompletedProcess[str]") -> None:
     assert "Errors: none" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
 
 
 def test_pystac_client_opens_searches_pages_sorts_and_lists(stack: Stack, shelf: str) -> None:
-    done = run(stack, "clients.py", stack.environment()["AUXIP_CATALOG_URL"], shelf)
+    done = run("clients.py", stack.environment()["AUXIP_CATALOG_URL"], shelf, key=catalog_key(stack))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
 
