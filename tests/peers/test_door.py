@@ -10,19 +10,24 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
+from local import samples
+from local.products.product import Product, item
 from shared.errors import ItemFailed
 from shared.selection.policies import validity
 from shared.stac.catalog import Catalog
 from shared.stac.item import Item, Json, offered_item
 from shared.stac.publication import composed
 from shared.times import parse_instant
+from tests.integration.conftest import of_type
+from tests.integration.test_already_staged import PLAIN, feature, offering
 from tests.peers.deployment import Deployment
 from tests.peers.pgstac import PgStac
 from tests.unit.making import item_json, settings_of
 from tests.unit.test_requirements import POINT, REFUSED, WHEN
 
+GOOD = samples.product(samples.OPEN_ENDED)
 WORLD: Json = {"type": "Polygon", "coordinates": [[[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]]}
 
 
@@ -198,6 +203,7 @@ def status_of(url: str, headers: dict[str, str], collection: str, fields: dict[s
     return httpx.post(place, json=body, headers=headers, trust_env=False, timeout=60).status_code
 
 
+@pytest.mark.long
 def test_the_embedded_catalog_refuses_with_the_status_of_pgstac(on_pgstac: Deployment, pgstac: PgStac) -> None:
     environ = on_pgstac.stack.environment()
     asked = {
@@ -208,3 +214,48 @@ def test_the_embedded_catalog_refuses_with_the_status_of_pgstac(on_pgstac: Deplo
         name: {case: status_of(*where, fields) for case, fields in STRICT.items()} for name, where in asked.items()
     }
     assert statuses["embedded"] == statuses["pgstac"]
+
+
+@pytest.fixture(scope="module")
+def into_pgstac(pgstac: PgStac) -> Iterator[Deployment]:
+    """The project with the embedded station, which says what it is told to, and pgSTAC as its catalog."""
+    with Deployment({"AUXIP_CATALOG_URL": pgstac.url}) as deployment:
+        yield deployment
+
+
+def properties_of(product: Product, **changes: JsonValue) -> Json:
+    described: Json = json.loads(json.dumps(item([product], {})["properties"]))
+    return {**described, **changes}
+
+
+@pytest.mark.long
+def test_an_item_in_a_stations_spelling_is_staged_into_pgstac(
+    into_pgstac: Deployment, pgstac: PgStac, collection: str
+) -> None:
+    odd = {"datetime": None, "start_datetime": "00000000T000000", "end_datetime": "99999999T999999"}
+    properties = properties_of(PLAIN, **odd, created="20240325T100000")
+    stack = into_pgstac.stack
+    with offering(stack, feature(stack, [PLAIN], properties=properties)):
+        run = into_pgstac.run(collection, cql2_filter=of_type("ANY"))
+
+    assert into_pgstac.failures(run) == []
+    shown = pgstac.item(collection, PLAIN.item_id)["properties"]
+    assert (shown["start_datetime"], shown["end_datetime"]) == ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
+    assert shown["created"] == "2024-03-25T10:00:00Z"
+
+
+@pytest.mark.long
+def test_an_item_that_pgstac_refuses_fails_before_any_byte_is_moved(
+    into_pgstac: Deployment, pgstac: PgStac, collection: str
+) -> None:
+    stack = into_pgstac.stack
+    bad = feature(stack, [PLAIN], properties=properties_of(PLAIN, end_datetime="soon"))
+    downloads = stack.station_traffic().downloads
+    with offering(stack, bad, feature(stack, [GOOD])):
+        run = into_pgstac.run(collection, cql2_filter=of_type("ANY"))
+
+    ((item_id, code, reason),) = into_pgstac.failures(run)
+    assert (item_id, code) == (PLAIN.item_id, "bad-item")
+    assert "properties.end_datetime" in reason
+    assert stack.station_traffic().downloads == downloads + 1
+    assert set(pgstac.items(collection)) == {GOOD.item_id}
