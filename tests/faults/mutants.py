@@ -95,7 +95,7 @@ MUTANTS = (
     Mutant(
         "claims-not-required",
         "shared/ledger/ledger.py",
-        'if record.claim is not None and self.redis.hget(record.claim.key, "token") != record.claim.token:',
+        "if record.claim is not None and not self.still_claimed([record]):",
         "if False:",
         ("freeze-publication",),
         rounds=6,

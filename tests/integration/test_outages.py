@@ -30,6 +30,9 @@ ORBITS = of_type("OPER_MPL_ORBPRE")
 CATALOG = Needs(("catalog",))
 OUTAGE = Outage(since=1.0, probed=1.0, fault="unavailable", code="catalog-unavailable", reason="it answered 503")
 AWAY = Retryable("catalog-unavailable", "it answered 503")
+ITEMS = "items|/search"
+"""Paths at which the catalog reads and writes items, one and many."""
+
 WRONG_KEY = [{"path": ".", "status": 401}]
 MORE_THAN_ALL_TRIES = 6
 """Probes of a system, each as long after the one before as a try would be; `AUXIP_ATTEMPTS` is 3 here."""
@@ -60,7 +63,7 @@ def no_catalog(stack: Stack) -> Iterator[None]:
 @contextmanager
 def no_items_in_the_catalog(stack: Stack) -> Iterator[None]:
     """The run is begun, and then the catalog goes away."""
-    stack.set_catalog_faults([{"path": "/items|/$", "status": 500}])
+    stack.set_catalog_faults([{"path": f"{ITEMS}|/$", "status": 500}])
     yield
     stack.set_catalog_faults([])
 
@@ -68,7 +71,7 @@ def no_items_in_the_catalog(stack: Stack) -> Iterator[None]:
 @contextmanager
 def a_wrong_key(stack: Stack) -> Iterator[None]:
     """The run is begun, and then the catalog refuses our key: its landing page is there for everybody."""
-    stack.set_catalog_faults([{"path": "/items", "status": 403}])
+    stack.set_catalog_faults([{"path": ITEMS, "status": 403}])
     yield
     stack.set_catalog_faults([])
 
@@ -202,7 +205,7 @@ def test_what_is_refused_of_an_item_alone_uses_up_its_tries(
 def test_the_fault_of_an_item_uses_up_its_tries_while_its_system_answers(
     caller: Caller, context: Context, stack: Stack
 ) -> None:
-    stack.set_catalog_faults([{"path": "/items", "status": 503}])
+    stack.set_catalog_faults([{"path": ITEMS, "status": 503}])
     result = caller.stage(ORBITS)
     wait_for(result.ready, "the caller has the result")
     run = closed_run(context, result.id)
