@@ -19,6 +19,7 @@ from shared.steps.publish import item_to_write
 from shared.steps.stage import stage_item
 from tests.integration.conftest import Caller, of_type
 from tests.integration.plain import plain_items
+from tests.ledger.opened import Opened, found
 
 ITEMS = 7
 OWNER = "batches"
@@ -373,6 +374,33 @@ def test_a_batch_is_as_large_as_is_bearable(staged: Staged, monkeypatch: pytest.
 
 
 # The messages
+
+
+def test_the_chain_of_an_item_that_a_batch_has_published_goes_on_with_its_own_message_and_with_no_copy(
+    context: Context,
+) -> None:
+    from workers.tasks.catalog import fetch
+
+    run = Opened(context.ledger, found("X", assets=("X.zip",)), found("Y", assets=("Y.zip",)))
+    run.begin()
+    for key in run.keys:
+        with run.ledger.claim(run.id, key, 60) as (_, record):
+            run.ledger.reach(record, ItemState.STAGED)
+            run.ledger.next(record)
+    with run.ledger.claim(run.id, run.keys[0], 60) as (_, first), run.ledger.batches.gathered(first, 60) as (other,):
+        run.ledger.reach(other, ItemState.CATALOGUED)
+        run.ledger.batches.record([other])
+
+    goes_on = []
+    for _ in range(2):
+        fetch.push_request(id="1", chain=[{"task": "the next"}], delivery_info={})
+        try:
+            fetch.run(run.id, run.keys[1])
+            goes_on.append(bool(fetch.request.chain))
+        finally:
+            fetch.pop_request()
+    context.ledger.agenda.forget_run(run.id)
+    assert goes_on == [True, False]
 
 
 @pytest.mark.long
