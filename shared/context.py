@@ -84,7 +84,7 @@ class Context:
     @cached_property
     def audits(self) -> Audits:
         """What audits need of the ledger."""
-        return Audits(self.ledger.redis)
+        return Audits(self.ledger.redis, self.ledger.keep_seconds)
 
     @cached_property
     def _configured(self) -> dict[str, StationConfig]:

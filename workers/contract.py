@@ -244,6 +244,12 @@ class SweepMessage(_Message):
     at: float = Field(0, ge=0, allow_inf_nan=False)
 
 
+class AuditMessage(SweepMessage):
+    """`auxip.audit`: of beat, and of each slice of an audit to the next one, with the `chain` that they are of."""
+
+    chain: str = ""
+
+
 class RunId(_Message):
     """The id of a run: that of its task, a UUID unless the caller has chosen another; part of S3 and ledger keys."""
 

@@ -97,7 +97,7 @@ def grace_of(lists: Iterable[str], step_timeout: float) -> float:
 QUEUES: tuple[Queue, ...] = (
     Queue(
         name="search",
-        tasks=("auxip.search", "auxip.step.find_items"),
+        tasks=("auxip.search", "auxip.audit", "auxip.step.find_items"),
         pool="prefork",
         concurrency=2,
         grace=None,

@@ -1,6 +1,7 @@
 """Catalog against store: each kind of damage is found as what it is, and what is well or in work is no finding."""
 
 import json
+import time
 import uuid
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ import pytest
 from local import samples
 from local.stack import Stack
 from shared.archives import Rules, expand, manifest_for, prefix_beside
+from shared.audit import slices
 from shared.audit.audit import Audit, Scope
 from shared.audit.findings import Counts, Finding, Kind
 from shared.context import Context
@@ -19,7 +21,7 @@ from shared.stac.item import Item, Json
 from shared.steps.publish import publish_and_fetch
 from shared.steps.stage import stage_item
 from shared.storage.location import Location
-from tests.integration.conftest import Caller, of_id
+from tests.integration.conftest import Caller, of_id, wait_for
 from tests.integration.test_already_staged import (
     ARCHIVE,
     PLAIN,
@@ -34,6 +36,7 @@ from tests.integration.test_already_staged import (
 from tests.integration.test_commands import auxip, last_object
 from tests.integration.test_runs import SECONDS
 from tests.integration.test_steps import Work
+from workers.app import app
 
 OWNER = "steps"
 PLAINS = [samples.product(name) for name in (samples.ENDS_WITHIN_WINDOW, samples.STARTS_WITHIN_WINDOW)]
@@ -473,3 +476,80 @@ def test_what_the_station_has_no_more_is_told_to_be_left(caller: Caller, context
 
 def test_deleting_orphans_needs_a_repair() -> None:
     assert auxip("audit", "aux", "--delete-orphans").returncode == 2
+
+
+# The recurring audit
+
+
+@pytest.fixture
+def one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice is one step."""
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0)
+
+
+def slices_of(context: Context, name: str, scope: Scope, tick: float) -> int:
+    """Do a recurring audit to its end; returns how many slices that took."""
+    count, chain = 1, slices.audit_slice(context, name, scope, tick)
+    while chain:
+        count, chain = count + 1, slices.audit_slice(context, name, scope, tick, chain)
+    return count
+
+
+@pytest.mark.usefixtures("one_step")
+def test_a_recurring_audit_goes_on_slice_by_slice_and_leaves_a_summary_and_a_report(
+    apart: Context, context: Context, collection: str
+) -> None:
+    target = place(done(context, collection, PLAIN), PLAIN.name)
+    apart.store.delete(target)
+
+    assert slices_of(apart, "nightly", Scope(OWNER, collection), tick=1) == 2
+    last = json.loads(apart.audits.last("nightly"))
+    report = json.loads(apart.store.get(Location.parse(last["report"]), 10**6) or b"")
+    assert (last["findings"], last["phantom"], last["collection"]) == (1, 1, collection)
+    assert [Finding.model_validate(each).key for each in report["findings"]] == [target.href]
+
+
+@pytest.mark.usefixtures("one_step")
+def test_each_tick_is_audited_once_and_none_while_an_audit_goes_on(apart: Context, collection: str) -> None:
+    scope = Scope(OWNER, collection)
+    chain = slices.audit_slice(apart, "nightly", scope, tick=1)
+    assert chain
+    assert slices.audit_slice(apart, "nightly", scope, tick=2) == ""
+    assert slices.audit_slice(apart, "nightly", scope, tick=1, chain=chain) == ""
+    assert apart.audits.last("nightly")
+
+    assert slices.audit_slice(apart, "nightly", scope, tick=1) == ""
+    assert slices.audit_slice(apart, "nightly", scope, tick=2)
+
+
+@pytest.mark.usefixtures("one_step")
+def test_an_audit_that_has_come_to_a_halt_is_taken_over_by_the_next_tick(
+    apart: Context, collection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope = Scope(OWNER, collection)
+    lost = slices.audit_slice(apart, "nightly", scope, tick=1)
+    monkeypatch.setattr(slices, "_HALTED", 0)
+
+    assert slices.audit_slice(apart, "nightly", scope, tick=2) == ""
+    assert apart.audits.last("nightly")
+    assert slices.audit_slice(apart, "nightly", scope, tick=1, chain=lost) == ""
+
+
+def test_a_worker_does_the_audits_of_the_sweeps_file(caller: Caller, context: Context, stack: Stack) -> None:
+    name = f"audit{uuid.uuid4().hex[:6]}"
+    caller.stage(of_id(PLAIN.item_id)).get(timeout=SECONDS)
+    table = f'[audit.{name}]\nevery = "1h"\ncollection = "{caller.collection}"\nrequests_per_second = 100\n'
+    (stack.folder / "sweeps.toml").write_text(table)
+    app.send_task("auxip.audit", (name,))
+    wait_for(lambda: bool(context.audits.last(name)), "the audit has ended")
+    (stack.folder / "sweeps.toml").write_text("")
+
+    last = json.loads(context.audits.last(name))
+    assert (last["items"], last["findings"]) == (1, 0)
+
+
+def test_requests_are_spread_evenly(context: Context, collection: str) -> None:
+    begun = time.monotonic()
+    audited(context, collection, requests_per_second=10)
+
+    assert time.monotonic() - begun > 0.1

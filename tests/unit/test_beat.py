@@ -113,6 +113,11 @@ def test_without_a_file_only_the_upkeep_is_sent() -> None:
     assert list(beat_schedule(settings_of())) == ["reconcile", "clean up"]
 
 
+def test_an_audit_is_sent_into_the_bulk_lane_of_its_own_queue(file: Path) -> None:
+    found = entries(file, '[audit.nightly]\ncron = "30 3 * * *"\ncollection = "aux"')["audit nightly"]
+    assert (found["task"], found["options"]["queue"]) == ("auxip.audit", "search.bulk")
+
+
 def test_an_unchanged_sweep_is_an_unchanged_entry() -> None:
     assert Ticks(sweep()) == Ticks(sweep())
     assert Ticks(sweep()) != Ticks(sweep(every="2h"))

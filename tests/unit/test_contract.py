@@ -60,6 +60,7 @@ def test_every_public_task_has_a_message() -> None:
     assert set(MESSAGES) == public - {
         "auxip.sweep",
         "auxip.sweep_now",
+        "auxip.audit",
         "auxip.clean_up",
         "auxip.reconcile",
         "auxip.reply",

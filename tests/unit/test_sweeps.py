@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.audit.audit import Scope
 from shared.errors import Rejected
 from shared.models import Lane
 from shared.selection import PolicySelection
 from shared.settings import Settings, SettingsError
 from tests.unit.making import settings_of
 from workers.cli.up import _example
-from workers.sweeps import Sweep, find_sweep, load_sweeps
+from workers.sweeps import Sweep, find_audit, find_sweep, load_audits, load_sweeps
 
 ORBITS = """
 [sweep.orbits]
@@ -328,3 +329,40 @@ def test_a_policy_that_needs_a_window_is_refused_without_one(file: Path) -> None
     without = "\n".join(line for line in ORBITS.splitlines() if not line.startswith(("start", "end")))
     with pytest.raises(SettingsError, match="the policy ValCover needs start and end"):
         load_sweeps(of(file, without))
+
+
+AUDIT = """
+[audit.nightly]
+cron = "30 3 * * *"
+collection = "aux"
+requests_per_second = 5
+"""
+
+
+def test_a_table_of_an_audit_says_what_is_audited_and_how_fast(file: Path) -> None:
+    (found,) = load_audits(of(file, AUDIT + ORBITS)).values()
+    assert found.scope == Scope(None, "aux", requests_per_second=5)
+    assert found.tick(NOON) == NOON.replace(hour=3, minute=30).timestamp()
+
+
+def test_audits_are_no_sweeps_and_sweeps_no_audits(file: Path) -> None:
+    settings = of(file, AUDIT + ORBITS)
+    assert (list(load_audits(settings)), list(load_sweeps(settings))) == (["nightly"], ["orbits"])
+    with pytest.raises(Rejected, match="no audit 'orbits' in AUXIP_SWEEPS_FILE; it has: nightly"):
+        find_audit(settings, "orbits")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("requests_per_second = 5", "requests_per_second = 0", "audit.nightly.requests_per_second: "),
+        ('collection = "aux"', "", "audit.nightly.collection: Field required"),
+        ('cron = "30 3 * * *"', "", "audit.nightly: give one of every and cron"),
+        ('cron = "30 3 * * *"', 'product_types = ["A"]', "audit.nightly.product_types: is no field of an audit"),
+        ("[audit.nightly]", "[[audit]]", "audit: an audit is a table [audit.NAME]"),
+    ],
+)
+def test_what_is_wrong_with_an_audit_is_told_in_one_line(file: Path, before: str, after: str, said: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_audits(of(file, AUDIT.replace(before, after)))
+    assert raised.value.reason.startswith(f"AUXIP_SWEEPS_FILE {file}: {said}")

@@ -13,8 +13,8 @@ from celery.schedules import BaseSchedule, schedstate
 from shared.models import Lane
 from shared.settings import Settings
 from workers.queues import queue_for
-from workers.sweeps.file import load_sweeps
-from workers.sweeps.sweep import Sweep
+from workers.sweeps.file import load_audits, load_sweeps
+from workers.sweeps.recurring import Recurring
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ _PATIENT = {"max_retries": None, "interval_start": 0, "interval_step": 0.5, "int
 class Ticks(BaseSchedule):
     """Beat's view of a sweep: due once after each tick, and at beat's start, for what was missed meanwhile."""
 
-    def __init__(self, sweep: Sweep, nowfun: Callable[[], datetime] | None = None) -> None:
+    def __init__(self, sweep: Recurring, nowfun: Callable[[], datetime] | None = None) -> None:
         super().__init__(nowfun=nowfun)
         self.sweep = sweep
 
@@ -49,31 +49,32 @@ class Ticks(BaseSchedule):
 
 
 def beat_schedule(settings: Settings) -> dict[str, object]:
-    """Return beat's schedule: the sweeps of the settings' file, and the daily upkeep.
+    """Return beat's schedule: the sweeps and audits of the settings' file, and the daily upkeep.
 
     Raises:
         SettingsError: the file is missing or wrong.
     """
-    sweeps = {f"sweep {name}": _entry(sweep) for name, sweep in load_sweeps(settings).items()}
+    sweeps = {f"sweep {name}": _entry("auxip.sweep", sweep) for name, sweep in load_sweeps(settings).items()}
+    audits = {f"audit {name}": _entry("auxip.audit", audit) for name, audit in load_audits(settings).items()}
     upkeep = {
         "reconcile": _upkeep("auxip.reconcile", timedelta(seconds=settings.reconcile_every)),
         "clean up": _upkeep("auxip.clean_up", timedelta(days=1)),
     }
-    return {**upkeep, **sweeps}
+    return {**upkeep, **sweeps, **audits}
 
 
 def _upkeep(task: str, every: timedelta) -> dict[str, object]:
     return {"task": task, "schedule": every, "last_run_at": _NEVER, "options": _options(task, _KEPT)}
 
 
-def _entry(sweep: Sweep) -> dict[str, object]:
+def _entry(task: str, sweep: Recurring) -> dict[str, object]:
     return {
-        "task": "auxip.sweep",
+        "task": task,
         "schedule": Ticks(sweep),
         # Beat's clock goes with the message: by a worker's, a little behind, the tick would not be due yet.
         "args": (sweep.name, BeatLazyFunc(time.time)),
         "last_run_at": _NEVER,
-        "options": _options("auxip.sweep", sweep.message_expires),
+        "options": _options(task, sweep.message_expires),
     }
 
 

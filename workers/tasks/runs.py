@@ -1,6 +1,5 @@
 """Queue `runs`: opening and closing runs, and the upkeep."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -38,9 +37,9 @@ from workers.identity import digest_of_call, require_own_run
 from workers.queues import lane_of
 from workers.replays import replay_due
 from workers.sweeps import find_sweep
+from workers.sweeps.recurring import newest_due
 
 _CLOSING_PAUSES = 10
-_CLOCKS_DIFFER = 60.0  # seconds that beat's clock may be ahead; no message moves a sweep further into the future
 
 
 @app.task(name="auxip.staging", bind=True, base=GuardedTask, ignore_result=False)
@@ -70,8 +69,7 @@ def sweep(_self: BoundTask, message: SweepMessage) -> None:
     """Begin the run of a sweep's newest tick, unless that was decided already or its last run still goes on."""
     name = message.name
     found = find_sweep(context().settings, name)
-    now = time.time()
-    tick = found.tick(datetime.fromtimestamp(max(now, min(message.at, now + _CLOCKS_DIFFER)), UTC))
+    tick = found.tick(newest_due(message.at))
     with lease(context().ledger.redis, f"sweep:{name}", context().settings.lease):
         run_id = begin_tick(context(), tick)
         if run_id is not None:

@@ -1,13 +1,19 @@
 """Queue `search`: what does the station have?"""
 
+from shared.audit.slices import audit_slice
+from shared.ledger import lease
+from shared.models import Lane
 from shared.runs.close import item_collection
 from shared.runs.outages import plain_search_waiting_for_systems
 from shared.stac.item import Json
 from shared.steps.find import search_items, search_run
 from workers.app import app, context
-from workers.base import GuardedTask, perform_search
-from workers.contract import BoundTask, SearchMessage, takes
+from workers.base import GuardedTask, perform_search, retried
+from workers.contract import AuditMessage, BoundTask, SearchMessage, takes
 from workers.identity import require_own_id
+from workers.queues import queue_for
+from workers.sweeps import find_audit
+from workers.sweeps.recurring import newest_due
 
 
 @app.task(name="auxip.search", bind=True, base=GuardedTask, ignore_result=False)
@@ -19,6 +25,18 @@ def search(self: BoundTask, message: SearchMessage) -> Json | None:
     with plain_search_waiting_for_systems(context(), str(self.request.id), stations):
         items = search_items(context(), wanted, message.error_if_empty, stations)
     return item_collection(items) if items else None
+
+
+@app.task(name="auxip.audit", bind=True, base=GuardedTask)
+@takes(AuditMessage)
+def audit(self: BoundTask, message: AuditMessage) -> None:
+    """Compare a slice of a collection with the store, and put the next slice on the queue."""
+    name, found = message.name, find_audit(context().settings, message.name)
+    tick = found.tick(newest_due(message.at))
+    with retried(self), lease(context().ledger.redis, f"audit:{name}", context().settings.lease):
+        chain = audit_slice(context(), name, found.scope, tick, message.chain)
+        if chain:
+            self.apply_async((name, message.at, chain), queue=queue_for("auxip.audit", Lane.BULK))
 
 
 @app.task(name="auxip.step.find_items", bind=True)
