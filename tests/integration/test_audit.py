@@ -542,10 +542,12 @@ def test_a_worker_does_the_audits_of_the_sweeps_file(caller: Caller, context: Co
     (stack.folder / "sweeps.toml").write_text(table)
     app.send_task("auxip.audit", (name,))
     wait_for(lambda: bool(context.audits.last(name)), "the audit has ended")
+    listed = last_object(auxip("sweeps", "--json").stdout)["audits"]
     (stack.folder / "sweeps.toml").write_text("")
 
     last = json.loads(context.audits.last(name))
     assert (last["items"], last["findings"]) == (1, 0)
+    assert [(each["audit"], each["last"]) for each in listed] == [(name, last)]  # type: ignore[attr-defined]
 
 
 def test_requests_are_spread_evenly(context: Context, collection: str) -> None:

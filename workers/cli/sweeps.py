@@ -1,5 +1,6 @@
 """`auxip sweeps`, `auxip sweep`: the sweeps of the settings' file, and one of them now."""
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -9,27 +10,32 @@ from shared.context import Context
 from shared.errors import Rejected
 from shared.models import Run, SweepRecord
 from shared.settings import load_settings
+from shared.stac.item import Json
+from shared.times import format_instant
 from workers.cli.follow import run_to_its_end
 from workers.cli.output import SweepStanding, print_sweeps, sweep_json
 from workers.cli.printing import print_json
 
 if TYPE_CHECKING:
-    from workers.sweeps import Sweep
+    from workers.sweeps import RecurringAudit, Sweep
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def sweeps(as_json: bool) -> None:
-    """List the sweeps of AUXIP_SWEEPS_FILE: when each ran last, how that ended, and when it is due next."""
-    from workers.sweeps import load_sweeps
+    """List the sweeps and audits of AUXIP_SWEEPS_FILE: their last runs, how these ended, and when each is due next."""
+    from workers.sweeps import load_audits, load_sweeps
 
     context = Context(load_settings())
     now = datetime.now(UTC)
     listed = [_standing(context, sweep, now) for sweep in load_sweeps(context.settings).values()]
+    audits = [_audit(context, audit, now) for audit in load_audits(context.settings).values()]
     if as_json:
-        print_json({"sweeps": [sweep_json(each) for each in listed]})
-    else:
-        print_sweeps(listed)
+        print_json({"sweeps": [sweep_json(each) for each in listed], "audits": [*audits]})
+        return
+    print_sweeps(listed)
+    for each in audits:
+        click.echo(f"audit {each['audit']} of {each['collection']}, {each['schedule']}: {_outcome(each)}")
 
 
 @click.command()
@@ -44,6 +50,25 @@ def sweep(name: str, as_json: bool) -> None:
 
     find_sweep(load_settings(), name)
     run_to_its_end("auxip.sweep_now", {"name": name}, as_json)
+
+
+def _audit(context: Context, audit: "RecurringAudit", now: datetime) -> Json:
+    """Return what a program wants to know of a recurring audit; `last` is the summary of the newest that has ended."""
+    last = context.audits.last(audit.name)
+    return {
+        "audit": audit.name,
+        "collection": audit.collection,
+        "schedule": str(audit.schedule),
+        "next": format_instant(audit.next_due(now).replace(microsecond=0)),
+        "last": json.loads(last) if last else None,
+    }
+
+
+def _outcome(audit: Json) -> str:
+    last = audit["last"]
+    if not isinstance(last, dict):
+        return f"has not ended yet; next {audit['next']}"
+    return f"{last['findings']} findings, report {last['report']}; next {audit['next']}"
 
 
 def _standing(context: Context, sweep: "Sweep", now: datetime) -> SweepStanding:
