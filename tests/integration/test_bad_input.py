@@ -147,7 +147,7 @@ def test_a_passing_fault_of_the_catalog_is_outlived(caller: Caller, stack: Stack
 def test_a_catalog_that_refuses_items_fails_them_and_keeps_their_bytes(
     caller: Caller, context: Context, stack: Stack
 ) -> None:
-    stack.set_catalog_faults([{"path": "/items$", "method": "POST", "status": 400}])
+    stack.set_catalog_faults([{"path": "items$", "method": "POST", "status": 400}])
     first = caller.stage(ORBITS)
     assert result_of(first.get(SECONDS)) == (False, [])
     assert {record.code for record in context.ledger.items(first.id)} == {"catalog-refused"}
