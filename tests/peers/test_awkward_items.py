@@ -146,17 +146,15 @@ def assert_theirs(pgstac: PgStac, collection: str, item_id: str) -> None:
 
 
 def test_what_others_have_added_survives_that_an_item_is_staged_again(
-    on_pgstac: Deployment, pgstac: PgStac, collection: str, work: Work
+    on_pgstac: Deployment, pgstac: PgStac, collection: str
 ) -> None:
-    work.do(*EVERY_STEP[:2])
-    add_theirs(pgstac, collection, PLAIN.item_id)
-    href = pgstac.item(collection, PLAIN.item_id)["assets"][PLAIN.name]["href"]
-    on_pgstac.context.store.put(Location.parse(href), b"damaged")
-    again = Work(on_pgstac.context, collection, PLAIN.item_id)
-    again.do(stage_item, publish_and_fetch)
-    assert again.record.downloaded > 0
-    assert_theirs(pgstac, collection, PLAIN.item_id)
-    assert PUBLISHED.items() <= pgstac.item(collection, PLAIN.item_id)["properties"].items()
+    publish_as_outdated(on_pgstac, collection)
+    add_theirs(pgstac, collection, ARCHIVE.item_id)
+    work = Work(on_pgstac.context, collection, ARCHIVE.item_id)
+    work.do(stage_item, publish_and_fetch)
+    assert work.record.downloaded > 0
+    assert_theirs(pgstac, collection, ARCHIVE.item_id)
+    assert PUBLISHED.items() <= pgstac.item(collection, ARCHIVE.item_id)["properties"].items()
 
 
 def publish_as_outdated(deployment: Deployment, collection: str) -> None:
