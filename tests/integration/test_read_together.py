@@ -94,7 +94,9 @@ def test_what_we_have_written_since_is_in_the_answer(
 ) -> None:
     other = Begun(apart, collection, product_type)
     begun.stage(2)
+    apart.ledger.redis.delete(*map(shown_of, begun.keys))
     other.read(0)  # and with it the others, of which the catalog has none yet
+    assert apart.ledger.redis.exists(shown_of(other.keys[2]))
     begun.publish(2)
 
     assert other.read(2) is not None
