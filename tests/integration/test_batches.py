@@ -334,14 +334,12 @@ def test_a_batch_that_is_not_done_in_time_has_a_message_come_again(apart: Contex
 
 
 def test_items_whose_worker_was_killed_are_in_no_batch_again(apart: Context, staged: Staged, stack: Stack) -> None:
-    with staged.ledger.claim(staged.id, staged.keys[0], 3) as (_, record):
-        with staged.ledger.batches.gathered(record, 3) as others:
-            for one in others:
-                assert one.claim is not None
-                one.claim.ended = True  # as if the process were gone: nothing ends the claim
-        assert record.claim is not None
-        record.claim.ended = True
-    for key in staged.keys:
+    ledger = staged.ledger
+    with ledger.claim(staged.id, staged.keys[0], 3) as (_, record), ledger.batches.gathered(record, 3) as others:
+        for one in others:
+            assert one.claim is not None
+            one.claim.ended = True  # as if the process were gone: nothing ends the claim
+    for key in staged.keys[1:]:
         apart.ledger.redis.hset(f"auxip:lease:{key}", "until", 1)
     counted = Counted(stack)
     for number in range(ITEMS):

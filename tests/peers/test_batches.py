@@ -1,7 +1,8 @@
 """Items that are published together, with pgSTAC as the catalog."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -91,13 +92,14 @@ def _item(number: int, changes: dict[str, Any] | None = None) -> Item:
 
 
 @pytest.fixture
-def stage(on_pgstac: Deployment, collection: str) -> Callable[..., Staged]:
+def stage(on_pgstac: Deployment, collection: str) -> Iterator[Callable[..., Staged]]:
     """Stages the items of a run, the first ones with changes."""
+    with closing(on_pgstac.context_with(run_window=200)) as context:
 
-    def make(*changes: dict[str, Any], count: int = ITEMS) -> Staged:
-        return Staged(on_pgstac.context, collection, *changes, count=count)
+        def make(*changes: dict[str, Any], count: int = ITEMS) -> Staged:
+            return Staged(context, collection, *changes, count=count)
 
-    return make
+        yield make
 
 
 def test_a_hundred_items_are_published_by_three_requests(
