@@ -13,7 +13,8 @@ from shared.ledger import Audits, DeadLetters, Ledger, Outages, Requests, Sweeps
 from shared.ledger.connection import connect
 from shared.owners import Owners, load_owners
 from shared.settings import Settings
-from shared.stac.catalog import Catalog
+from shared.stac.api import StacApi
+from shared.stac.catalog import Catalog, catalog_api
 from shared.stac.limits import Limits
 from shared.stac.processes import StagingService
 from shared.stac.station import Station
@@ -31,7 +32,8 @@ class Context:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._stations: dict[str, Station] = {}
-        self._catalogs: dict[SecretStr | None, Catalog] = {}
+        self._catalogs: dict[str, Catalog] = {}
+        self._catalog_apis: dict[SecretStr | None, StacApi] = {}
         self._transfers: dict[str, Transfer] = {}
 
     def close(self) -> None:
@@ -43,8 +45,8 @@ class Context:
             self.staging_service.api.close()
         if "store" in opened:
             self.store.control.close()
-        for catalog in self._catalogs.values():
-            catalog.api.close()
+        for api in self._catalog_apis.values():
+            api.close()
         for station in self._stations.values():
             station.close()
 
@@ -117,11 +119,14 @@ class Context:
         return load_owners(self.settings)
 
     def catalog_of(self, owner: str) -> Catalog:
-        """Return the catalog that receives the items, with the key of an owner."""
-        key = self.owners[owner].catalog_api_key
-        found = self._catalogs.get(key)
+        """Return the catalog that receives the items of an owner, with the owner's key; always the same for one."""
+        found = self._catalogs.get(owner)
         if found is None:
-            found = self._catalogs[key] = Catalog(self.settings, key)
+            key = self.owners[owner].catalog_api_key
+            api = self._catalog_apis.get(key)
+            if api is None:
+                api = self._catalog_apis[key] = catalog_api(self.settings, key)
+            found = self._catalogs[owner] = Catalog(self.settings, key, owner, api)
         return found
 
     @cached_property

@@ -116,6 +116,9 @@ class Settings(ArchiveSettings):
 
     catalog_url: HttpUrl = Field(description="STAC API with transactions that receives the items")
     catalog_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the catalog")
+    catalog_flavour: Literal["auto", "plain", "rs-server"] = Field(
+        "auto", description="`plain` is a STAC API such as pgSTAC, `rs-server` is RS-Server's; `auto` looks which it is"
+    )
     catalog_timeout: float = Field(30, gt=0, description="seconds to wait for the catalog's next bytes")
 
     staging_url: HttpUrl | None = Field(None, description="OGC API Processes of the staging service, for `ogc`")
@@ -136,6 +139,9 @@ class Settings(ArchiveSettings):
     s3_access_key_id: SecretStr = Field(description="access key of the staging bucket")
     s3_secret_access_key: SecretStr = Field(description="secret key of the staging bucket")
     s3_bucket: Bucket = Field(description="bucket that receives assets, manifests and reports")
+    s3_public_url: HttpUrl | None = Field(
+        None, description="URL below which people read the objects of the bucket; assets get it as `alternate.https`"
+    )
     s3_prefix: Prefix = Field("", description="prefix of every key, ending in a slash")
     s3_timeout: float = Field(60, gt=0, description="seconds that one S3 request may take")
     s3_source_buckets: Names = Field(

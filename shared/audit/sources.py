@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from shared.archives import Manifest, load_manifest
 from shared.audit.pace import Pace
@@ -16,7 +16,6 @@ from shared.stac.catalog import Catalog
 from shared.stac.item import Item, Json
 from shared.storage.location import Listed, Location, Stored
 from shared.storage.objects import ObjectStore
-from shared.validation import first_problem
 
 _IDS_AT_ONCE = 250
 _PAGE = 500
@@ -112,9 +111,10 @@ class Sources:
             link: what an earlier page has returned; None for the first page.
         """
         self._pace.wait()
-        body: Json = {"collections": [self._collection], "limit": _PAGE, "sortby": _BY_ID}
+        searched = self._catalog.flavour.searched(self._collection)
+        body: Json = {"collections": [searched], "limit": _PAGE, "sortby": _BY_ID}
         answer = self._catalog.api.call("POST", "/search", body).body if link is None else self._follow(link, body)
-        items, following = _items(answer), _next(answer)
+        items, following = self._items(answer), _next(answer)
         return items, following if items else None
 
     def folders(self, parent: Location, names: Sequence[str]) -> set[str]:
@@ -143,8 +143,15 @@ class Sources:
 
     def _with_ids(self, ids: Sequence[str]) -> list[Item]:
         self._pace.wait()
-        body: Json = {"collections": [self._collection], "ids": [*ids], "limit": len(ids)}
-        return _items(self._catalog.api.call("POST", "/search", body).body)
+        searched = self._catalog.flavour.searched(self._collection)
+        body: Json = {"collections": [searched], "ids": [*ids], "limit": len(ids)}
+        return self._items(self._catalog.api.call("POST", "/search", body).body)
+
+    def _items(self, answer: Json) -> list[Item]:
+        features = answer.get("features")
+        if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
+            raise Retryable("catalog-bad-answer", "the catalog answered a search with something that is no collection")
+        return [self._catalog.item_of(feature) for feature in features if isinstance(feature, dict)]
 
     def _follow(self, link: Json, body: Json) -> Json:
         api = self._catalog.api
@@ -154,16 +161,6 @@ class Sources:
         method, given = str(link.get("method", "GET")).upper(), link.get("body")
         merged = {**body, **given} if isinstance(given, dict) else body
         return api.call(method, target, merged if method == "POST" else None).body
-
-
-def _items(answer: Json) -> list[Item]:
-    features = answer.get("features")
-    if not isinstance(features, list):
-        raise Retryable("catalog-bad-answer", "the catalog answered a search with something that is no collection")
-    try:
-        return [Item.model_validate(feature) for feature in features]
-    except ValidationError as error:
-        raise Retryable("catalog-bad-answer", f"an item of the catalog is malformed: {first_problem(error)}") from None
 
 
 def _next(answer: Json) -> Json | None:

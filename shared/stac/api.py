@@ -259,12 +259,13 @@ def _requested(error: httpx.HTTPError) -> str:
 
 
 def _detail(response: httpx.Response) -> str:
-    """What the API says of an error: `detail` (FastAPI) or `description` (OGC), else nothing."""
+    """What the API says of an error: `detail` (FastAPI), `description` (OGC) or a bare text (RS-Server)."""
     try:
         body = json.loads(b"".join(limited(response, 65_536, "api")))
     except (ValueError, RecursionError, Retryable, httpx.HTTPError):
         return ""
     said = body.get("detail") or body.get("description") if isinstance(body, dict) else None
+    said = body if isinstance(body, str) else said
     return f" ({str(said)[:200]})" if said else ""
 
 

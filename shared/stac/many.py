@@ -13,11 +13,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
-from urllib.parse import quote
 
 from shared.errors import Retryable
 from shared.stac.answers import limited
-from shared.stac.catalog import Catalog, item_of, with_geometry
+from shared.stac.catalog import Catalog
 from shared.stac.item import Item, Json
 
 StillOurs = Callable[[Sequence[Item]], Sequence[Item]]
@@ -56,7 +55,8 @@ class ManyItems:
         Raises:
             Retryable: `catalog-bad-answer`; and what `StacApi` raises.
         """
-        body: Json = {"collections": [self._collection], "ids": [*ids], "limit": len(ids)}
+        searched = self._catalog.flavour.searched(self._collection)
+        body: Json = {"collections": [searched], "ids": [*ids], "limit": len(ids)}
         answer = self._catalog.api.call("POST", "/search", body).body
         features = answer.get("features")
         if not isinstance(features, list):
@@ -69,7 +69,7 @@ class ManyItems:
             if isinstance(feature, dict) and item_id in ids:
                 shown.pop(item_id, None)
                 with suppress(Retryable):
-                    shown[item_id] = item_of(feature)
+                    shown[item_id] = self._catalog.item_of(feature)
         return shown
 
     def write(self, items: Sequence[Item], still_ours: StillOurs) -> None:
@@ -103,8 +103,8 @@ class ManyItems:
                 waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
 
     def _takes_bulk(self, items: Sequence[Item]) -> bool:
-        path = f"/collections/{quote(self._collection, safe='')}/bulk_items"
-        body: Json = {"items": {item.id: with_geometry(item) for item in items}, "method": "insert"}
+        path = f"{self._catalog.flavour.path(self._collection)}/bulk_items"
+        body: Json = {"items": {item.id: self._catalog.flavour.to_write(item) for item in items}, "method": "insert"}
         status = self._send(path, body, (*_REFUSALS, *_HAS_NO_BULK))
         if status in _HAS_NO_BULK:
             # The collection may be what is not there. Then each item fails by itself, with the code that says so.
@@ -115,12 +115,12 @@ class ManyItems:
         return status not in _REFUSALS
 
     def _write_each(self, items: Sequence[Item], still_ours: StillOurs) -> None:
-        path = f"/collections/{quote(self._collection, safe='')}/items"
+        path = f"{self._catalog.flavour.path(self._collection)}/items"
         for item in items:
             if time.monotonic() >= self._until:
                 return
             if still_ours([item]):
-                self._send(path, with_geometry(item), _REFUSALS)
+                self._send(path, self._catalog.flavour.to_write(item), _REFUSALS)
 
     def _send(self, path: str, body: Json, expected: tuple[int, ...]) -> int:
         """Send a request and return its status; its answer is read, so that the connection is used again."""

@@ -1,10 +1,13 @@
 """An item as it is published: its assets described with pystac's extension classes, `stac_extensions` complete."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import quote
 
 import pystac
+from pydantic import JsonValue
 from pystac.extensions.eo import EOExtension
 from pystac.extensions.file import FileExtension
 from pystac.extensions.sar import SarExtension
@@ -12,7 +15,7 @@ from pystac.extensions.sat import SatExtension
 from pystac.extensions.timestamps import TimestampsExtension
 
 from shared.stac.aux_staging import AuxStagingExtension
-from shared.stac.item import Asset, Item, Json
+from shared.stac.item import AUX_STAGING, Asset, Item, Json
 
 _VERSION: Final = "1.1.0"
 _ANY_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -33,19 +36,97 @@ _SCHEMA_OF_FIELD: Final = {
 }
 
 
-def composed(item: Item) -> Item:
+_MANIFEST: Final = f"{AUX_STAGING}manifest"
+_FOLDER: Final = "application/x-directory"
+"""Media type of a prefix, for which none is registered; consoles of S3 give it to folders."""
+
+_TYPES: Final = {
+    ".eof": "application/xml",
+    ".gz": "application/gzip",
+    ".json": "application/json",
+    ".nc": "application/x-netcdf",
+    ".tar": "application/x-tar",
+    ".tgz": "application/gzip",
+    ".xml": "application/xml",
+    ".zip": "application/zip",
+}
+"""Media types by suffix, where the station states none."""
+
+
+@dataclass(frozen=True)
+class Public:
+    """A bucket, and the URL below which people read its objects."""
+
+    bucket: str
+    url: str
+
+
+def composed(item: Item, public: Public | None = None) -> Item:
     """Return an item as it is to be published.
 
-    All fields stay as they are, also those that pystac would spell in another way (timestamps, nulls): pystac describes
-    the assets and says which extensions the item has, for 15 us; to read and write the item with it takes 290 us.
+    Each asset that we have staged has a media type and roles; those of others are theirs. All fields stay as they are,
+    also those that pystac would spell in another way (timestamps, nulls): pystac describes the assets and says which
+    extensions the item has, for 15 us; to read and write the item with it takes 290 us.
+
+    Args:
+        item: as it is in the store.
+        public: where people read the objects.
     """
     body = item.to_json()
     owner = pystac.Item(item.id, None, None, _ANY_TIME, {}, stac_extensions=_declared(body))
-    assets = {key: _described(owner, key, asset) for key, asset in item.assets.items()}
-    extensions = [*owner.stac_extensions, *_missing(body, owner.stac_extensions)]
+    described = {key: _described(owner, key, asset) for key, asset in item.assets.items()}
+    ours = {key for key, asset in item.assets.items() if asset.etag is not None or asset.source is not None}
+    assets = {key: _readable(fields, public) if key in ours else fields for key, fields in described.items()}
+    extensions = [*owner.stac_extensions, *_missing({**body, "assets": {**assets}}, owner.stac_extensions)]
     return Item.model_validate(
-        {**body, "stac_version": body.get("stac_version", _VERSION), "stac_extensions": extensions, "assets": assets}
+        {**body, "stac_version": _version(body), "stac_extensions": extensions, "assets": assets}
     )
+
+
+def with_manifests(assets: Json, public: Public | None = None) -> Json:
+    """Return the assets of an item as they are written: the manifest of what is expanded is one of its own."""
+    made = {**assets}
+    for asset in assets.values():
+        manifest = asset.get(_MANIFEST) if isinstance(asset, dict) else None
+        if isinstance(manifest, str):
+            fields: Json = {"href": manifest, "type": "application/json", "roles": ["metadata"], _MANIFEST: manifest}
+            made.setdefault(manifest.rpartition("/")[2], _readable(fields, public))
+    return made
+
+
+def without_manifests(assets: Json) -> Json:
+    """Return the assets of an item that was written so, without the manifests: each is its own."""
+    return {
+        key: asset
+        for key, asset in assets.items()
+        if not (isinstance(asset, dict) and _MANIFEST in asset and asset[_MANIFEST] == asset.get("href"))
+    }
+
+
+def _version(body: Json) -> JsonValue:
+    """Return the version of STAC: an item of 1.0 is one of 1.1, too."""
+    version = body.get("stac_version")
+    return version if isinstance(version, str) and not version.startswith("1.0.") else _VERSION
+
+
+def _readable(fields: Json, public: Public | None) -> Json:
+    """Return an asset with a type, roles and, where people may read it, the URL of that."""
+    href = str(fields["href"])
+    # None is what a station means by an unknown type, and STAC does not take it.
+    made = {**fields} if fields.get("type") else {**fields, "type": _type(href)}
+    if not made.get("roles"):
+        made["roles"] = ["data"]
+    if public is not None and href.startswith(f"s3://{public.bucket}/") and not href.endswith("/"):
+        url = f"{public.url}/{quote(href.removeprefix(f's3://{public.bucket}/'))}"
+        others = made.get("alternate")
+        made["alternate"] = {**(others if isinstance(others, dict) else {}), "https": {"href": url}}
+    return made
+
+
+def _type(href: str) -> str:
+    if href.endswith("/"):
+        return _FOLDER
+    return _TYPES.get(f".{href.rpartition('.')[2].lower()}", "application/octet-stream")
 
 
 def _described(owner: pystac.Item, key: str, asset: Asset) -> Json:

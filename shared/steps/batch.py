@@ -14,7 +14,7 @@ from typing import Final
 from shared.context import Context
 from shared.errors import AuxipError
 from shared.models import ItemRecord, ItemState, Run
-from shared.stac.catalog import hrefs
+from shared.stac.flavours import hrefs
 from shared.stac.item import Item
 from shared.stac.many import ManyItems
 from shared.steps.publish import item_to_write, publish_and_fetch

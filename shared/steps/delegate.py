@@ -12,12 +12,12 @@ from contextlib import suppress
 from typing import NoReturn
 
 from shared.context import Context
-from shared.errors import AuxipError, Busy, ItemFailed, Refused, Rejected, Retryable
+from shared.errors import AuxipError, Busy, ItemFailed, Refused, Retryable
 from shared.models import ItemRecord, ItemState, Job, Run
 from shared.retries import delay_before_look
 from shared.stac.item import Asset, Item
 from shared.stac.processes import JobState, StatusInfo
-from shared.steps.standing import Standing, is_intact, original_name, require_owner, standing
+from shared.steps.standing import Standing, is_intact, require_owner, shown_place, standing
 from shared.storage.digests import checksum_if_known, checksum_of
 from shared.storage.keys import asset_location
 from shared.storage.location import Location
@@ -79,22 +79,8 @@ def _place(context: Context, run: Run, item: Item, key: str, shown: Item | None)
     """
     ours = context.owners[run.request.owner].place
     own = asset_location(ours, run.request.owner, run.request.collection, item.id, key)
-    href = None if shown is None else _href_of(shown, key)
-    if href is None:
-        return own
-    try:
-        place = Location.parse(href)
-    except Rejected:
-        return own
-    return place if _ending(place) == _ending(own) else own
-
-
-def _href_of(shown: Item, key: str) -> str | None:
-    """Where the catalog says that an asset is; of an archive that is expanded by now, where that was."""
-    for name, asset in shown.assets.items():
-        if original_name(name, asset) == key:
-            return asset.href if asset.source is None else asset.source.href
-    return None
+    place = None if shown is None else shown_place(shown, key)
+    return place if place is not None and _ending(place) == _ending(own) else own
 
 
 def _ending(place: Location) -> list[str]:

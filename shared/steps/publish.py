@@ -8,7 +8,7 @@ from shared.archives import Expansion, stands
 from shared.context import Context
 from shared.errors import Retryable
 from shared.models import ItemRecord, ItemState, Run, StagedAsset
-from shared.stac.catalog import is_unpublished
+from shared.stac.catalog import is_unpublished, public_of
 from shared.stac.item import Asset, Item, Source
 from shared.stac.publication import composed
 from shared.steps.merging import with_others
@@ -16,8 +16,10 @@ from shared.steps.standing import (
     archive_stands,
     expanded_standing,
     holds,
+    holds_at,
     original_name,
     require_owner,
+    shown_place,
 )
 from shared.storage.location import Location
 
@@ -40,7 +42,7 @@ def publish_and_fetch(context: Context, run: Run, record: ItemRecord) -> None:
     shown = catalog.get(run.request.collection, record.item_id)
     item = item_to_write(context, run, record, shown)
     if item is not None:
-        catalog.write(item, shown, partial(context.ledger.require_claim, record))
+        _write(context, run, record, item, shown)
     context.ledger.reach(record, ItemState.CATALOGUED)
 
 
@@ -56,8 +58,9 @@ def item_to_write(context: Context, run: Run, record: ItemRecord, shown: Item | 
     item = _staged_item(context, run, offered, record.staged_assets, shown)
     if shown is not None and item.assets == shown.assets and not is_unpublished(shown):
         return None
+    item = _where_moved(context, run, item, shown)
     _require_objects(context, [one for one in item.assets.items() if original_name(*one) in offered.assets])
-    return composed(item)
+    return composed(item, public_of(context.settings))
 
 
 def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
@@ -75,7 +78,7 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     item = _expanded_item(shown, record.expansions)
     if item.assets != shown.assets:
         _require_objects(context, [one for one in item.assets.items() if original_name(*one) in record.expansions])
-        catalog.write(composed(item), shown, partial(context.ledger.require_claim, record))
+        _write(context, run, record, composed(item, public_of(context.settings)), shown)
     context.ledger.require_claim(record)
     for asset in item.assets.values():
         delete_archive(context, asset)
@@ -92,8 +95,23 @@ def _restore_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     shown = catalog.get(run.request.collection, record.item_id)
     archives = shown.assets.items() if shown is not None else ()
     if shown and any(key in expansions and asset.href == expansions[key].archive for key, asset in archives):
-        item = composed(_expanded_item(shown, expansions))
-        catalog.write(item, shown, partial(context.ledger.require_claim, record))
+        _write(context, run, record, composed(_expanded_item(shown, expansions), public_of(context.settings)), shown)
+
+
+def _write(context: Context, run: Run, record: ItemRecord, item: Item, shown: Item | None) -> None:
+    still_ours = partial(context.ledger.require_claim, record)
+    context.catalog_of(run.request.owner).write(item, shown, still_ours, partial(holds_at, context))
+
+
+def _where_moved(context: Context, run: Run, item: Item, shown: Item | None) -> Item:
+    """Return an item with the hrefs of what the catalog has moved since: its answer to a write may have been lost."""
+    if shown is None or not context.catalog_of(run.request.owner).flavour.moves_objects:
+        return item
+    for key, asset in item.assets.items():
+        place = shown_place(shown, key)
+        if place is not None and place.key == Location.parse(asset.href).key and holds_at(context, place.href, asset):
+            item.assets[key] = asset.model_copy(update={"href": place.href})
+    return item
 
 
 def delete_archive(context: Context, expanded: Asset) -> None:

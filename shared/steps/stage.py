@@ -9,7 +9,7 @@ from shared.stac.catalog import is_unpublished, require_id
 from shared.stac.item import Asset, Item
 from shared.steps.delegate import delegate_item
 from shared.steps.reading import shown_lately
-from shared.steps.standing import Standing, holds, is_intact, require_owner, same_content, standing
+from shared.steps.standing import Standing, holds, is_intact, place_of, require_owner, same_content, standing
 from shared.storage.digests import checksum_of
 from shared.storage.keys import asset_location
 from shared.storage.location import Location
@@ -31,10 +31,11 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
     if context.settings.staging_backend == "ogc":
         delegate_item(context, run, record, item)
         return
-    targets = {key: _target(context, run, item, key) for key in item.assets}
+    own = {key: _target(context, run, item, key) for key in item.assets}
     require_id(item.id)
     shown = shown_lately(context, run, record)
     require_owner(run, shown)
+    targets = {key: place_of(context, run, key, place, shown) for key, place in own.items()}
     stands = {key: standing(context, shown, key, asset, targets[key]) for key, asset in item.assets.items()}
     if shown is not None and not is_unpublished(shown) and is_intact(run, item, stands):
         context.ledger.record_intact(record)

@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from shared.archives import is_archive, stands
 from shared.context import Context
-from shared.errors import ItemFailed
+from shared.errors import ItemFailed, Rejected
 from shared.models import Run, StagedAsset
 from shared.stac.item import Asset, Item
 from shared.storage.digests import checksum_if_known, checksum_of, md5_if_known
@@ -76,6 +76,37 @@ def _contradicts(stored: Stored | None, known: Asset | StagedAsset) -> bool:
     if stored is None or stored.size != known.size or known.etag is not None:
         return True
     return md5_if_known(known.checksum) is not None and "-" not in stored.etag
+
+
+def holds_at(context: Context, href: str, known: Asset) -> bool:
+    """Whether an href that the catalog shows leads to the very bytes that are known of an asset."""
+    try:
+        return holds(context, Location.parse(href), known)
+    except Rejected:
+        return False
+
+
+def place_of(context: Context, run: Run, key: str, own: Location, shown: Item | None) -> Location:
+    """Return where an asset is to be staged: at our own place, or where the catalog has moved it.
+
+    A catalog that moves objects into a bucket of its own says where that is: what is staged anew goes there, as such a
+    catalog replaces no href. The key must be that of our own place, as it tells whose the object is.
+    """
+    if shown is None or not context.catalog_of(run.request.owner).flavour.moves_objects:
+        return own
+    place = shown_place(shown, key)
+    return place if place is not None and place.key == own.key else own
+
+
+def shown_place(shown: Item, key: str) -> Location | None:
+    """Return where the catalog says that an asset is or, where it is expanded by now, its archive was."""
+    for name, asset in shown.assets.items():
+        if original_name(name, asset) == key:
+            try:
+                return Location.parse(asset.href if asset.source is None else asset.source.href)
+            except Rejected:
+                return None
+    return None
 
 
 def is_intact(run: Run, item: Item, stands: dict[str, Standing]) -> bool:

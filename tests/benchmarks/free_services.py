@@ -84,7 +84,7 @@ class FreeCatalog(StacApi):
     ) -> Answer:
         """Answer as a STAC API with transactions does."""
         match method, url.split("/")[1:], body:
-            case "GET", ["collections", _], None:
+            case "GET", [""] | ["collections", _], None:
                 return Answer(200, {})
             case "GET", ["collections", collection, "items", name], None:
                 found = self._shelves[unquote(collection)].read(number_of(unquote(name)))

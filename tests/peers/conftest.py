@@ -7,9 +7,11 @@ import pytest
 
 from local import samples
 from tests.peers.deployment import Deployment
+from tests.peers.odata import Station
 from tests.peers.pgstac import PgStac
 from tests.peers.postgres import PostgreSQL
 from tests.peers.programs import has_postgresql, programs
+from tests.peers.rs_server import RsServer
 
 _HERE = Path(__file__).parent
 _MISSING = "tests/peers needs PostgreSQL with PostGIS: apt-get install postgresql-15 postgresql-15-postgis-3"
@@ -68,3 +70,45 @@ def on_pgstac(pgstac: PgStac) -> Iterator[Deployment]:
 def collection(pgstac: PgStac) -> str:
     """A new and empty collection of pgSTAC."""
     return pgstac.new_collection()
+
+
+_RS_SERVER = """[station.rs-server]
+url = "{url}"
+collections = ["adgs"]
+trusted_domains = ["127.0.0.1"]
+allow_private = true
+
+[station.rs-server.auth]
+kind = "oauth2-password"
+token_url = "{station.url}/oauth2/token"
+client_id = "{station.client_id}"
+username = "{station.username}"
+password = {{ env = "PEERS_STATION_PASSWORD" }}
+"""
+
+
+@pytest.fixture(scope="session")
+def odata() -> Iterator[Station]:
+    """The station behind RS-Server's AUXIP service."""
+    with Station() as station:
+        yield station
+
+
+@pytest.fixture(scope="session")
+def rs_server(postgres: PostgreSQL) -> RsServer:
+    """RS-Server's services, which `on_rs_server` starts."""
+    return RsServer(postgres, programs("rs-server"))
+
+
+@pytest.fixture(scope="session")
+def on_rs_server(rs_server: RsServer, odata: Station) -> Iterator[Deployment]:
+    """The project with RS-Server's AUXIP service as its station and its catalog, whose bucket is not ours."""
+    stations = _RS_SERVER.format(url=rs_server.auxip_url, station=odata)
+    environment = {"AUXIP_CATALOG_URL": rs_server.catalog_url, "PEERS_STATION_PASSWORD": odata.password}
+    with pytest.MonkeyPatch.context() as patch, Deployment(environment, stations) as deployment:
+        patch.setenv("PEERS_STATION_PASSWORD", odata.password)
+        products = [item for item in deployment.sample_items() if item["properties"]["product:type"] != "AUX_FAULTY"]
+        odata.offer(products, deployment.stack.folder / "products")
+        rs_server.start(deployment.environment, odata)
+        yield deployment
+        rs_server.stop()

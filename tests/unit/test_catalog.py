@@ -19,7 +19,7 @@ POINT: Json = {"type": "Point", "coordinates": [1, 2]}
 @pytest.fixture
 def catalog() -> Iterator[Make]:
     """A catalog with the answers of a function."""
-    made = Catalog(settings_of(), None)
+    made = Catalog(settings_of(catalog_flavour="plain"), None)
 
     def make(handler: Handler) -> Catalog:
         answered_by(made.api, handler)
@@ -299,7 +299,7 @@ def test_the_key_of_the_catalog_goes_with_each_request() -> None:
         keys.append(request.headers.get("x-api-key"))
         return httpx.Response(200)
 
-    made = Catalog(settings_of(), SecretStr("the-key"))
+    made = Catalog(settings_of(catalog_flavour="plain"), SecretStr("the-key"))
     answered_by(made.api, note)
     made.require_collection("aux")
     made.api.close()
@@ -317,6 +317,9 @@ def test_any_other_id_is_taken(item_id: str) -> None:
     require_id(item_id)
 
 
-@pytest.mark.parametrize(("value", "expired"), [(True, True), (False, False), (None, False), ("true", False)])
+@pytest.mark.parametrize(
+    ("value", "expired"),
+    [(True, True), ("2026-11-30T12:00:00Z", True), (False, False), (None, False)],
+)
 def test_an_item_has_expired_if_the_catalog_says_so(value: object, expired: bool) -> None:
     assert is_unpublished(item_of(properties={"unpublished": value})) is expired

@@ -22,7 +22,7 @@ def settings(tmp_path: Path) -> Settings:
 def test_a_context_that_nobody_used_has_nothing_to_close() -> None:
     context = Context(settings_of())
     context.close()
-    assert set(vars(context)) == {"settings", "_stations", "_catalogs", "_transfers"}
+    assert set(vars(context)) == {"settings", "_stations", "_catalogs", "_catalog_apis", "_transfers"}
 
 
 @pytest.mark.parametrize("part", ["ledger", "owners", "staging_service", "store"])

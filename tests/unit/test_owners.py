@@ -119,8 +119,8 @@ def test_a_secret_that_stands_in_the_file_is_not_repeated(secrets: Path) -> None
         assert "hush" not in refusal(secrets, text)
 
 
-def test_owners_without_a_key_of_their_own_share_one_catalog(secrets: Path) -> None:
+def test_owners_without_a_key_of_their_own_share_one_connection_to_the_catalog(secrets: Path) -> None:
     context = Context(settings(secrets, FULL))
-    assert context.catalog_of("guest") is context.catalog_of("nobody")
-    assert context.catalog_of("operations") is not context.catalog_of("nobody")
+    assert context.catalog_of("guest").api is context.catalog_of("nobody").api
+    assert context.catalog_of("operations").api is not context.catalog_of("nobody").api
     context.close()

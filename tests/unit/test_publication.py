@@ -10,7 +10,7 @@ from pystac.errors import ExtensionNotImplemented, STACValidationError
 from local import samples
 from shared.stac.aux_staging import SCHEMA_URI, AuxStagingExtension, schema
 from shared.stac.item import Item, Json
-from shared.stac.publication import composed
+from shared.stac.publication import Public, composed
 from tests.benchmarks.shelves import offered
 from tests.stac_schemas import require_valid
 
@@ -94,7 +94,54 @@ def test_what_the_station_said_is_spelled_as_it_was() -> None:
         bbox=None,
     )
     body, before = written(given), given.to_json()
-    assert {name: body[name] for name in before if name != "stac_extensions"} == before
+    assert {name: body[name] for name in before if name not in ("stac_extensions", "assets")} == {
+        name: value for name, value in before.items() if name != "assets"
+    }
+    assert assets_of(body)["X"].items() >= given.to_json()["assets"]["X"].items()  # type: ignore[index, call-overload, union-attr]
+
+
+def assets_of(body: Json) -> dict[str, Json]:
+    found = body["assets"]
+    assert isinstance(found, dict)
+    return found  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("asset", "kind", "role"),
+    [
+        (STAGED, "application/xml", "data"),
+        ({**STAGED, "type": None}, "application/xml", "data"),
+        ({**STAGED, "type": "text/plain", "roles": ["orbit"]}, "text/plain", "orbit"),
+        ({**STAGED, "href": "s3://b/k"}, "application/octet-stream", "data"),
+        ({**STAGED, "href": "s3://b/k.TGZ"}, "application/gzip", "data"),
+        (EXPANDED, "application/x-directory", "data"),
+    ],
+)
+def test_each_asset_that_we_staged_has_a_type_and_roles(asset: Json, kind: str, role: str) -> None:
+    made = assets_of(written(item({"X": asset})))["X"]
+    assert (made["type"], made["roles"]) == (kind, [role])
+
+
+def test_an_asset_of_somebody_else_stays_as_it_is() -> None:
+    other: Json = {"href": "https://elsewhere/quicklook.png", "title": "quicklook"}
+    assert assets_of(written(item({"X": STAGED, "quicklook": other})))["quicklook"] == other
+
+
+def test_an_item_of_stac_1_0_is_published_as_one_of_1_1() -> None:
+    assert written(item({"X": STAGED}, stac_version="1.0.0"))["stac_version"] == "1.1.0"
+
+
+def test_an_asset_has_the_url_by_which_people_read_it_beside_those_that_it_had() -> None:
+    had: Json = {"https": {"href": "https://old"}, "ftp": {"href": "ftp://x"}}
+    given = item({"X": {**STAGED, "href": "s3://b/o/c/X/a b.EOF", "alternate": had}, "Y": {"href": "s3://other/k"}})
+    body = composed(given, Public("b", "https://data.example/aux")).to_json()
+
+    assert assets_of(body)["X"]["alternate"] == {
+        "https": {"href": "https://data.example/aux/o/c/X/a%20b.EOF"},
+        "ftp": {"href": "ftp://x"},
+    }
+    assert "alternate" not in assets_of(body)["Y"]
+    require_valid(body)
 
 
 # The extension
@@ -121,6 +168,7 @@ def test_an_item_without_the_extension_is_said_to_have_none() -> None:
         {"aux_staging:source": {"name": "n", "href": "h"}, "aux_staging:manifest": "m"},
         {"aux_staging:source": {**SOURCE, "more": 1}, "aux_staging:manifest": "m"},
         {"aux_staging:source": SOURCE},
+        {"aux_staging:prefix": "s3://b/o/c/X/X/"},
     ],
 )
 def test_the_schema_refuses_what_the_fields_must_not_be(wrong: Json) -> None:

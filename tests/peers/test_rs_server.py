@@ -1,0 +1,195 @@
+"""RS-Server's AUXIP service as the station, and RS-Server's catalog with a bucket of its own."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from shared.archives.manifest import load_manifest
+from shared.errors import Retryable
+from shared.models import Run, RunState
+from shared.stac.item import Asset
+from shared.stac.probes import Fault
+from shared.steps.standing import holds, holds_at
+from shared.storage.location import Location
+from tests.integration.conftest import wait_for
+from tests.peers.deployment import Deployment
+from tests.peers.odata import Station
+from tests.peers.rs_server import USER, RsServer
+from tests.stac_schemas import require_valid
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400), pytest.mark.usefixtures("on_rs_server")]
+
+PLAIN = "OPER_AUX_RESORB_OPOD"
+ARCHIVES = "AX___MF1_AX"
+
+
+@pytest.fixture
+def collection(on_rs_server: Deployment, rs_server: RsServer) -> str:
+    """A new and empty collection of RS-Server's user."""
+    return rs_server.new_collection()
+
+
+def of_type(product_type: str) -> dict[str, Any]:
+    return {"cql2_filter": {"op": "=", "args": [{"property": "product:type"}, product_type]}}
+
+
+def staged(deployment: Deployment, collection: str, product_type: str, **message: Any) -> Run:
+    """A run that is successful."""
+    run = deployment.run(collection, owner=USER, **of_type(product_type), **message)
+    assert run.state is RunState.SUCCESSFUL, deployment.failures(run)
+    return run
+
+
+def assets(rs_server: RsServer, collection: str) -> Iterator[tuple[str, Asset]]:
+    """Every asset of a collection's items as the catalog shows it, with its key."""
+    for item in rs_server.items(collection).values():
+        for key, asset in item["assets"].items():
+            yield key, Asset.model_validate(asset)
+
+
+def test_what_is_staged_is_in_the_catalogs_bucket_and_no_link_is_dead(
+    on_rs_server: Deployment, rs_server: RsServer, collection: str
+) -> None:
+    run = staged(on_rs_server, collection, PLAIN, decompress=False)
+
+    shown = list(assets(rs_server, collection))
+    assert len(shown) == run.counts.staged == 5
+    for key, asset in shown:
+        place = Location.parse(asset.href)
+        assert (place.bucket, place.key.rpartition("/")[2]) == (rs_server.bucket, key)
+        assert holds(on_rs_server.context, place, asset)
+
+
+def test_an_expanded_archives_asset_is_its_manifest_which_leads_to_every_member(
+    on_rs_server: Deployment, rs_server: RsServer, collection: str
+) -> None:
+    run = staged(on_rs_server, collection, ARCHIVES)
+
+    assert run.counts.expanded == 2
+    for key, asset in assets(rs_server, collection):
+        place = Location.parse(asset.href)
+        assert key == place.key.rpartition("/")[2]
+        assert key.endswith(".SEN3.manifest.json")
+        store = on_rs_server.context.store
+        stored = store.head(place)
+        assert stored is not None
+        assert asset.size == stored.size
+        assert asset.source is not None
+        assert store.head(Location.parse(asset.source.href)) is None
+        prefix = Location.parse(str((asset.model_extra or {})["aux_staging:prefix"]))
+        manifest = load_manifest(store, prefix)
+        assert manifest is not None
+        members = {f"{prefix.key}{member.path}": (member.size, member.etag) for member in manifest.members}
+        assert {stored.key: (stored.size, stored.etag) for stored in store.list(prefix)} == members
+
+
+@pytest.mark.parametrize(("product_type", "decompress"), [(PLAIN, False), (ARCHIVES, True)])
+def test_a_second_run_downloads_nothing(
+    on_rs_server: Deployment, odata: Station, collection: str, product_type: str, decompress: bool
+) -> None:
+    first = staged(on_rs_server, collection, product_type, decompress=decompress)
+    downloads = len(odata.downloads)
+
+    second = staged(on_rs_server, collection, product_type, decompress=decompress)
+
+    assert second.counts.skipped == first.counts.staged
+    assert len(odata.downloads) == downloads
+
+
+def test_a_write_whose_answer_was_lost_is_repeated_without_a_dead_link(
+    on_rs_server: Deployment, rs_server: RsServer, collection: str
+) -> None:
+    """The first write has moved the objects, so that the hrefs of the second one lead to nothing."""
+    staged(on_rs_server, collection, PLAIN, decompress=False)
+    catalog = on_rs_server.context.catalog_of(USER)
+    item_id = next(iter(rs_server.items(collection)))
+    item = catalog.get(collection, item_id)
+    assert item is not None
+    moved = {key: asset.href for key, asset in item.assets.items()}
+    for asset in item.assets.values():
+        asset.href = asset.href.replace(rs_server.bucket, on_rs_server.stack.bucket)
+
+    shown = catalog.publish(item, holds=partial(holds_at, on_rs_server.context))
+
+    assert {key: asset.href for key, asset in shown.assets.items()} == moved
+    for asset in shown.assets.values():
+        assert holds(on_rs_server.context, Location.parse(asset.href), asset)
+
+
+@pytest.mark.parametrize(("product_type", "decompress"), [(PLAIN, False), (ARCHIVES, True)])
+def test_what_has_expired_is_staged_again_and_its_time_begins_anew(
+    on_rs_server: Deployment, rs_server: RsServer, collection: str, product_type: str, decompress: bool
+) -> None:
+    staged(on_rs_server, collection, product_type, decompress=decompress)
+    before = rs_server.items(collection)
+    item_id = next(iter(before))
+    rs_server.unpublish(item_id)
+    over = rs_server.item(collection, item_id)
+    assert (over["assets"], over["properties"]["unpublished"] != "") == ({}, True)
+
+    staged(on_rs_server, collection, product_type, decompress=decompress)
+
+    properties = rs_server.item(collection, item_id)["properties"]
+    assert "unpublished" not in properties
+    assert datetime.fromisoformat(properties["expires"]) > datetime.now(UTC) + timedelta(days=29)
+    assert properties["published"] == over["properties"]["published"]
+    assert set(rs_server.item(collection, item_id)["assets"]) == set(before[item_id]["assets"])
+
+
+def test_an_object_that_is_gone_from_the_catalogs_bucket_is_put_there_again(
+    on_rs_server: Deployment, rs_server: RsServer, collection: str
+) -> None:
+    staged(on_rs_server, collection, PLAIN, decompress=False)
+    _, asset = next(assets(rs_server, collection))
+    place = Location.parse(asset.href)
+    on_rs_server.context.store.delete(place)
+
+    staged(on_rs_server, collection, PLAIN, decompress=False)
+
+    assert holds(on_rs_server.context, place, asset)
+    assert asset.href in {shown.href for _, shown in assets(rs_server, collection)}
+
+
+def test_each_item_is_its_owners_and_valid(on_rs_server: Deployment, rs_server: RsServer, collection: str) -> None:
+    staged(on_rs_server, collection, PLAIN)
+    staged(on_rs_server, collection, ARCHIVES)
+    for item in rs_server.items(collection).values():
+        assert item["properties"]["owner"] == USER
+        assert all(asset["roles"] and asset["type"] for asset in item["assets"].values())
+        # The schema of the extension by which the catalog notes the owner is not at hand.
+        item["stac_extensions"] = [uri for uri in item["stac_extensions"] if "ownership" not in uri]
+        require_valid(item)
+
+
+def test_runs_that_overlap_and_a_restart_of_the_catalog_lose_nothing(
+    on_rs_server: Deployment, rs_server: RsServer, collection: str
+) -> None:
+    runs = [on_rs_server.begin(collection, owner=USER, **of_type(name)) for name in (ARCHIVES, ARCHIVES, PLAIN)]
+    wait_for(lambda: bool(rs_server.items(collection)), "an item is published")
+    rs_server.restart_catalog()
+
+    ended = [on_rs_server.ended(run_id) for run_id in runs]
+
+    assert [on_rs_server.failures(run) for run in ended if run.state is not RunState.SUCCESSFUL] == []
+    assert len(rs_server.items(collection)) == 7
+    for key, asset in assets(rs_server, collection):
+        assert on_rs_server.context.store.head(Location.parse(asset.href)) is not None, key
+
+
+@pytest.mark.parametrize("suspected", list(Fault))
+def test_a_catalog_that_is_well_is_found_so_whatever_was_suspected(
+    on_rs_server: Deployment, collection: str, suspected: Fault
+) -> None:
+    assert on_rs_server.context.catalog_of(USER).probe(suspected, collection) is None
+
+
+def test_what_the_catalog_says_of_a_refusal_is_the_reason(on_rs_server: Deployment, collection: str) -> None:
+    catalog = on_rs_server.context.catalog_of(USER)
+    path = f"{catalog.flavour.path(collection)}/items"
+    with pytest.raises(Retryable, match="cannot access local variable"):
+        catalog.api.call("POST", path, {})
+    with pytest.raises(Retryable, match="Missing key in request body! 'properties'"):
+        catalog.api.call("POST", path, {"type": "Feature", "id": "x"})
