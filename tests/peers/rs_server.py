@@ -109,10 +109,8 @@ class RsServer:
     def unpublish(self, item_id: str) -> None:
         """Let the time of an item be over, and the catalog look for such items."""
         over = '{"published": "2020-01-01T00:00:00.000000Z", "expires": "2020-01-31T00:00:00.000000Z"}'
-        self.sql(
-            "UPDATE pgstac.items SET content = jsonb_set(content, '{properties}', "
-            f"(content -> 'properties') || '{over}') WHERE id = '{item_id}'"
-        )
+        content = f"jsonb_set(content, '{{properties}}', (content -> 'properties') || '{over}')"
+        self.sql(f"UPDATE pgstac.items SET content = {content} WHERE id = '{item_id}'")  # noqa: S608
         url = f"{self.catalog_url.removesuffix('/catalog')}/data/lifecycle"
         httpx.get(url, timeout=60, trust_env=False).raise_for_status()
 
