@@ -1,8 +1,10 @@
 """Expand one archive: of an item in the catalog, or any object in S3 that a caller names."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from shared.archives import Inspection, Rules, expand, inspect_object, prefix_beside, prefix_for
+from shared.archives.manifest import load_manifest
 from shared.archives.rules import WantedLayout
 from shared.context import Context
 from shared.errors import Rejected, Retryable
@@ -37,8 +39,22 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
     def still_ours() -> None:
         context.ledger.require_claim(record)
 
+    _delete_left_members(context, run, prefix, still_ours)
     expansion = expand(context.store, archive, prefix, rules, md5_if_known(asset.checksum), still_ours)
     context.ledger.record_expansion(record, name, expansion)
+
+
+def _delete_left_members(context: Context, run: Run, prefix: Location, still_ours: Callable[[], None]) -> None:
+    """Delete the members that RS-Server's catalog has left of an item that has expired.
+
+    It deletes what it knows as assets, and of an expanded archive that is the manifest alone. Without it the members
+    would be taken for somebody else's; the folder of an item is its own.
+    """
+    if not context.catalog_of(run.request.owner).flavour.moves_objects or load_manifest(context.store, prefix):
+        return
+    for member in context.store.list(prefix):
+        still_ours()
+        context.store.delete(Location(prefix.bucket, member.key))
 
 
 def process_asset(context: Context, owner: str, href: str, layout: WantedLayout | None = None) -> str:
