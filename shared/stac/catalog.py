@@ -110,9 +110,13 @@ class Catalog:
         Whether it takes our key is asked with what the key is for: to write into the collection. The item that is sent
         has not even an id, so no catalog can take it.
         """
-        path = self.flavour.path(collection)
+        try:
+            flavour = self.flavour
+        except AuxipError:  # it is not known yet, since the landing page cannot be read: that is what is wrong
+            return probe_api(self.api, suspected, ("GET", "/", None))
+        path = flavour.path(collection)
         guarded: Question = (
-            ("POST", f"{path}/items", self.flavour.no_item()) if suspected is Fault.REFUSED else ("GET", path, None)
+            ("POST", f"{path}/items", flavour.no_item()) if suspected is Fault.REFUSED else ("GET", path, None)
         )
         needed: list[Question] = [("GET", path, None)] if suspected is Fault.UNAVAILABLE and collection else []
         return probe_api(self.api, suspected, guarded, needed=needed)

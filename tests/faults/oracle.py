@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from shared.archives.manifest import Manifest
+from shared.archives.names import MANIFEST_SUFFIX
 from shared.models import ItemRecord, ItemState, Run, RunState
 from shared.stac.item import Asset, Item
 from tests.faults.offer import File, Json, Offer
@@ -419,6 +420,8 @@ def _assets(offer: Offer, base: str) -> dict[str, tuple[str, int | None, str]]:
         if offer.opens(file):
             size = sum(map(len, file.members.values()))
             shown[file.stem] = (f"{base}{offer.item_id}/{file.stem}/", size, "")
+            manifest = f"{file.stem}{MANIFEST_SUFFIX}"
+            shown[manifest] = (f"{base}{offer.item_id}/{manifest}", None, "")
         else:
             shown[file.name] = (f"{base}{offer.item_id}/{file.name}", len(file.content), file.md5)
     return shown

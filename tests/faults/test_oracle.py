@@ -45,7 +45,13 @@ def collection(*items: Item) -> dict[str, object]:
 
 CATALOG = {
     "plain": item("plain", {"plain.EOF": asset("plain/plain.EOF", b"an orbit")}),
-    "packed": item("packed", {"packed": asset("packed/packed/", b"<a/>numbers", checksum=False)}),
+    "packed": item(
+        "packed",
+        {
+            "packed": asset("packed/packed/", b"<a/>numbers", checksum=False),
+            "packed.manifest.json": Asset(href=f"{BASE}packed/packed.manifest.json"),
+        },
+    ),
     "refused": item("refused", {"refused.zip": asset("refused/refused.zip", b"a bad archive")}),
 }
 RESULT = [False, collection(*CATALOG.values())]

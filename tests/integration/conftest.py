@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from shared.context import Context
 from shared.models import Run
 from shared.settings import PREFIX, load_settings
 from shared.stac.item import Json
+from shared.stac.publication import without_manifests
 from tests.integration.delivery_app import QUEUES
 from tests.integration.reader import Reader
 
@@ -207,3 +209,11 @@ def of_type(*product_types: str) -> Json:
 def of_id(item_id: str) -> Json:
     """A CQL2 filter for one item."""
     return {"op": "=", "args": [{"property": "id"}, item_id]}
+
+
+def files_of(feature: dict[str, Any]) -> dict[str, Any]:
+    """The assets of an item but the manifests of those that are expanded, each of which is named by its own asset."""
+    assets: dict[str, Any] = without_manifests(feature["assets"])
+    named = {asset["aux_staging:manifest"] for asset in assets.values() if "aux_staging:manifest" in asset}
+    assert named == {feature["assets"][key]["href"] for key in feature["assets"].keys() - assets.keys()}
+    return assets

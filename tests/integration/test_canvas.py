@@ -25,7 +25,7 @@ from shared.models import Claim, ItemState, work_key
 from shared.runs.due import Plan, rest_of
 from shared.stac.item import Asset, Item, Json
 from shared.storage.keys import Place, asset_location
-from tests.integration.conftest import Caller, closed_run, of_id, of_type, wait_for
+from tests.integration.conftest import Caller, closed_run, files_of, of_id, of_type, wait_for
 from tests.integration.test_halted import standing_still
 from tests.ledger.opened import Opened, found
 from tests.processes import descendants
@@ -88,7 +88,7 @@ class ArchivesOfOneItem:
         wait_for(self.is_told, "the caller has the result", SECONDS)
         found = self.result.get(SECONDS)
         assert isinstance(found, dict)
-        assert sorted(found["assets"]) == ["a", "b", "c"]
+        assert sorted(files_of(found)) == ["a", "b", "c"]
         run = closed_run(self.context, self.result.id)
         assert (run.counts.items, run.counts.expanded, run.counts.failed) == (1, 1, 0)
 
@@ -109,7 +109,7 @@ def test_a_chord_whose_messages_all_arrive_needs_no_reconciler(caller: Caller, c
     item = ArchivesOfOneItem(context, caller)
     found = item.result.get(SECONDS)
     assert isinstance(found, dict)
-    assert sorted(found["assets"]) == ["a", "b", "c"]
+    assert sorted(files_of(found)) == ["a", "b", "c"]
 
 
 # What a broker loses

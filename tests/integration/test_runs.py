@@ -16,7 +16,7 @@ from shared.models import ItemState, RunState, work_key
 from shared.stac.aux_staging import AuxStagingExtension
 from shared.stac.item import Item, Json
 from shared.storage.location import Location
-from tests.integration.conftest import Caller, closed_run, of_id, of_type, wait_for
+from tests.integration.conftest import Caller, closed_run, files_of, of_id, of_type, wait_for
 from tests.stac_schemas import require_valid
 
 SECONDS = 60
@@ -27,7 +27,7 @@ def result_of(result: object) -> tuple[bool, list[Item]]:
     assert isinstance(result, list)
     status, collection = result
     features = collection["features"] if collection else []
-    return status, [Item.model_validate(feature) for feature in features]
+    return status, [Item.model_validate({**feature, "assets": files_of(feature)}) for feature in features]
 
 
 def test_a_staging_run_answers_with_status_and_the_items_as_the_catalog_shows_them(
