@@ -197,7 +197,7 @@ def test_links_lead_to_itself_and_to_what_it_belongs_to(catalog: httpx.Client, i
 
     of_collection = {"self": collection, "parent": root, "root": root, "items": f"{collection}/items"}
     assert rels(catalog.get("/collections/aux").json()) == of_collection
-    assert [rels(each) for each in catalog.get("/collections").json()["collections"]] == [of_collection]
+    assert of_collection in [rels(each) for each in catalog.get("/collections").json()["collections"]]
     assert rels(catalog.get("/collections").json()) == {"self": f"{root}collections", "root": root, "parent": root}
     of_items = rels(catalog.get(items_url()).json())
     assert (of_items["self"], of_items["root"]) == (f"{collection}/items", root)
