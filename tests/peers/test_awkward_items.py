@@ -14,6 +14,7 @@ from shared.stac.item import Asset, Item, Json
 from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.stage import stage_item
 from shared.storage.location import Location
+from tests.integration.conftest import files_of
 from tests.integration.test_steps import EVERY_STEP, Work, expand
 from tests.peers.deployment import Deployment
 from tests.peers.pgstac import PgStac
@@ -36,12 +37,23 @@ def work(on_pgstac: Deployment, collection: str) -> Work:
     return Work(on_pgstac.context, collection, PLAIN.item_id)
 
 
+_further: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_further_is_offered_then(pgstac: PgStac) -> Iterator[None]:
+    yield
+    while _further:
+        pgstac.call("DELETE", f"/collections/{samples.STATION_COLLECTION}/items/{_further.pop()}")
+
+
 def offered_with(deployment: Deployment, pgstac: PgStac, name: str, **properties: Any) -> str:
     """Have the station offer a sample product once more, with other properties; returns the new item's id."""
     (sample,) = (one for one in deployment.sample_items() if name in one["assets"])
     item_id = f"{sample['id']}_{next(_numbers)}"
     changed = {**sample, "id": item_id, "properties": {**sample["properties"], **properties}}
     pgstac.add_items(samples.STATION_COLLECTION, [changed])
+    _further.append(item_id)
     return item_id
 
 
@@ -54,7 +66,7 @@ def test_an_item_without_a_datetime_whose_archive_is_expanded_is_finished(
     item_id = offered_with(on_pgstac, pgstac, samples.UPPER_CASE_ARCHIVE, datetime=None)
     work = Work(on_pgstac.context, collection, item_id)
     work.do(*EVERY_STEP)
-    (asset,) = pgstac.item(collection, item_id)["assets"].values()
+    (asset,) = files_of(pgstac.item(collection, item_id)).values()
     assert asset["aux_staging:source"]["name"] == samples.UPPER_CASE_ARCHIVE
 
 

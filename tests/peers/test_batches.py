@@ -109,7 +109,8 @@ def test_a_hundred_items_are_published_by_three_requests(
     staged.publish()
 
     bulk = f"POST /collections/{collection}/bulk_items 200"
-    assert pgstac.requests()[before:] == ["POST /search 200", bulk, "POST /search 200"]
+    asked = [request for request in pgstac.requests()[before:] if request != "GET / 200"]  # once: what kind it is
+    assert asked == ["POST /search 200", bulk, "POST /search 200"]
     assert staged.left() == []
     assert len(pgstac.items(collection)) == 100
 
