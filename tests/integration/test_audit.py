@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
 from local import samples
 from local.stack import Stack
@@ -37,6 +38,7 @@ from tests.integration.test_commands import auxip, last_object
 from tests.integration.test_runs import SECONDS
 from tests.integration.test_steps import Work
 from workers.app import app
+from workers.cli.audit import audit
 
 OWNER = "steps"
 PLAINS = [samples.product(name) for name in (samples.ENDS_WITHIN_WINDOW, samples.STARTS_WITHIN_WINDOW)]
@@ -374,14 +376,14 @@ def staged(caller: Caller, context: Context) -> Callable[..., Item]:
 
 def repaired(caller: Caller, *options: str) -> dict[tuple[str, str], str]:
     """Audit and repair a collection; returns the outcome of each finding by its kind and the last name of its key."""
-    ended = auxip("audit", caller.collection, "--repair", *options, "--json")
-    assert ended.returncode == 1, ended.stderr
+    ended = CliRunner().invoke(audit, [caller.collection, "--repair", *options, "--json"])
+    assert ended.exit_code == 1, ended.output
     findings = [Finding.model_validate(each) for each in last_object(ended.stdout)["findings"]]  # type: ignore[attr-defined]
     return {(each.kind, each.key.rstrip("/").rpartition("/")[2]): each.outcome for each in findings}
 
 
 def is_well(caller: Caller) -> bool:
-    return auxip("audit", caller.collection).returncode == 0
+    return CliRunner().invoke(audit, [caller.collection]).exit_code == 0
 
 
 def location_of(item: Item, key: str) -> Location:

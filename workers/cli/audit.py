@@ -1,5 +1,6 @@
 """`auxip audit`: the catalog of a collection compared with the store, in this process; no worker is needed."""
 
+from contextlib import closing
 from datetime import timedelta
 
 import click
@@ -52,13 +53,13 @@ def audit(
     if delete_orphans and not repair:
         raise click.UsageError("--delete-orphans needs --repair")
     orphans_older_than = _duration(older_than) if delete_orphans else None
-    context = Context(load_settings())
     scope = Scope(owner, collection, checksum, station)
     try:
-        report = _audited(context, scope)
-        if repair:
-            _repair(context, scope, report, orphans_older_than)
-        href = write_report(context, report)
+        with closing(Context(load_settings())) as context:
+            report = _audited(context, scope)
+            if repair:
+                _repair(context, scope, report, orphans_older_than)
+            href = write_report(context, report)
     except AuxipError as error:
         click.echo(f"auxip: {error}", err=True)
         raise SystemExit(_NOT_AUDITED) from None
