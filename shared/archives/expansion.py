@@ -79,8 +79,8 @@ def expand(
 
     Returns:
         The expansion, `reused` if a manifest said that this version is expanded already, in a layout that is wanted.
-        The directory of a zip shows whether names collide. In a tar that is seen while it is read: then what was written
-        in the layout `flat` is removed, and the archive is written in the layout `tree`.
+        The directory of a zip shows whether names collide. In a tar that is seen as it is read: what was written
+        in the layout `flat` is then removed, and the archive is written in the layout `tree`.
 
     Raises:
         UnsupportedArchive: the name is that of no archive; nothing has been touched.
