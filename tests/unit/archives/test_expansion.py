@@ -292,10 +292,11 @@ def test_an_archive_whose_names_collide_is_a_tree_unless_flat_is_asked_for(
     assert expand(store, archive, PREFIX, Rules()).reused
 
 
-def test_what_was_begun_as_a_tree_goes_on_as_a_tree(store: MemoryObjects) -> None:
+def test_what_was_begun_as_a_tree_goes_on_as_a_tree(store: MemoryObjects, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = store.hold("owner/item/x.tgz", tgz_of({"a/0.0": b"1", "b/0.0": b"2"}))
     expand(store, archive, PREFIX, Rules())
     store.delete(Location(BUCKET, f"{PREFIX.key}b/0.0"))
+    monkeypatch.setattr(store.control, "delete_all", None)  # a beginning in the other layout would remove what is there
 
     assert not expand(store, archive, PREFIX, Rules()).reused
     assert store.content() == {"a/0.0": b"1", "b/0.0": b"2"}
