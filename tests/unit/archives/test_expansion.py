@@ -292,6 +292,16 @@ def test_an_archive_whose_names_collide_is_a_tree_unless_flat_is_asked_for(
     assert expand(store, archive, PREFIX, Rules()).reused
 
 
+def test_zeros_behind_a_zip_are_let_pass_up_to_16_mib(store: MemoryObjects, rules: Rules) -> None:
+    padded = store.hold("owner/item/x.zip", zip_of({"a": b"1"}) + bytes(16 * 2**20 - 2**16))
+    expand(store, padded, PREFIX, rules)
+    assert store.content() == {"a": b"1"}
+
+    endless = store.hold("owner/item/x.zip", zip_of({"a": b"1"}) + bytes(16 * 2**20 + 2**17))
+    with pytest.raises(ArchiveFailed, match="archive-damaged"):
+        expand(store, endless, PREFIX, rules)
+
+
 def test_what_was_begun_as_a_tree_goes_on_as_a_tree(store: MemoryObjects, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = store.hold("owner/item/x.tgz", tgz_of({"a/0.0": b"1", "b/0.0": b"2"}))
     expand(store, archive, PREFIX, Rules())
