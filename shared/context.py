@@ -1,5 +1,6 @@
 """What a step works with, each part made when it is first needed: per process, so that a fork shares no connection."""
 
+from collections.abc import Mapping
 from functools import cached_property
 
 from pydantic import SecretStr
@@ -9,17 +10,18 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.errors import Rejected
+from shared.http.api import JsonApi
 from shared.ledger import Audits, DeadLetters, Ledger, Outages, Requests, Sweeps
 from shared.ledger.connection import connect
 from shared.owners import Owners, load_owners
 from shared.settings import Settings
-from shared.stac.api import StacApi
 from shared.stac.catalog import Catalog, catalog_api
-from shared.stac.limits import Limits
 from shared.stac.processes import StagingService
-from shared.stac.station import Station
-from shared.stac.stations import OAuth2ClientCredentials, OAuth2Password, StationConfig, load_stations
-from shared.stac.tokens import SharedToken
+from shared.stations.config import OAuth2ClientCredentials, OAuth2Password, StationConfig, load_stations
+from shared.stations.limits import Limits
+from shared.stations.opening import open_station
+from shared.stations.station import Station
+from shared.stations.tokens import SharedToken
 from shared.storage.objects import ObjectStore
 from shared.storage.transfer import Transfer
 
@@ -33,7 +35,7 @@ class Context:
         self.settings = settings
         self._stations: dict[str, Station] = {}
         self._catalogs: dict[str, Catalog] = {}
-        self._catalog_apis: dict[SecretStr | None, StacApi] = {}
+        self._catalog_apis: dict[SecretStr | None, JsonApi] = {}
         self._transfers: dict[str, Transfer] = {}
 
     def close(self) -> None:
@@ -89,7 +91,7 @@ class Context:
         return Audits(self.ledger.redis, self.ledger.keep_seconds)
 
     @cached_property
-    def _configured(self) -> dict[str, StationConfig]:
+    def _configured(self) -> Mapping[str, StationConfig]:
         return load_stations(self.settings)
 
     def station(self, name: str = "") -> Station:
@@ -106,7 +108,7 @@ class Context:
             )
         if name not in self._stations:
             config = self._configured[name]
-            self._stations[name] = Station(name, config, self.settings, self._limits(name), self._token(name))
+            self._stations[name] = open_station(name, config, self.settings, self._limits(name), self._token(name))
         return self._stations[name]
 
     def station_trusting(self, url: str) -> Station | None:

@@ -13,7 +13,7 @@ from shared.archives.rules import WantedLayout
 from shared.errors import Rejected
 from shared.selection import Selection
 from shared.stac.item import Item
-from shared.stac.stations import StationName
+from shared.stations.config import StationName
 
 OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 """An owner: letters and digits, `_` and `-` within; it is the first segment of an S3 key."""

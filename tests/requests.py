@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from shared.stac.item import Json
+from shared.json_types import Json
 
 ON_DEMAND: Json = {
     "env": {"owner_id": "operations"},

@@ -9,8 +9,8 @@ import pystac
 from pystac.validation import RegisteredValidator
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
+from shared.json_types import Json
 from shared.stac.aux_staging import SCHEMA_URI, schema
-from shared.stac.item import Json
 
 _SCHEMAS = Path(__file__).parent / "data" / "schemas"
 

@@ -14,7 +14,7 @@ from shared.errors import AuxipError
 from shared.logs import clean_lines_of
 from shared.owners import load_owners
 from shared.settings import SettingsError, load_settings
-from shared.stac.stations import load_stations
+from shared.stations.config import load_stations
 from workers.config import celery_config
 from workers.queues import bulk_max_of
 from workers.sweeps.beat import beat_schedule

@@ -20,6 +20,7 @@ from pydantic import (
 
 from shared.archives.rules import WantedLayout
 from shared.errors import Rejected
+from shared.json_types import Json
 from shared.models import AssetNames, CollectionId, OwnerId, RunKind, RunRequest
 from shared.selection import (
     POLICIES,
@@ -32,9 +33,9 @@ from shared.selection import (
     ProductType,
     fill,
 )
-from shared.stac.item import Item, Json
+from shared.stac.item import Item
 from shared.stac.search import Cql2
-from shared.stac.stations import StationName
+from shared.stations.config import StationName
 from shared.validation import first_problem
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from pydantic_core import from_json
 
 from shared.errors import AuxipError, Rejected
+from shared.json_types import Json
 from shared.models import Lane, ReplyName
-from shared.stac.item import Json
 from shared.validation import first_problem
 from workers.contract import MESSAGES, OnDemandMessage, RunId, UnzipMessage, decode
 from workers.envelope import MAX_DEPTH, deeper_than

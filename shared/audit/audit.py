@@ -24,8 +24,9 @@ from shared.audit.pace import Pace
 from shared.audit.sources import Sources
 from shared.context import Context
 from shared.errors import ItemFailed
+from shared.json_types import Json
 from shared.models import work_key
-from shared.stac.item import Asset, Item, Json
+from shared.stac.item import Asset, Item
 from shared.stac.search import Cql2
 from shared.steps.standing import original_name, same_content
 from shared.storage.location import Listed, Location

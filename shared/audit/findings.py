@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.stac.item import Json
+from shared.json_types import Json
 
 
 class Kind(StrEnum):

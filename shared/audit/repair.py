@@ -11,9 +11,10 @@ from shared.audit.audit import Audit, of_ids
 from shared.audit.findings import Finding, Kind, Mend
 from shared.context import Context
 from shared.errors import AuxipError
+from shared.json_types import Json
 from shared.ledger import lease
 from shared.models import ItemRecord, ItemState, work_key
-from shared.stac.item import Item, Json
+from shared.stac.item import Item
 from shared.steps.publish import delete_archive
 from shared.steps.standing import Standing, expanded_standing
 from shared.storage.location import Listed, Location

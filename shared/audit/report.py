@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from shared.audit.audit import Scope
 from shared.audit.findings import Counts, Finding
 from shared.context import Context
-from shared.stac.item import Json
+from shared.json_types import Json
 from shared.storage.keys import audit_location
 from shared.times import format_instant
 

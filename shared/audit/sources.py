@@ -10,10 +10,11 @@ from pydantic import JsonValue
 from shared.archives import Manifest, load_manifest
 from shared.audit.pace import Pace
 from shared.errors import Refused, Rejected, Retryable
-from shared.stac.answers import shown as shown_url
-from shared.stac.auth import origin
+from shared.http.answers import shown as shown_url
+from shared.http.auth import origin
+from shared.json_types import Json
 from shared.stac.catalog import Catalog
-from shared.stac.item import Item, Json
+from shared.stac.item import Item
 from shared.storage.location import Listed, Location, Stored
 from shared.storage.objects import ObjectStore
 

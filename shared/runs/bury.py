@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.context import Context
 from shared.errors import Rejected
+from shared.json_types import Json
 from shared.ledger.dead_letters import WHOLE_RUN, trimmed
 from shared.letter_rules import rule_for
 from shared.models import ItemRecord, Run, RunRequest
 from shared.selection import Given, PolicySelection
-from shared.stac.item import Json
 from shared.stac.search import RECORDED, Cql2
 from shared.validation import first_problem
 

@@ -7,10 +7,11 @@ from typing import Final
 
 from shared.context import Context
 from shared.errors import Rejected
+from shared.json_types import Json
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunState
 from shared.report import MOST_ROWS, REPORT_TAIL, Excerpt, Report, page_of, report_head, report_items, report_of
 from shared.runs.bury import bury_replay
-from shared.stac.item import Item, Json
+from shared.stac.item import Item
 from shared.storage.documents import SEPARATOR, JsonList
 from shared.storage.keys import run_location
 

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 
 from shared.context import Context
 from shared.errors import Busy, Rejected, Retryable
+from shared.http.api import LONGEST_PROBE
+from shared.http.probes import Fault
 from shared.ledger import Outage
 from shared.models import Lane, Run, Wait
 from shared.retries import delay_before_probe, delay_until_probe_ends, delay_until_probed, longest_search
 from shared.runs.systems import Needs, needs_of_run_search, needs_of_search, probe, suspected_fault
-from shared.stac.api import LONGEST_PROBE
-from shared.stac.probes import Fault
 from shared.steps.find import require_time_left
 
 _log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from typing import Final
 
 from shared.context import Context
 from shared.errors import AuxipError, Rejected, Retryable
+from shared.http.probes import Fault, Finding
 from shared.models import ItemRecord, Run, RunKind
 from shared.runs.due import StepName
-from shared.stac.probes import Fault, Finding
 from shared.storage.location import Location
 
 _PROBE: Final = ".auxip-probe"  # in place of an owner: no owner begins with a dot

@@ -26,8 +26,8 @@ from pydantic import (
 )
 
 from shared.errors import AuxipError, Rejected
+from shared.json_types import Json
 from shared.settings import SettingsError
-from shared.stac.item import Json
 from shared.stac.search import Cql2, SortKey, check_operators
 from shared.times import format_instant, parse_duration, parse_instant
 from shared.validation import first_problem

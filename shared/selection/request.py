@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.errors import Rejected
+from shared.json_types import Json
 from shared.selection.policies import EARLIEST, POLICIES, PolicyName, Window
-from shared.stac.item import Json
 from shared.stac.search import Cql2
 from shared.times import OPEN_END, format_instant, parse_instant
 

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import pystac
 from pystac.extensions.base import ExtensionManagementMixin, PropertiesExtension
 
-from shared.stac.item import AUX_STAGING, Json
+from shared.json_types import Json
+from shared.stac.item import AUX_STAGING
 
 SCHEMA_URI = "urn:stac-extension:aux-staging/v1.0.0/schema.json"
 """Names the schema in `stac_extensions`. It is a name and no address until the schema is published at one."""

@@ -11,15 +11,16 @@ from urllib.parse import quote
 from pydantic import JsonValue, SecretStr, ValidationError
 
 from shared.errors import AuxipError, ItemFailed, Refused, Rejected, Retryable
+from shared.http.answers import limited
+from shared.http.api import JsonApi, http_client
+from shared.http.auth import api_key_hook
+from shared.http.probes import Fault, Finding, Question, probe_api
+from shared.json_types import Json
 from shared.retries import delay_before_retry
 from shared.settings import Settings
-from shared.stac.answers import limited
-from shared.stac.api import StacApi, http_client
-from shared.stac.auth import api_key_hook
 from shared.stac.changes import changes
 from shared.stac.flavours import Flavour, Holds, holds_nothing, hrefs, with_datetime, without_world
-from shared.stac.item import Item, Json
-from shared.stac.probes import Fault, Finding, Question, probe_api
+from shared.stac.item import Item
 from shared.stac.publication import Public
 from shared.stac.rs_server import RsServer
 from shared.validation import first_problem
@@ -44,10 +45,10 @@ _PATIENCE: Final = 10.0
 """Seconds to wait in place for a batch of items; a longer pause is spent without holding a worker."""
 
 
-def catalog_api(settings: Settings, key: SecretStr | None) -> StacApi:
+def catalog_api(settings: Settings, key: SecretStr | None) -> JsonApi:
     """Return the catalog of the settings, as the bearer of one key sees it."""
     client = http_client(settings.catalog_timeout, api_key_hook(key, settings.catalog_url))
-    return StacApi(
+    return JsonApi(
         "catalog",
         settings.catalog_url,
         client,
@@ -65,7 +66,7 @@ class Catalog:
         has_bulk: whether it has the Bulk Transactions extension; None until that is known.
     """
 
-    def __init__(self, settings: Settings, key: SecretStr | None, owner: str = "", api: StacApi | None = None) -> None:
+    def __init__(self, settings: Settings, key: SecretStr | None, owner: str = "", api: JsonApi | None = None) -> None:
         self._settings = settings
         self._owner = owner
         self.has_bulk: bool | None = None
@@ -125,7 +126,7 @@ class Catalog:
         """Make sure that a collection exists, before any work is begun for it.
 
         Raises:
-            Rejected: `unknown-collection`; and what `StacApi` raises.
+            Rejected: `unknown-collection`; and what `JsonApi` raises.
         """
         answer = self.api.call("GET", self.flavour.path(collection), expected=(404,))
         if answer.status == 404:
@@ -150,7 +151,7 @@ class Catalog:
             holds: asks the store about an href that the catalog has rewritten.
 
         Raises:
-            Retryable: `catalog-mismatch`, the catalog shows something else than was written; and what `StacApi` and
+            Retryable: `catalog-mismatch`, the catalog shows something else than was written; and what `JsonApi` and
                 `still_ours` raise.
             ItemFailed: `catalog-refused-item`, `catalog-other-object`; see `rs_server`.
         """
@@ -199,7 +200,7 @@ class Catalog:
 
         Raises:
             Retryable: `catalog-mismatch`, by now the catalog has another item of this id, or shows something else than
-                was written; `catalog-refused-item`, it answers 500; and what `StacApi` and `still_ours` raise.
+                was written; `catalog-refused-item`, it answers 500; and what `JsonApi` and `still_ours` raise.
         """
         if self.flavour.moves_objects:
             return self.publish(item, still_ours, holds)
@@ -317,7 +318,7 @@ def is_unpublished(item: Item) -> bool:
     return bool(item.properties.get("unpublished"))
 
 
-def _guess(api: StacApi, owner: str) -> str:
+def _guess(api: JsonApi, owner: str) -> str:
     """Say what a catalog is: by its landing page and, where that may be RS-Server's, by one question more.
 
     RS-Server serves all below `/catalog`, and knows `owner:collection` as `owner_collection`, also where it says that

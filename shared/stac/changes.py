@@ -4,7 +4,8 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from shared.stac.item import Item, Json
+from shared.json_types import Json
+from shared.stac.item import Item
 
 _NAMED: Final = ("properties", "assets")
 """Members of an item that others add to: they are changed name by name."""

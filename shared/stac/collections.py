@@ -1,14 +1,14 @@
 """Collections of the catalog: what a new one says, and its creation."""
 
+from shared.json_types import Json
 from shared.stac.catalog import Catalog
-from shared.stac.item import Json
 
 
 def create_collection(catalog: Catalog, name: str, description: str, owner: str) -> bool:
     """Create a collection; returns False, and changes nothing, where the catalog has one of this name.
 
     Raises:
-        Refused, Rejected, Retryable: what `StacApi` raises.
+        Refused, Rejected, Retryable: what `JsonApi` raises.
     """
     answer = catalog.api.call("POST", "/collections", collection_json(name, description, owner), expected=(409,))
     return answer.status != 409

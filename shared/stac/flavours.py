@@ -5,7 +5,8 @@ from typing import ClassVar, Final
 from urllib.parse import quote
 
 from shared.errors import Refused, Retryable
-from shared.stac.item import Asset, Item, Json
+from shared.json_types import Json
+from shared.stac.item import Asset, Item
 from shared.stac.publication import Public, with_manifests, without_manifests
 
 _WORLD: Final[Json] = {

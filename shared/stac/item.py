@@ -3,13 +3,12 @@
 from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared.json_types import Json
 from shared.stac.requirements import require_fields, require_storable
 from shared.stac.times import spell_times
 from shared.texts import printable
-
-Json = dict[str, JsonValue]
 
 AUX_STAGING = "aux_staging:"
 """The prefix of our own fields; see `aux_staging.py`."""

@@ -15,9 +15,10 @@ from contextlib import suppress
 from typing import Final
 
 from shared.errors import Retryable
-from shared.stac.answers import limited
+from shared.http.answers import limited
+from shared.json_types import Json
 from shared.stac.catalog import Catalog
-from shared.stac.item import Item, Json
+from shared.stac.item import Item
 
 StillOurs = Callable[[Sequence[Item]], Sequence[Item]]
 """Returns those of some items that we may write at this moment."""
@@ -53,7 +54,7 @@ class ManyItems:
         malformed.
 
         Raises:
-            Retryable: `catalog-bad-answer`; and what `StacApi` raises.
+            Retryable: `catalog-bad-answer`; and what `JsonApi` raises.
         """
         searched = self._catalog.flavour.searched(self._collection)
         body: Json = {"collections": [searched], "ids": [*ids], "limit": len(ids)}
@@ -82,7 +83,7 @@ class ManyItems:
             still_ours: called right before each request.
 
         Raises:
-            Refused, Rejected, Retryable: what `StacApi` raises; the items that are not written by then are not written.
+            Refused, Rejected, Retryable: what `JsonApi` raises; the items that are not written by then are not written.
         """
         if self._catalog.has_bulk is not False:
             self._write_bulk(items, still_ours)

@@ -8,11 +8,12 @@ from urllib.parse import quote
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from shared.errors import Rejected, Retryable
+from shared.http.api import JsonApi, http_client
+from shared.http.auth import api_key_hook
+from shared.http.probes import Fault, Finding, probe_api
+from shared.json_types import Json
 from shared.settings import Settings
-from shared.stac.api import StacApi, http_client
-from shared.stac.auth import api_key_hook
-from shared.stac.item import Item, Json
-from shared.stac.probes import Fault, Finding, probe_api
+from shared.stac.item import Item
 from shared.validation import first_problem
 
 _NAME = "staging"
@@ -59,7 +60,7 @@ class StatusInfo(BaseModel):
 class StagingService:
     """The staging service of the settings.
 
-    Every request raises what `StacApi` does, with the name `staging` in its codes; `staging-bad-answer` is also a
+    Every request raises what `JsonApi` does, with the name `staging` in its codes; `staging-bad-answer` is also a
     statusInfo that is none.
     """
 
@@ -67,7 +68,7 @@ class StagingService:
         if settings.staging_url is None:
             raise Rejected("bad-setting", "AUXIP_STAGING_URL is not set: there is no staging service")
         client = http_client(_TIMEOUT, api_key_hook(settings.staging_api_key, settings.staging_url))
-        self.api = StacApi(
+        self.api = JsonApi(
             _NAME,
             settings.staging_url,
             client,

@@ -14,8 +14,9 @@ from pystac.extensions.sar import SarExtension
 from pystac.extensions.sat import SatExtension
 from pystac.extensions.timestamps import TimestampsExtension
 
+from shared.json_types import Json
 from shared.stac.aux_staging import AuxStagingExtension
-from shared.stac.item import AUX_STAGING, Asset, Item, Json
+from shared.stac.item import AUX_STAGING, Asset, Item
 
 _VERSION: Final = "1.1.0"
 _ANY_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)

@@ -13,8 +13,9 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from shared.errors import ItemFailed, Refused
+from shared.json_types import Json
 from shared.stac.flavours import Flavour, Holds, mismatch
-from shared.stac.item import AUX_STAGING, Asset, Item, Json
+from shared.stac.item import AUX_STAGING, Asset, Item
 
 _PREFIX: Final = f"{AUX_STAGING}prefix"
 _SHORTEST: Final = timedelta(days=1)

@@ -9,7 +9,7 @@ import cql2
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from shared.errors import Rejected
-from shared.stac.item import Json
+from shared.json_types import Json
 
 _OPERATORS = frozenset(
     "and or not = <> < > <= >= like in between isNull casei accenti + - * / % ^ div "

@@ -14,7 +14,7 @@ from shared.models import Run, RunState
 from shared.selection import Given, PolicySelection, Search, choose
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
-from shared.stac.station import Station
+from shared.stations.station import Station
 from shared.steps.standing import require_owner
 
 _BATCH = 200

@@ -9,10 +9,10 @@ from typing import Final
 import httpx
 
 from shared.errors import AuxipError, ItemFailed, Retryable
+from shared.http.answers import shown
+from shared.http.api import JsonApi
 from shared.retries import delay_before_resume
 from shared.settings import Settings
-from shared.stac.answers import shown
-from shared.stac.api import StacApi
 from shared.storage.uploads import StartOver, Unfinished
 
 LEAST_RATE: Final = 1024
@@ -30,7 +30,7 @@ _PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)[\s>]"
 class Download:
     """One file of a station."""
 
-    def __init__(self, api: StacApi, href: str, size: int | None, proven: bool, settings: Settings) -> None:
+    def __init__(self, api: JsonApi, href: str, size: int | None, proven: bool, settings: Settings) -> None:
         """Prepare; nothing is asked for yet.
 
         Args:
@@ -60,8 +60,8 @@ class Download:
             StartOver: nothing that has come counts; asked again, this begins anew.
             ItemFailed: `too-large`.
             Retryable: `size-mismatch`, `not-online`, `NAME-bad-answer`, and, once several connections in a row have
-                brought nothing, what `StacApi` raises.
-            Rejected: what `StacApi` raises.
+                brought nothing, what `JsonApi` raises.
+            Rejected: what `JsonApi` raises.
         """
         self._received = 0
         yield from self._from_here()

@@ -7,9 +7,9 @@ from itertools import chain, islice
 from typing import Final
 
 from shared.errors import ItemFailed, Rejected, Retryable
+from shared.http.answers import shown
+from shared.http.api import JsonApi
 from shared.settings import Settings
-from shared.stac.answers import shown
-from shared.stac.api import StacApi
 from shared.stac.item import Asset
 from shared.storage.digests import PART_BYTES, Checksum, OverlappedDigest, Written, checksum_of, digest_of
 from shared.storage.download import Download
@@ -106,7 +106,7 @@ class _Object:
 class Transfer:
     """Moves assets of one station into S3, in at most `AUXIP_TRANSFER_MEMORY` bytes of memory each."""
 
-    def __init__(self, api: StacApi, store: ObjectStore, settings: Settings) -> None:
+    def __init__(self, api: JsonApi, store: ObjectStore, settings: Settings) -> None:
         self._api = api
         self._store = store
         self._settings = settings
@@ -125,8 +125,8 @@ class Transfer:
         Raises:
             ItemFailed: `unsupported-href`, `bad-checksum` (none that we know), `too-large`, `foreign-bucket`,
                 `source-missing`.
-            Retryable: `size-mismatch`, `checksum-mismatch`, `not-online`, and what `StacApi` and `ObjectStore` raise.
-            Rejected: `bad-href`, and what `StacApi` and `ObjectStore` raise.
+            Retryable: `size-mismatch`, `checksum-mismatch`, `not-online`, and what `JsonApi` and `ObjectStore` raise.
+            Rejected: `bad-href`, and what `JsonApi` and `ObjectStore` raise.
         """
         expected = _Expected(asset.href, asset.size, checksum_of(asset.checksum))
         if expected.size is not None:

@@ -1,6 +1,6 @@
 """A station, a catalog and a store that answer at once, so that a run's cost is that of its orchestration.
 
-They stand at the edge, below everything that is ours: instead of a request over HTTP (`StacApi.call`), of a request to
+They stand at the edge, below everything that is ours: instead of a request over HTTP (`JsonApi.call`), of a request to
 S3 (`ObjectStore`), of a download (`Transfer`), of the reading of an archive (`expand`). No step, message, claim or
 record is left out. They remember what they were given in files that every worker maps, and refuse what does not fit:
 an object that was not staged is not there, an item that was not published is not shown.
@@ -17,11 +17,12 @@ import httpx
 
 from shared.archives import Expansion, Rules, manifest_for
 from shared.context import Context
+from shared.http.api import Answer, JsonApi
+from shared.json_types import Json
 from shared.settings import Settings
-from shared.stac.api import Answer, StacApi
 from shared.stac.catalog import Catalog
-from shared.stac.item import Asset, Json
-from shared.stac.station import Station
+from shared.stac.item import Asset
+from shared.stations.station import Station
 from shared.storage.control import Control
 from shared.storage.digests import Checksum, Digest, RunningDigest, Written, digest_of
 from shared.storage.location import Location, Stored
@@ -41,7 +42,7 @@ from tests.benchmarks.shelves import (
 _RUNS = "runs/"
 
 
-class FreeStation(StacApi):
+class FreeStation(JsonApi):
     """A station without end: whatever is asked for, its items come by their numbers until the search has enough."""
 
     def __init__(self) -> None:
@@ -66,7 +67,7 @@ class FreeStation(StacApi):
         return Answer(200, cast("Json", {"type": "FeatureCollection", "features": features, "links": [link]}))
 
 
-class FreeCatalog(StacApi):
+class FreeCatalog(JsonApi):
     """A catalog that shows what was written to it."""
 
     def __init__(self, shelves: Shelves) -> None:

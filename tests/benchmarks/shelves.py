@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from shared.stac.item import Json
+from shared.json_types import Json
 
 FOLDER: Final = "BENCHMARK_FOLDER"
 """The environment variable that says where the files are."""

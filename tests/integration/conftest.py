@@ -20,9 +20,9 @@ from local.processes import Child, free_ports
 from local.stack import Stack
 from local.valkey import Valkey
 from shared.context import Context
+from shared.json_types import Json
 from shared.models import Run
 from shared.settings import PREFIX, load_settings
-from shared.stac.item import Json
 from shared.stac.publication import without_manifests
 from tests.integration.delivery_app import QUEUES
 from tests.integration.reader import Reader

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 import httpx
 
 from shared.context import Context
+from shared.json_types import Json
 from shared.models import ItemState, Run, RunKind, RunRequest
 from shared.selection import Given
-from shared.stac.item import Found, Json
+from shared.stac.item import Found
 from tests.unit.making import answered_by, item_json, item_of, sent
 
 OWNER = "many"

@@ -13,9 +13,10 @@ from local.stack import Stack
 from shared.archives import is_archive, load_manifest
 from shared.context import Context
 from shared.errors import ItemFailed
+from shared.json_types import Json
 from shared.models import ItemRecord, ItemState, Run
 from shared.runs.settle import settle_item
-from shared.stac.item import Asset, Item, Json
+from shared.stac.item import Asset, Item
 from shared.steps.expand import expand_asset
 from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.stage import stage_item

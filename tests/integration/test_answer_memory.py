@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from shared.errors import Retryable
+from shared.http.answers import MEMORY, JsonReader, limited
 from shared.settings import Settings
-from shared.stac.answers import MEMORY, JsonReader, limited
 
 pytestmark = pytest.mark.long
 
@@ -25,7 +25,7 @@ CHILD = """
 import os, resource, sys, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from shared.errors import Retryable
-from shared.stac.api import StacApi, http_client
+from shared.http.api import JsonApi, http_client
 
 content, encoding, limit = open(sys.argv[1], "rb"), sys.argv[2], int(sys.argv[3])
 
@@ -45,7 +45,7 @@ def peak():
 
 server = HTTPServer(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-api = StacApi("station", f"http://127.0.0.1:{server.server_port}", http_client(60, []), limit, "")
+api = JsonApi("station", f"http://127.0.0.1:{server.server_port}", http_client(60, []), limit, "")
 before, said = peak(), "parsed"
 try:
     api.call("GET", "/")

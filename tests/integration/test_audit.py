@@ -16,9 +16,10 @@ from shared.audit import slices
 from shared.audit.audit import Audit, Scope
 from shared.audit.findings import Counts, Finding, Kind
 from shared.context import Context
+from shared.json_types import Json
 from shared.ledger import lease
 from shared.models import work_key
-from shared.stac.item import Item, Json
+from shared.stac.item import Item
 from shared.steps.publish import publish_and_fetch
 from shared.steps.stage import stage_item
 from shared.storage.location import Location

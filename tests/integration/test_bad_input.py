@@ -11,8 +11,8 @@ from local import samples
 from local.processes import Child
 from local.stack import Stack
 from shared.context import Context
+from shared.json_types import Json
 from shared.models import RunRequest, RunState
-from shared.stac.item import Json
 from shared.stac.search import Cql2
 from tests.integration.conftest import Caller, closed_run, of_id, of_type
 from tests.integration.test_runs import SECONDS, WINDOW, result_of

@@ -6,7 +6,7 @@ from local import samples
 from local.samples import Defect
 from local.stack import Stack
 from shared.context import Context
-from shared.stac.item import Json
+from shared.json_types import Json
 from shared.storage.location import Location
 from tests.integration.conftest import Caller, of_id, of_type
 from tests.integration.test_already_staged import BOTH, ORBIT, PLAIN, ZIP, done, feature, offering, shown

@@ -15,12 +15,12 @@ from local.samples import Defect
 from local.stack import Stack
 from shared.context import Context
 from shared.errors import Rejected
+from shared.json_types import Json
 from shared.ledger import DeadLetters, Letter, dead_letters
 from shared.letter_rules import read_rules
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunRequest, RunState
 from shared.runs.bury import FailedWork, bury_item, bury_replay, open_replay
 from shared.selection import Given, PolicySelection
-from shared.stac.item import Json
 from shared.stac.search import RECORDED, Cql2
 from tests.integration.conftest import Caller, closed_run, of_id, wait_for
 from tests.integration.test_already_staged import PLAIN, offering

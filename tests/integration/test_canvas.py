@@ -21,9 +21,10 @@ from local.processes import Child, start
 from local.products import formats
 from local.stack import Stack
 from shared.context import Context
+from shared.json_types import Json
 from shared.models import Claim, ItemState, work_key
 from shared.runs.due import Plan, rest_of
-from shared.stac.item import Asset, Item, Json
+from shared.stac.item import Asset, Item
 from shared.storage.keys import Place, asset_location
 from tests.integration.conftest import Caller, closed_run, files_of, of_id, of_type, wait_for
 from tests.integration.test_halted import standing_still

@@ -10,11 +10,11 @@ from local.samples import Defect
 from local.stack import Stack
 from shared.context import Context
 from shared.errors import ItemFailed, NothingFound, Rejected, Retryable, UnsupportedArchive
+from shared.json_types import Json
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunRequest, RunState
 from shared.runs.close import close, close_failed
 from shared.runs.settle import settle_item
 from shared.selection import Given, PolicySelection, Selection
-from shared.stac.item import Json
 from shared.stac.search import Cql2
 from shared.steps.expand import expand_asset, process_asset
 from shared.steps.find import find_items, search_items

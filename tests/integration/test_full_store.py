@@ -11,9 +11,9 @@ from obstore.store import S3Store
 
 from shared.context import Context
 from shared.errors import AuxipError, Busy, Refused, Retryable
+from shared.http.probes import Fault
 from shared.runs.outages import waiting_for_systems
 from shared.runs.systems import Needs
-from shared.stac.probes import Fault
 from shared.storage.digests import PART_BYTES
 from shared.storage.location import Location
 from shared.storage.objects import ObjectStore

@@ -16,10 +16,11 @@ import pytest
 
 from shared.context import Context
 from shared.errors import Rejected, Retryable
+from shared.json_types import Json
 from shared.models import ItemState, Run, RunKind, RunState
 from shared.runs.close import close
 from shared.settings import Settings
-from shared.stac.item import Found, Json
+from shared.stac.item import Found
 from shared.storage.keys import Place, run_location
 from shared.storage.location import Location
 from tests.integration.many import catalog_of_all, opened, recorded, shown

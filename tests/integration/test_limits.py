@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from shared.context import Context
-from shared.stac.limits import Limits
+from shared.stations.limits import Limits
 from tests.integration.conftest import wait_for
 
 Make = Callable[..., Limits]
@@ -23,7 +23,7 @@ Make = Callable[..., Limits]
 _PROCESS = """
 import json, sys, time
 from redis import Redis
-from shared.stac.limits import Limits
+from shared.stations.limits import Limits
 url, name, requests, connections, turns, held = json.loads(sys.stdin.readline())
 limits = Limits(Redis.from_url(url, decode_responses=True), name, requests, connections, 5)
 print("ready", flush=True)

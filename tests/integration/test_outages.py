@@ -11,6 +11,7 @@ from local.processes import Child
 from local.stack import Stack
 from shared.context import Context
 from shared.errors import Busy, Rejected, Retryable
+from shared.http.probes import Fault
 from shared.ledger import Outage
 from shared.models import RunRequest
 from shared.runs.due import searching
@@ -18,7 +19,6 @@ from shared.runs.outages import plain_search_waiting_for_systems, probe_systems,
 from shared.runs.settle import feed, settle_item
 from shared.runs.systems import Needs
 from shared.stac.item import Found
-from shared.stac.probes import Fault
 from shared.stac.search import Cql2
 from tests.integration.conftest import Caller, closed_run, of_type, wait_for
 from tests.integration.many import OWNER

@@ -12,8 +12,8 @@ from redis import Redis
 from local.processes import Child
 from local.stack import Stack
 from shared.context import Context
+from shared.json_types import Json
 from shared.ledger import INTAKE, Intake, Requests
-from shared.stac.item import Json
 from tests.integration.conftest import Caller, of_type, wait_for
 from tests.integration.test_halted import standing_still
 from tests.requests import raw, request

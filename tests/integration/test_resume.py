@@ -15,8 +15,8 @@ from shared.context import Context
 from shared.errors import AuxipError, ItemFailed, Retryable
 from shared.retries import RESUMES
 from shared.stac.item import Asset
-from shared.stac.station import Station
-from shared.stac.stations import StationConfig
+from shared.stations.config import StacConfig
+from shared.stations.stac import StacStation
 from shared.storage.digests import PART_BYTES
 from shared.storage.download import FRUITFUL
 from shared.storage.location import Location
@@ -42,8 +42,8 @@ def source() -> Iterator[Source]:
 @contextmanager
 def transfer_of(context: Context, source: Source, timeout: float) -> Iterator[Transfer]:
     settings = context.settings.model_copy(update={"backoff_base": 0.001, "max_asset_bytes": 2**25})
-    config = StationConfig.model_validate({"url": source.url, "allow_private": True, "timeout": timeout})
-    station = Station("one", config, settings)
+    config = StacConfig.model_validate({"url": source.url, "allow_private": True, "timeout": timeout})
+    station = StacStation("one", config, settings)
     yield Transfer(station.api, context.store, settings)
     station.close()
 

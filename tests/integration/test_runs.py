@@ -11,10 +11,11 @@ from local.processes import Child
 from local.samples import Defect
 from local.stack import Stack
 from shared.context import Context
+from shared.json_types import Json
 from shared.ledger import lease
 from shared.models import ItemState, RunState, work_key
 from shared.stac.aux_staging import AuxStagingExtension
-from shared.stac.item import Item, Json
+from shared.stac.item import Item
 from shared.storage.location import Location
 from tests.integration.conftest import Caller, closed_run, files_of, of_id, of_type, wait_for
 from tests.stac_schemas import require_valid

@@ -10,7 +10,7 @@ import pytest
 
 from shared.context import Context
 from shared.errors import Retryable
-from shared.stac.probes import Fault
+from shared.http.probes import Fault
 from shared.storage.digests import PART_BYTES
 from shared.storage.keys import Place
 from shared.storage.location import Location

@@ -9,8 +9,8 @@ import pytest
 
 from local import samples
 from shared.context import Context
+from shared.json_types import Json
 from shared.selection import PolicyName, PolicySelection, choose
-from shared.stac.item import Json
 from tests.integration.conftest import Caller
 from tests.integration.test_commands import auxip, last_object, stage
 from tests.integration.test_runs import SECONDS, WINDOW, result_of

@@ -12,8 +12,8 @@ from shared.context import Context
 from shared.errors import Retryable
 from shared.runs.tidy import clean_up
 from shared.stac.item import Asset
-from shared.stac.station import Station
-from shared.stac.stations import StationConfig
+from shared.stations.config import StacConfig
+from shared.stations.stac import StacStation
 from shared.storage.digests import PART_BYTES
 from shared.storage.location import Location
 from shared.storage.objects import ObjectStore
@@ -97,7 +97,7 @@ def tries(context: Context, source: Source) -> Iterator[Tries]:
     settings = context.settings.model_copy(
         update={"backoff_base": 0.001, "s3_source_buckets": [context.settings.s3_bucket]}
     )
-    station = Station("one", StationConfig.model_validate({"url": source.url, "allow_private": True}), settings)
+    station = StacStation("one", StacConfig.model_validate({"url": source.url, "allow_private": True}), settings)
     yield Tries(context, Transfer(station.api, context.store, settings))
     station.close()
 

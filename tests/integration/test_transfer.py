@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from shared.context import Context
 from shared.errors import AuxipError, ItemFailed, Refused, Rejected, Retryable
 from shared.stac.item import Asset
-from shared.stac.station import Station
-from shared.stac.stations import ApiKeyAuth, StationConfig
+from shared.stations.config import ApiKeyAuth, StacConfig
+from shared.stations.stac import StacStation
 from shared.storage.digests import PART_BYTES
 from shared.storage.location import Location
 from shared.storage.objects import ObjectStore
@@ -117,12 +117,12 @@ Make = Callable[..., Transfer]
 @pytest.fixture
 def transfer(context: Context, host: Server) -> Iterator[Make]:
     """A transfer from the host, which is the station."""
-    stations: list[Station] = []
+    stations: list[StacStation] = []
 
     def make(max_bytes: int = 10**8, **changes: object) -> Transfer:
         fields = {"url": host.url("auxip"), "allow_private": True, **changes}
-        config = StationConfig.model_validate(fields).model_copy(update={"auth": AUTH})
-        station = Station("one", config, context.settings)
+        config = StacConfig.model_validate(fields).model_copy(update={"auth": AUTH})
+        station = StacStation("one", config, context.settings)
         stations.append(station)
         settings = context.settings.model_copy(update={"max_asset_bytes": max_bytes})
         return Transfer(station.api, context.store, settings)

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from shared.errors import Busy
-from shared.stac.limits import Limits
+from shared.stations.limits import Limits
 from tests.integration.conftest import wait_for
 
 Make = Callable[..., Limits]

@@ -14,9 +14,9 @@ from local import samples
 from local.processes import Child
 from local.stack import Stack
 from shared.context import Context
+from shared.json_types import Json
 from shared.models import ItemState, Run
 from shared.settings import PREFIX, Settings
-from shared.stac.item import Json
 from tests.integration.conftest import wait_for
 from workers.cli.fleet import start_worker
 from workers.queues import QUEUES

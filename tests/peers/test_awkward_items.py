@@ -8,9 +8,10 @@ import pytest
 
 from local import samples
 from shared.errors import Retryable
+from shared.json_types import Json
 from shared.runs.outages import waiting_for_systems
 from shared.runs.systems import Needs
-from shared.stac.item import Asset, Item, Json
+from shared.stac.item import Asset, Item
 from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.stage import stage_item
 from shared.storage.location import Location

@@ -7,7 +7,7 @@ import uuid
 import httpx
 import pytest
 
-from shared.stac.item import Json
+from shared.json_types import Json
 from tests.peers.deployment import Deployment
 from tests.peers.pgstac import PgStac
 from tests.peers.programs import ROOT, programs

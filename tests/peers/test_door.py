@@ -15,9 +15,10 @@ from pydantic import JsonValue, ValidationError
 from local import samples
 from local.products.product import Product, item
 from shared.errors import ItemFailed
+from shared.json_types import Json
 from shared.selection.policies import validity
 from shared.stac.catalog import Catalog
-from shared.stac.item import Item, Json, offered_item
+from shared.stac.item import Item, offered_item
 from shared.stac.publication import composed
 from shared.times import parse_instant
 from tests.integration.conftest import of_type

@@ -6,7 +6,7 @@ import pytest
 
 from local import samples
 from shared.errors import Rejected
-from shared.stac.item import Json
+from shared.json_types import Json
 from shared.stac.search import Cql2
 from tests.integration.conftest import of_type
 from tests.peers.deployment import Deployment

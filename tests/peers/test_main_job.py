@@ -8,13 +8,13 @@ from pydantic import JsonValue, SecretStr
 
 from local import samples
 from shared.archives import is_archive
+from shared.json_types import Json
 from shared.models import Run
 from shared.selection import PolicyName, PolicySelection, choose
 from shared.settings import Settings
-from shared.stac.item import Json
 from shared.stac.search import Cql2
-from shared.stac.station import Station
-from shared.stac.stations import ApiKeyAuth, StationConfig
+from shared.stations.config import ApiKeyAuth, StacConfig
+from shared.stations.stac import StacStation
 from shared.storage.location import Location
 from tests.integration.conftest import of_id, of_type, wait_for
 from tests.peers.deployment import Deployment
@@ -79,10 +79,10 @@ def test_a_policy_selects_from_pgstac_what_it_selects_from_the_embedded_station(
     assert chosen == expected != []
 
 
-def embedded(deployment: Deployment) -> Station:
+def embedded(deployment: Deployment) -> StacStation:
     settings: Settings = deployment.settings()
     auth = ApiKeyAuth.model_construct(kind="api-key", api_key=SecretStr(deployment.stack.station_key))
-    return Station("local", StationConfig(url=deployment.stack.station_url, auth=auth), settings)
+    return StacStation("local", StacConfig(url=deployment.stack.station_url, auth=auth), settings)
 
 
 def casei(operand: JsonValue) -> JsonValue:

@@ -9,9 +9,9 @@ import pytest
 
 from shared.archives.manifest import load_manifest
 from shared.errors import Retryable
+from shared.http.probes import Fault
 from shared.models import Run, RunState
 from shared.stac.item import Asset
-from shared.stac.probes import Fault
 from shared.steps.standing import holds, holds_at
 from shared.storage.location import Location
 from tests.peers.deployment import Deployment

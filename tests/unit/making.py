@@ -8,13 +8,14 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from shared.http.api import JsonApi
+from shared.json_types import Json
 from shared.models import ItemRecord, ItemState, Run, RunRequest, RunState
 from shared.selection import Selection
 from shared.settings import Settings
-from shared.stac.api import StacApi
-from shared.stac.item import Item, Json
-from shared.stac.network import StationTransport
+from shared.stac.item import Item
 from shared.stac.search import Cql2
+from shared.stations.network import StationTransport
 
 STATION = "http://station.example/auxip"
 CATALOG = "http://catalog.example/stac"
@@ -91,7 +92,7 @@ class _Body(httpx.SyncByteStream):
         yield from self._content
 
 
-def answered_by(api: StacApi, handler: Handler) -> None:
+def answered_by(api: JsonApi, handler: Handler) -> None:
     """Let a function answer what an API sends; its client, hooks, redirects and checks of hosts stay as they are."""
     client = api._client
     transport = client._transport

@@ -8,19 +8,19 @@ import httpx
 import pytest
 
 from shared.errors import AuxipError, Refused, Rejected, Retryable
-from shared.stac.api import StacApi, http_client
+from shared.http.api import JsonApi, http_client
 from tests.unit.making import STATION, Handler, answered_by, sent
 
 LIMIT = 1000
-Make = Callable[[Handler], StacApi]
+Make = Callable[[Handler], JsonApi]
 
 
 @pytest.fixture
 def api() -> Iterator[Make]:
     """An API with the answers of a function."""
-    made = StacApi("station", STATION, http_client(7, []), LIMIT, "the file of stations")
+    made = JsonApi("station", STATION, http_client(7, []), LIMIT, "the file of stations")
 
-    def make(handler: Handler) -> StacApi:
+    def make(handler: Handler) -> JsonApi:
         answered_by(made, handler)
         return made
 
@@ -28,7 +28,7 @@ def api() -> Iterator[Make]:
     made.close()
 
 
-def error_of(api: StacApi) -> AuxipError:
+def error_of(api: JsonApi) -> AuxipError:
     with pytest.raises(AuxipError) as raised:
         api.call("GET", "/")
     return raised.value
@@ -103,7 +103,7 @@ def test_a_wrong_key_names_where_it_is_configured(api: Make) -> None:
     assert "check the file of stations" in error_of(api(lambda _: httpx.Response(401))).reason
 
 
-def delay_of(api: StacApi) -> float | None:
+def delay_of(api: JsonApi) -> float | None:
     error = error_of(api)
     assert isinstance(error, Retryable)
     return error.delay
@@ -198,7 +198,7 @@ def test_a_request_that_was_not_answered_in_time_is_not_sent_twice(api: Make) ->
 
 
 def test_a_request_that_begins_a_job_is_not_sent_twice() -> None:
-    staging = StacApi("staging", STATION, http_client(7, []), LIMIT, "the key", repeatable=False)
+    staging = JsonApi("staging", STATION, http_client(7, []), LIMIT, "the key", repeatable=False)
     answered_by(staging, closing_once(httpx.ReadError("reset")))
     assert error_of(staging).code == "staging-unavailable"
     staging.close()

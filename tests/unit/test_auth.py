@@ -7,8 +7,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from shared.stac.api import http_client
-from shared.stac.auth import API_KEY_HEADER, FixedCredentials, credentials_hook
+from shared.http.api import http_client
+from shared.http.auth import API_KEY_HEADER, FixedCredentials, credentials_hook
 from tests.unit.making import Answers
 
 HOME = "https://station.example/auxip"

@@ -8,8 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from shared.errors import Busy, ItemFailed, Refused, Rejected, Retryable
+from shared.json_types import Json
 from shared.stac.catalog import Catalog, is_unpublished, require_id
-from shared.stac.item import Item, Json
+from shared.stac.item import Item
 from tests.unit.making import CATALOG, Handler, answered_by, item_json, item_of, sent, settings_of
 
 Make = Callable[[Handler], Catalog]

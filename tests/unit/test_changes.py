@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from shared.json_types import Json
 from shared.stac.changes import changes
-from shared.stac.item import Item, Json
+from shared.stac.item import Item
 from tests.unit.making import item_json
 
 ASSETS: Json = {"a/b~c": {"href": "h"}}

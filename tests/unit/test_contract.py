@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from shared.errors import Rejected
+from shared.json_types import Json
 from shared.models import PublicTask, RunKind
 from shared.selection import Given, NamedQuery, PolicySelection
-from shared.stac.item import Json
 from shared.stac.search import Cql2
 from tests.unit.making import ANY, item_json
 from workers.contract import (

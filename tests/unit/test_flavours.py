@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from shared.errors import AuxipError, ItemFailed, Refused, Retryable
+from shared.json_types import Json
 from shared.stac.catalog import Catalog
 from shared.stac.flavours import Flavour, holds_nothing
-from shared.stac.item import Asset, Item, Json
+from shared.stac.item import Asset, Item
 from shared.stac.publication import Public, composed
 from shared.stac.rs_server import RsServer
 from tests.stac_schemas import require_valid

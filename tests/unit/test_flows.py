@@ -9,9 +9,9 @@ import pytest
 from celery.app.task import Context
 from celery.canvas import Signature
 
+from shared.json_types import Json
 from shared.models import Lane
 from shared.runs.due import Plan, Step, StepName
-from shared.stac.item import Json
 from workers import flows
 from workers.queues import QUEUES, queue_for
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 
 from shared.errors import ItemFailed
-from shared.stac.item import Asset, Found, Item, Json, Source, offered_item
+from shared.json_types import Json
+from shared.stac.item import Asset, Found, Item, Source, offered_item
 from tests.unit.making import item_json, item_of
 
 FULL: Json = {

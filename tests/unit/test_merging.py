@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from shared.stac.item import Item, Json
+from shared.json_types import Json
+from shared.stac.item import Item
 from shared.steps.merging import with_others
 from tests.unit.making import item_json
 

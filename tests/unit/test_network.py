@@ -10,10 +10,10 @@ import pytest
 from pydantic import SecretStr
 
 from shared.errors import AuxipError, ItemFailed, Refused, Retryable
-from shared.stac.api import StacApi, http_client
-from shared.stac.auth import credentials_hook
-from shared.stac.network import StationTransport, is_public
-from shared.stac.stations import StationConfig
+from shared.http.api import JsonApi, http_client
+from shared.http.auth import credentials_hook
+from shared.stations.config import StationConfig
+from shared.stations.network import StationTransport, is_public
 from tests.unit.making import Answers, Handler
 
 HOME = "https://station.example/auxip"
@@ -39,19 +39,19 @@ class Renewable:
         return True
 
 
-Make = Callable[..., StacApi]
+Make = Callable[..., JsonApi]
 
 
 @pytest.fixture
 def api() -> Iterator[Make]:
     """The API of a station with the answers of a function."""
-    made: list[StacApi] = []
+    made: list[JsonApi] = []
 
-    def make(handler: Handler, credentials: Renewable | None = None, **fields: Any) -> StacApi:
+    def make(handler: Handler, credentials: Renewable | None = None, **fields: Any) -> JsonApi:
         config = StationConfig.model_validate({"url": HOME, **fields})
         transport = StationTransport(config, credentials, None, Answers(handler))
         hooks = [credentials_hook(credentials, HOME, config.trusted_domains)] if credentials else []
-        made.append(StacApi("station", HOME, http_client(5, hooks, transport), 1000, "the file"))
+        made.append(JsonApi("station", HOME, http_client(5, hooks, transport), 1000, "the file"))
         return made[-1]
 
     yield make
@@ -59,7 +59,7 @@ def api() -> Iterator[Make]:
         each.close()
 
 
-def asked(api: StacApi, href: str) -> AuxipError | None:
+def asked(api: JsonApi, href: str) -> AuxipError | None:
     try:
         with api.open("GET", href):
             return None
@@ -214,9 +214,9 @@ class Names:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.addresses: dict[str, list[str]] = {}
         self.connected: list[tuple[str, int]] = []
-        monkeypatch.setattr("shared.stac.network.socket.getaddrinfo", self._resolve)
+        monkeypatch.setattr("shared.stations.network.socket.getaddrinfo", self._resolve)
         monkeypatch.setattr("httpcore.SyncBackend.connect_tcp", self._connect)
-        monkeypatch.setattr("shared.stac.network.urllib.request.getproxies", dict)
+        monkeypatch.setattr("shared.stations.network.urllib.request.getproxies", dict)
 
     def _resolve(self, host: str, port: int, **_: object) -> list[Any]:
         if host not in self.addresses:
@@ -236,7 +236,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 def lead(href: str, **fields: Any) -> AuxipError:
     config = StationConfig.model_validate({"url": "http://station.example/auxip", **fields})
     with http_client(5, [], StationTransport(config, None, None)) as client:
-        error = asked(StacApi("station", config.url, client, 1000, "the file"), href)
+        error = asked(JsonApi("station", config.url, client, 1000, "the file"), href)
     assert error is not None
     return error
 
@@ -280,8 +280,10 @@ def test_a_name_that_nobody_knows_is_tried_again(names: Names) -> None:
 
 
 def test_a_proxy_is_not_asked_for_a_private_address(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.stac.network.urllib.request.getproxies", lambda: {"http": "http://proxy.example:3128"})
-    monkeypatch.setattr("shared.stac.network.urllib.request.proxy_bypass", lambda host: host == "station.example")
+    monkeypatch.setattr(
+        "shared.stations.network.urllib.request.getproxies", lambda: {"http": "http://proxy.example:3128"}
+    )
+    monkeypatch.setattr("shared.stations.network.urllib.request.proxy_bypass", lambda host: host == "station.example")
     names.addresses["station.example"] = ["8.8.8.8"]
     hosts = ["10.0.0.7", "a.example"]
     assert lead("http://10.0.0.7/x", allowed_hosts=hosts).code == "foreign-href"
@@ -291,7 +293,7 @@ def test_a_proxy_is_not_asked_for_a_private_address(names: Names, monkeypatch: p
 
 
 def test_a_secret_has_no_part_in_how_credentials_are_shown() -> None:
-    from shared.stac.auth import basic, cookie
+    from shared.http.auth import basic, cookie
 
     for credentials in (basic("me", SecretStr("hush")), cookie("session", SecretStr("hush"))):
         assert "hush" not in repr(vars(credentials))

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 from redis import Redis
 
 from shared.errors import AuxipError, Refused, Retryable
-from shared.stac.oauth import OAuth2Credentials
-from shared.stac.stations import OAuth2, OAuth2ClientCredentials, OAuth2Password
-from shared.stac.tokens import SharedToken
+from shared.stations.config import OAuth2, OAuth2ClientCredentials, OAuth2Password
+from shared.stations.oauth import OAuth2Credentials
+from shared.stations.tokens import SharedToken
 from tests.unit.making import Answers
 
 URL = "https://auth.example/token"
@@ -60,7 +60,7 @@ class Endpoint:
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr("shared.stac.oauth.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("shared.stations.oauth.time.monotonic", lambda: self.now)
 
 
 @pytest.fixture

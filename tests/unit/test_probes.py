@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from shared.errors import ItemFailed, Refused
-from shared.stac.api import StacApi, http_client
-from shared.stac.probes import Fault, Question, probe_api
+from shared.http.api import JsonApi, http_client
+from shared.http.probes import Fault, Question, probe_api
 from tests.unit.making import STATION, answered_by
 
 GUARDED: Question = ("POST", "/search", {"limit": 1})
@@ -27,7 +27,7 @@ def found(suspected: Fault, landing: httpx.Response | Exception, guarded: httpx.
             raise landing
         return landing
 
-    api = StacApi("station", STATION, http_client(5, []), 1000, "the file")
+    api = JsonApi("station", STATION, http_client(5, []), 1000, "the file")
     answered_by(api, answer)
     finding = probe_api(api, suspected, GUARDED)
     api.close()

@@ -8,8 +8,9 @@ import pytest
 from pystac.errors import ExtensionNotImplemented, STACValidationError
 
 from local import samples
+from shared.json_types import Json
 from shared.stac.aux_staging import SCHEMA_URI, AuxStagingExtension, schema
-from shared.stac.item import Item, Json
+from shared.stac.item import Item
 from shared.stac.publication import Public, composed
 from tests.benchmarks.shelves import offered
 from tests.stac_schemas import require_valid

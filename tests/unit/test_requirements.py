@@ -7,7 +7,8 @@ import pytest
 from pydantic import JsonValue
 
 from shared.errors import ItemFailed
-from shared.stac.item import Json, offered_item
+from shared.json_types import Json
+from shared.stac.item import offered_item
 from tests.unit.making import item_json
 
 WHEN: Json = {"datetime": "2024-01-01T00:00:00Z"}

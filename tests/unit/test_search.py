@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.errors import Rejected
-from shared.stac.item import Json
+from shared.json_types import Json
 from shared.stac.search import Cql2, SortKey, check_cql2
 from tests.unit.making import ANY
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from shared.json_types import Json
 from shared.secrets import HeaderSecret, Secret
-from shared.stac.item import Json
 
 SECRET: TypeAdapter[SecretStr] = TypeAdapter(Secret)
 HEADER: TypeAdapter[SecretStr] = TypeAdapter(HeaderSecret)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from shared.errors import ItemFailed, Rejected
+from shared.json_types import Json
 from shared.selection.generation import generation_time
 from shared.selection.policies import validity
-from shared.stac.item import Json, offered_item
+from shared.stac.item import offered_item
 from shared.stac.times import rfc3339
 from shared.times import OPEN_END, parse_instant
 from tests.unit.making import item_json

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.errors import AuxipError, Refused, Rejected, Retryable
-from shared.stac.item import Json
+from shared.json_types import Json
 from shared.stac.processes import JobState, StagingService
 from tests.unit.making import Handler, answered_by, item_json, item_of, sent, settings_of
 

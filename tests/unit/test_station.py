@@ -8,26 +8,27 @@ import httpx
 import pytest
 
 from shared.errors import Rejected, Retryable
+from shared.json_types import Json
 from shared.settings import Settings
-from shared.stac.item import Found, Json
+from shared.stac.item import Found
 from shared.stac.search import Cql2, SortKey
-from shared.stac.station import Station
-from shared.stac.stations import StationConfig
+from shared.stations.config import StacConfig
+from shared.stations.stac import StacStation
 from tests.unit.making import ANY, STATION, Handler, answered_by, item_json, sent, settings_of
 
-Make = Callable[..., Station]
+Make = Callable[..., StacStation]
 FIND = Cql2(filter=ANY)
 
 
 @pytest.fixture
 def station() -> Iterator[Make]:
     """A station with the answers of a function and the configuration of the test."""
-    made: list[Station] = []
+    made: list[StacStation] = []
 
-    def make(handler: Handler, **changes: object) -> Station:
+    def make(handler: Handler, **changes: object) -> StacStation:
         of_settings = {name: changes.pop(name) for name in [*changes] if name in Settings.model_fields}
-        config = StationConfig.model_validate({"url": STATION, **changes})
-        new = Station("one", config, settings_of(**of_settings))
+        config = StacConfig.model_validate({"url": STATION, **changes})
+        new = StacStation("one", config, settings_of(**of_settings))
         answered_by(new.api, handler)
         made.append(new)
         return new
@@ -298,9 +299,9 @@ def test_a_deadline_that_passes_between_two_pages_ends_the_search(
     station: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = station(Pages(page("A", href="?page=2"))).search(FIND, deadline=100.0)
-    monkeypatch.setattr("shared.stac.station.time.monotonic", lambda: 99.0)
+    monkeypatch.setattr("shared.stations.stac.time.monotonic", lambda: 99.0)
     assert next(found).item_id == "A"
-    monkeypatch.setattr("shared.stac.station.time.monotonic", lambda: 100.5)
+    monkeypatch.setattr("shared.stations.stac.time.monotonic", lambda: 100.5)
     with pytest.raises(Rejected, match="search-timeout"):
         next(found)
 

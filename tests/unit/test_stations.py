@@ -1,12 +1,13 @@
 """The file of stations: what is wrong is named with its line, and no secret is in it or shown."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from shared.settings import SettingsError
-from shared.stac.stations import (
+from shared.stations.config import (
     ApiKeyAuth,
     BasicAuth,
     CookieAuth,
@@ -33,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return made
 
 
-def load(text: str, tmp_path: Path) -> dict[str, StationConfig]:
+def load(text: str, tmp_path: Path) -> Mapping[str, StationConfig]:
     file = tmp_path / "stations.toml"
     file.write_text(text, "utf-8")
     return load_stations(settings_of(stations_file=file))

@@ -11,8 +11,8 @@ from shared.audit.repair import delete_what_is_too_much, leave, staged_again, to
 from shared.audit.report import AuditReport, write_report
 from shared.context import Context
 from shared.errors import AuxipError
+from shared.json_types import Json
 from shared.settings import load_settings
-from shared.stac.item import Json
 from shared.texts import printable
 from shared.times import parse_duration
 from workers.cli.printing import print_json

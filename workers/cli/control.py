@@ -3,9 +3,9 @@
 import click
 
 from shared.errors import Rejected
+from shared.json_types import Json
 from shared.ledger import lease
 from shared.runs.reconcile import reconcile as plans_to_repeat
-from shared.stac.item import Json
 from workers.cli.printing import print_json
 
 

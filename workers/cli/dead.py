@@ -8,9 +8,9 @@ from itertools import islice
 import click
 
 from shared.context import Context
+from shared.json_types import Json
 from shared.ledger import DeadLetters, Letter
 from shared.settings import load_settings
-from shared.stac.item import Json
 from shared.times import format_instant
 from workers.cli.output import print_letters
 from workers.cli.printing import print_json

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shared.json_types import Json
 from shared.models import Run, RunState
-from shared.stac.item import Json
 from workers.cli.output import print_outcomes, run_json, summary
 from workers.cli.printing import print_json
 

@@ -3,7 +3,7 @@
 import uuid
 
 from shared.errors import AuxipError
-from shared.stac.item import Json
+from shared.json_types import Json
 
 
 def enqueue(task: str, message: Json) -> str:

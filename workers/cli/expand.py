@@ -14,7 +14,7 @@ from shared.storage.location import Location
 from workers.cli.printing import print_json
 
 if TYPE_CHECKING:
-    from shared.stac.item import Json
+    from shared.json_types import Json
 
 _REFUSED = 3
 

@@ -4,7 +4,7 @@ from typing import NoReturn
 
 import click
 
-from shared.stac.item import Json
+from shared.json_types import Json
 from workers.cli.output import print_outcomes, print_run_json, summary
 from workers.cli.watch import watch
 

@@ -13,11 +13,11 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from shared.http.probes import Fault
+from shared.json_types import Json
 from shared.ledger import Letter, Outage
 from shared.models import ItemRecord, Run, SweepRecord
 from shared.report import Excerpt, repaired_part, report_wait, wait_sentence
-from shared.stac.item import Json
-from shared.stac.probes import Fault
 from shared.texts import printable
 from shared.times import format_instant
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from shared.stac.item import Json
+    from shared.json_types import Json
 
 
 def print_json(value: "Json") -> None:

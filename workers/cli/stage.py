@@ -8,8 +8,8 @@ import click
 
 from shared.archives.rules import WantedLayout
 from shared.errors import Rejected
+from shared.json_types import Json
 from shared.selection import PolicyName
-from shared.stac.item import Json
 from shared.times import parse_duration
 from workers.cli.follow import run_to_its_end
 from workers.contract import OnDemandMessage, StagingMessage, decode

@@ -8,9 +8,9 @@ import click
 
 from shared.context import Context
 from shared.errors import Rejected
+from shared.json_types import Json
 from shared.models import Run, SweepRecord
 from shared.settings import load_settings
-from shared.stac.item import Json
 from shared.times import format_instant
 from workers.cli.follow import run_to_its_end
 from workers.cli.output import SweepStanding, print_sweeps, sweep_json

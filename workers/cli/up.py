@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from shared.stac.item import Json
+from shared.json_types import Json
 from workers.cli.printing import print_json
 
 _CHECK_EVERY = 0.5

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from shared.audit.audit import Scope
 from shared.models import CollectionId, OwnerId
-from shared.stac.stations import StationName
+from shared.stations.config import StationName
 from workers.sweeps.recurring import Recurring
 
 

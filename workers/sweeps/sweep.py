@@ -10,7 +10,7 @@ from shared.archives.rules import WantedLayout
 from shared.errors import Rejected
 from shared.models import CollectionId, Lane, OwnerId, RunRequest, Tick
 from shared.selection import Platform, PolicyName, PolicySelection, ProductType
-from shared.stac.stations import StationName
+from shared.stations.config import StationName
 from shared.times import parse_duration, parse_instant
 from workers.sweeps.recurring import Duration, Recurring
 

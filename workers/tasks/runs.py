@@ -8,6 +8,7 @@ from celery import states
 from celery.exceptions import Ignore
 
 from shared.errors import AuxipError, Busy, Refused, Retryable
+from shared.json_types import Json
 from shared.ledger import lease
 from shared.models import RunRequest
 from shared.runs import tidy
@@ -18,7 +19,6 @@ from shared.runs.reconcile import reconcile
 from shared.runs.settle import begin_items
 from shared.runs.sweep import begin_tick
 from shared.runs.systems import needs_of_closing
-from shared.stac.item import Json
 from workers import flows
 from workers.app import UnboundedTask, app, context
 from workers.base import GuardedTask, answer_if_lost, publish, retried

@@ -1,11 +1,11 @@
 """Queue `search`: what does the station have?"""
 
 from shared.audit.slices import audit_slice
+from shared.json_types import Json
 from shared.ledger import lease
 from shared.models import Lane
 from shared.runs.close import item_collection
 from shared.runs.outages import plain_search_waiting_for_systems
-from shared.stac.item import Json
 from shared.steps.find import search_items, search_run
 from workers.app import app, context
 from workers.base import GuardedTask, perform_search, retried

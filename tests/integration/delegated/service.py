@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from shared.context import Context
-from shared.stac.item import Item, Json
+from shared.json_types import Json
+from shared.stac.item import Item
 from shared.storage.location import Location
 
 KEY = "staging-secret"

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from shared.archives import Rules
+from shared.json_types import Json
 from shared.settings import Settings
 from shared.stac.catalog import Catalog
-from shared.stac.item import Item, Json, offered_item
+from shared.stac.item import Item, offered_item
 from shared.stac.search import Cql2
-from shared.stac.station import Station
-from shared.stac.stations import StationConfig
+from shared.stations.config import StacConfig
+from shared.stations.stac import StacStation
 from shared.storage.digests import Checksum
 from shared.storage.location import Location
 from tests.benchmarks.free_services import FreeCatalog, FreeStation, FreeStore, expand
@@ -61,7 +62,7 @@ def test_an_item_is_as_large_as_a_real_one_and_is_known_by_its_id() -> None:
 
 
 def test_the_station_gives_as_many_items_as_are_searched_for_page_by_page(settings: Settings) -> None:
-    station = Station("free", StationConfig(url="http://127.0.0.1", page_size=2, allow_private=True), settings)
+    station = StacStation("free", StacConfig(url="http://127.0.0.1", page_size=2, allow_private=True), settings)
     station.api.close()
     station.api = FreeStation()
 

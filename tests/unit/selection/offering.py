@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import cast
 
 from local.stac.query import matcher
+from shared.json_types import Json
 from shared.selection import PolicySelection, choose
-from shared.stac.item import Found, Item, Json
+from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 from tests.unit.making import item_of
 

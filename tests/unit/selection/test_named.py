@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 
 from shared.errors import Rejected
+from shared.json_types import Json
 from shared.selection import NamedQuery, fill
 from shared.settings import SettingsError
-from shared.stac.item import Json
 from shared.stac.search import Cql2, SortKey
 
 QUERIES = Path(__file__).parents[2] / "data" / "queries.json"

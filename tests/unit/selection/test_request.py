@@ -7,8 +7,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import Rejected
+from shared.json_types import Json
 from shared.selection import Given, PolicyName, PolicySelection, Selection
-from shared.stac.item import Json
 from shared.stac.search import Cql2, check_cql2
 from shared.times import OPEN_END
 from tests.unit.making import ANY

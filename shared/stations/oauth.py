@@ -14,9 +14,9 @@ import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from shared.errors import Refused, Retryable
-from shared.stac.answers import ACCEPT_ENCODING, limited, retry_after, shown
-from shared.stac.stations import OAuth2, OAuth2Password
-from shared.stac.tokens import SharedToken, Token
+from shared.http.answers import ACCEPT_ENCODING, limited, retry_after, shown
+from shared.stations.config import OAuth2, OAuth2Password
+from shared.stations.tokens import SharedToken, Token
 
 _MARGIN: Final = 60.0
 """Seconds before its end at which a token is renewed."""

@@ -13,9 +13,9 @@ from typing import Final
 import httpx
 
 from shared.errors import Refused, Rejected, Retryable
-from shared.stac.answers import ACCEPT_ENCODING, IS_CONFIRMATION, MEMORY, JsonReader, limited, retry_after, shown
-from shared.stac.auth import host_of, origin
-from shared.stac.item import Json
+from shared.http.answers import ACCEPT_ENCODING, IS_CONFIRMATION, MEMORY, JsonReader, limited, retry_after, shown
+from shared.http.auth import host_of, origin
+from shared.json_types import Json
 
 _TRANSIENT = frozenset({408, 425, 429})
 _REFUSALS = frozenset({400, 401, 403})
@@ -46,7 +46,7 @@ class Reply:
     reason: str
 
 
-class StacApi:
+class JsonApi:
     """A STAC API, called `name` (`station` or `catalog`) in error codes.
 
     Every request may raise, with `NAME` for the name:

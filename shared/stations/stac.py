@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final, cast
 from urllib.parse import quote
@@ -14,28 +14,21 @@ import httpx
 from pydantic import ValidationError
 
 from shared.errors import AuxipError, Busy, ItemFailed, Refused, Rejected, Retryable
-from shared.retries import delay_before_retry
-from shared.settings import Settings
-from shared.stac.answers import shown
-from shared.stac.api import StacApi, http_client
-from shared.stac.auth import (
-    API_KEY_HEADER,
-    Credentials,
-    FixedCredentials,
-    basic,
-    cookie,
-    credentials_hook,
+from shared.http.answers import shown
+from shared.http.auth import (
     origin,
 )
-from shared.stac.item import Found, Item, Json, offered_item
-from shared.stac.limits import Limits
-from shared.stac.network import StationTransport
-from shared.stac.oauth import OAuth2Credentials
-from shared.stac.probes import Fault, Finding, probe_api
+from shared.http.probes import Fault, Finding, probe_api
+from shared.json_types import Json
+from shared.retries import delay_before_retry
+from shared.settings import Settings
+from shared.stac.item import Found, Item, offered_item
 from shared.stac.requirements import bad_item
 from shared.stac.search import Cql2, properties_of
-from shared.stac.stations import ApiKeyAuth, BasicAuth, CookieAuth, NoAuth, StationConfig
-from shared.stac.tokens import SharedToken
+from shared.stations.config import StacConfig
+from shared.stations.limits import Limits
+from shared.stations.station import Station
+from shared.stations.tokens import SharedToken
 from shared.validation import first_problem
 
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -48,43 +41,25 @@ _PATIENCE: Final = 10.0
 """Seconds to wait in place for a page; a longer pause is spent without holding a worker."""
 
 
-class Station:
-    """One AUXIP station, by the name that it has in the configuration."""
+class StacStation(Station):
+    """A station that is a STAC API, as RS-Server's."""
 
     def __init__(
         self,
         name: str,
-        config: StationConfig,
+        config: StacConfig,
         settings: Settings,
         limits: Limits | None = None,
         token: SharedToken | None = None,
     ) -> None:
-        self.name = name
-        self._config = config
-        self._settings = settings
-        self._credentials = credentials_of(config, token)
-        transport = StationTransport(config, self._credentials, limits)
-        client = http_client(config.timeout, self._hooks(), transport)
-        where = f"[station.{name}.auth] of AUXIP_STATIONS_FILE"
-        self.api = StacApi("station", config.url, client, settings.max_answer_bytes, where, settings.backoff_base)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.api.close()
-        if isinstance(self._credentials, OAuth2Credentials):
-            self._credentials.close()
-
-    def trusts(self, url: str) -> bool:
-        """Whether a URL leads to one of the station's trusted domains."""
-        return httpx.URL(url).host in self._config.trusted_domains
-
-    def probe_host(self, url: str) -> Finding | None:
-        """Return what is wrong with a host that the station trusts, or None where it answers at all."""
-        return probe_api(self.api, Fault.UNAVAILABLE, landing=f"{url}/")
+        """Prepare, as `Station` says."""
+        super().__init__(name, config, settings, limits, token)
+        self._collections = config.collections
+        self._page_size = config.page_size
 
     def probe(self, suspected: Fault) -> Finding | None:
         """Return what is wrong with the station, or None; it is asked for what it is sure to let us have: a search."""
-        collections: Json = {"collections": list(self._config.collections)} if self._config.collections else {}
+        collections: Json = {"collections": list(self._collections)} if self._collections else {}
         return probe_api(self.api, suspected, ("POST", "/search", {**collections, "limit": 1}))
 
     def search(self, search: Cql2, deadline: float | None = None, tries: int = 1) -> Iterator[Found]:
@@ -101,8 +76,8 @@ class Station:
 
         Raises:
             Rejected: `search-timeout`, the deadline has passed; `unknown-property`, it answers 500 to a filter by one;
-                `station-foreign-link`, it sends us to another host for the next page; and what `StacApi` raises.
-            Retryable: `station-bad-answer`, an answer is no GeoJSON FeatureCollection; and what `StacApi` raises.
+                `station-foreign-link`, it sends us to another host for the next page; and what `JsonApi` raises.
+            Retryable: `station-bad-answer`, an answer is no GeoJSON FeatureCollection; and what `JsonApi` raises.
             Busy: `station-busy`, the limits of the station let nothing go soon.
         """
         left, found_any = search.limit, False
@@ -135,7 +110,7 @@ class Station:
 
     def _unnamed(self, search: Cql2) -> str:
         """Return the properties of a filter that are not among the station's queryables; empty where it lists none."""
-        collections = self._config.collections
+        collections = self._collections
         path = f"/collections/{quote(collections[0], safe='')}/queryables" if len(collections) == 1 else "/queryables"
         try:
             named = self.api.call("GET", path).body.get("properties")
@@ -143,11 +118,6 @@ class Station:
             return ""
         unknown = properties_of(search.filter) - _ALWAYS_NAMED - set(named) if isinstance(named, dict) and named else ()
         return ", ".join(sorted(unknown))[:200]
-
-    def _hooks(self) -> list[Callable[[httpx.Request], None]]:
-        if self._credentials is None:
-            return []
-        return [credentials_hook(self._credentials, self._config.url, self._config.trusted_domains)]
 
     def _pages(self, body: Json, deadline: float | None, tries: int) -> Iterator[list[object]]:
         """Yield pages until one has no `next` link or, as RS-Server ends its searches, one is empty."""
@@ -209,11 +179,11 @@ class Station:
         return url
 
     def _body(self, search: Cql2) -> Json:
-        size = self._config.page_size
+        size = self._page_size
         page = size if search.limit is None else min(size, search.limit)
         body: Json = {"filter-lang": "cql2-json", "filter": search.filter, "limit": page}
-        if self._config.collections:
-            body["collections"] = list(self._config.collections)
+        if self._collections:
+            body["collections"] = list(self._collections)
         if search.sortby:
             body["sortby"] = [key.model_dump() for key in search.sortby]
         return body
@@ -234,21 +204,6 @@ class Station:
                 own = next((str(link.get("href")) for link in item.links if link.get("rel") == "self"), "")
                 place = httpx.URL(f"{self.api.url}/").join(own)
                 asset.href = str(self._behind_tls(place).join(asset.href))
-
-
-def credentials_of(config: StationConfig, token: SharedToken | None = None) -> Credentials | None:
-    """Return what a station is sent, or None where it asks for nothing; `token` is shared with other processes."""
-    match config.auth:
-        case NoAuth():
-            return None
-        case ApiKeyAuth() as auth:
-            return FixedCredentials(API_KEY_HEADER, auth.api_key)
-        case CookieAuth() as auth:
-            return cookie(auth.name, auth.cookie)
-        case BasicAuth() as auth:
-            return basic(auth.username, auth.password)
-        case auth:
-            return OAuth2Credentials(auth, httpx.Client(timeout=config.timeout), token)
 
 
 def _require_features(answer: Json, url: str) -> None:

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from shared.errors import Busy, ItemFailed, Refused, Rejected, Retryable
-from shared.stac.api import Reply, StacApi
-from shared.stac.item import Json
+from shared.http.api import JsonApi, Reply
+from shared.json_types import Json
 
 _DENIED: Final = frozenset({401, 403})
 _REFUSED: Final = frozenset({400, *_DENIED})
@@ -34,7 +34,7 @@ class Finding:
 
 
 def probe_api(
-    api: StacApi,
+    api: JsonApi,
     suspected: Fault,
     guarded: Question | None = None,
     landing: str = "/",

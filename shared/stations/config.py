@@ -14,6 +14,7 @@ The first station is the one that is searched unless a run names others. A secre
 environment, or to a file in the folder of secrets (`AUXIP_SECRETS_DIR`); it never stands in the file itself.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -113,12 +114,11 @@ Auth = Annotated[NoAuth | ApiKeyAuth | CookieAuth | BasicAuth | OAuth2, Field(di
 
 
 class StationConfig(_Table):
-    """One station. Times are in seconds.
+    """What a station of any kind has. Times are in seconds.
 
     Attributes:
-        url: STAC API, without `/search`.
+        url: of its service.
         auth: what the station and its trusted domains are sent, and nobody else is.
-        collections: that are searched; none means all.
         trusted_domains: further hosts that may be sent the credentials.
         allowed_hosts: further hosts that assets may lead to; they are sent no credentials.
         allow_private: whether assets may lead to private, loopback or link-local addresses.
@@ -130,7 +130,6 @@ class StationConfig(_Table):
 
     url: HttpUrl
     auth: Auth = NoAuth()
-    collections: tuple[Text, ...] = ()
     trusted_domains: tuple[Host, ...] = ()
     allowed_hosts: tuple[Host, ...] = ()
     allow_private: bool = False
@@ -147,11 +146,22 @@ class StationConfig(_Table):
         return self
 
 
+class StacConfig(StationConfig):
+    """A station that is a STAC API; its `url` is without `/search`.
+
+    Attributes:
+        collections: that are searched; none means all.
+    """
+
+    kind: Literal["stac"] = "stac"
+    collections: tuple[Text, ...] = ()
+
+
 class _Document(_Table):
-    station: dict[StationName, StationConfig] = Field(min_length=1)
+    station: dict[StationName, StacConfig] = Field(min_length=1)
 
 
-def load_stations(settings: Settings) -> dict[str, StationConfig]:
+def load_stations(settings: Settings) -> Mapping[str, StationConfig]:
     """Read the stations of the settings' file, by name, in its order: the first is the default.
 
     Raises:

@@ -16,10 +16,10 @@ import httpcore
 import httpx
 
 from shared.errors import ItemFailed
-from shared.stac.answers import IS_CONFIRMATION, retry_after, shown
-from shared.stac.auth import Credentials
-from shared.stac.limits import LONGEST_WAIT, Limits, Turn
-from shared.stac.stations import StationConfig
+from shared.http.answers import IS_CONFIRMATION, retry_after, shown
+from shared.http.auth import Credentials
+from shared.stations.config import StationConfig
+from shared.stations.limits import LONGEST_WAIT, Limits, Turn
 
 _REFUSED: typing.Final = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 _PAUSE = 1.0
