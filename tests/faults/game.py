@@ -120,7 +120,11 @@ class Game:
         place = Location(own.bucket, folder + archive.name)
         self.context.store.put(place, archive.content)
         message: Json = {"asset_href": place.href, "asset_name": archive.name, "env": {"owner_id": OWNER}}
-        self.system.enqueue("auxip.process_asset", message, task_id)
+        try:
+            self.system.enqueue("auxip.process_asset", message, task_id)
+        except RedisError:  # nobody was asked, so nobody deletes it
+            self.context.store.delete(place)
+            raise
         self.tasks[task_id] = Task(f"s3://{place.bucket}/{folder}{archive.stem}/", lambda result: result)
         self.written |= {folder + name for name in _expanded(archive)}
         return task_id
