@@ -70,23 +70,36 @@ def search_waiting_for_systems(context: Context, run: Run) -> Iterator[None]:
 
 
 @contextmanager
+def plain_task_waiting_for_systems(context: Context, task_id: str, needs: Needs) -> Iterator[None]:
+    """Have a task that is no run wait for the systems that it needs.
+
+    Raises:
+        Busy: `system-unavailable`.
+        Rejected: the code with which a system refuses our credentials, once two probes have confirmed it.
+    """
+    try:
+        with waiting_for_systems(context, needs):
+            yield
+    except Busy:
+        since = context.ledger.begin_wait(task_id, 2 * longest_search(context.settings))
+        require_accepted(context, needs, since)
+        raise
+
+
+@contextmanager
 def plain_search_waiting_for_systems(context: Context, task_id: str, stations: Sequence[str]) -> Iterator[None]:
     """Have a search that is no run wait for its stations, for as long as a search may take.
 
     Raises:
         Busy: `system-unavailable`.
-        Rejected: `search-timeout`; or the code with which a station refuses our credentials, once two probes have
-            confirmed it.
+        Rejected: `search-timeout`, and as `plain_task_waiting_for_systems`.
     """
-    needs = needs_of_search(context, stations)
+    longest = longest_search(context.settings)
     try:
-        with waiting_for_systems(context, needs):
+        with plain_task_waiting_for_systems(context, task_id, needs_of_search(context, stations)):
             yield
     except Busy as error:
-        longest = longest_search(context.settings)
-        since = context.ledger.begin_wait(task_id, 2 * longest)
-        require_accepted(context, needs, since)
-        if time.time() - since >= longest:
+        if time.time() - context.ledger.begin_wait(task_id, 2 * longest) >= longest:
             raise Rejected("search-timeout", f"{error.reason}, for {longest:g} s (AUXIP_STEP_TIMEOUT)") from error
         raise
 

@@ -99,7 +99,7 @@ def needs_of_closing(context: Context, run: Run) -> Needs:
 
 def needs_of_run_search(context: Context, run: Run) -> Needs:
     """Return what the search of a run needs."""
-    catalog, *_ = _catalog_and_store(context, run)
+    catalog, *_ = _catalog_and_store(context, run.request.owner)
     found = needs_of_search(context, run.request.stations)
     return Needs((catalog, *found.systems), found.others, run.request.collection, run_id=run.id)
 
@@ -108,6 +108,11 @@ def needs_of_search(context: Context, stations: Sequence[str]) -> Needs:
     """Return what a search of stations needs; of several of them one is enough."""
     names = _stations(context, stations)
     return Needs(names) if len(names) == 1 else Needs((), names)
+
+
+def needs_of_asset(context: Context, owner: str) -> Needs:
+    """Return what the expansion of an archive that a caller names needs."""
+    return Needs(_catalog_and_store(context, owner))
 
 
 def probe(context: Context, system: str, suspected: Fault, collection: str) -> Finding | None:
@@ -134,7 +139,7 @@ def probe(context: Context, system: str, suspected: Fault, collection: str) -> F
 
 
 def _needs_of_run(context: Context, run: Run) -> Needs:
-    return Needs(_catalog_and_store(context, run), collection=run.request.collection, run_id=run.id)
+    return Needs(_catalog_and_store(context, run.request.owner), collection=run.request.collection, run_id=run.id)
 
 
 def _sources(context: Context, run: Run, station: str = "") -> tuple[str, ...]:
@@ -144,8 +149,7 @@ def _sources(context: Context, run: Run, station: str = "") -> tuple[str, ...]:
     return _stations(context, [station] if station else run.request.stations)
 
 
-def _catalog_and_store(context: Context, run: Run) -> tuple[str, ...]:
-    owner = run.request.owner
+def _catalog_and_store(context: Context, owner: str) -> tuple[str, ...]:
     own, default = context.owners[owner], context.owners.default
     catalog = "catalog" if own.catalog_api_key == default.catalog_api_key else f"catalog {owner}"
     return catalog, "s3" if own.place == default.place else f"s3 {owner}"

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from click.testing import CliRunner
 
+from local import samples
 from local.processes import Child
 from local.stack import Stack
 from shared.context import Context
@@ -20,6 +21,7 @@ from shared.runs.settle import feed, settle_item
 from shared.runs.systems import Needs
 from shared.stac.item import Found
 from shared.stac.search import Cql2
+from shared.storage.location import Location
 from tests.integration.conftest import Caller, closed_run, of_type, wait_for
 from tests.integration.many import OWNER
 from tests.unit.making import ANY, item_of
@@ -235,6 +237,21 @@ def test_a_search_that_is_no_run_waits_for_its_station(caller: Caller, context: 
         assert not result.ready()
     wait_for(result.ready, "the caller has the result")
     assert result.successful()
+
+
+@pytest.mark.parametrize(("system", "away"), [("catalog", no_catalog), ("s3", no_store)])
+def test_an_archive_that_a_caller_names_waits_for_what_its_expansion_needs(
+    caller: Caller, context: Context, stack: Stack, system: str, away: Callable[[Stack], AbstractContextManager[None]]
+) -> None:
+    name, owner = samples.UPPER_CASE_ARCHIVE, caller.env["owner_id"]
+    archive = Location(context.settings.s3_bucket, f"{owner}/archives/{uuid.uuid4()}/{name}")
+    context.store.put(archive, samples.product(name).build())
+    with away(stack):
+        result = caller.send("auxip.process_asset", asset_href=archive.href, asset_name=name)
+        wait_for(lambda: _probes(context, system) > MORE_THAN_ALL_TRIES, f"the {system} is known to be away")
+        assert not result.ready()
+    wait_for(result.ready, "the caller has the result")
+    assert result.get() == f"{archive.href.removesuffix('.TGZ')}/"
 
 
 def test_a_search_that_is_no_run_waits_no_longer_than_a_search_may_take(stack: Stack, apart: Context) -> None:

@@ -4,6 +4,8 @@ from functools import partial
 
 from shared.archives import expanded_name
 from shared.runs.due import Step, StepName
+from shared.runs.outages import plain_task_waiting_for_systems
+from shared.runs.systems import needs_of_asset
 from shared.steps.expand import expand_asset, process_asset
 from workers.app import app, context
 from workers.base import GuardedTask, perform
@@ -18,7 +20,8 @@ def process(self: BoundTask, message: ProcessAssetMessage) -> str:
     expanded_name(message.asset_name)  # a name that is no archive's is refused before anything is touched
     owner = message.env.owner_id if message.env else context().settings.default_owner
     require_own_id(context(), self)
-    return process_asset(context(), owner, message.asset_href, message.layout)
+    with plain_task_waiting_for_systems(context(), str(self.request.id), needs_of_asset(context(), owner)):
+        return process_asset(context(), owner, message.asset_href, message.layout)
 
 
 @app.task(name="auxip.step.expand_asset", bind=True)
