@@ -19,6 +19,7 @@ auxip:staged:KEY               hash: asset key -> what any run has lately put in
 auxip:upload:KEY               hash: asset key -> the unfinished upload of the asset, whatever run has begun it
 auxip:uploads                  sorted set: id of an unfinished upload -> when it was begun or taken up again
 auxip:sweep:NAME               hash: the record of a sweep (see sweeps.py)
+auxip:counters                 hash: counters of what was done (see counters.py)
 """
 
 import itertools
@@ -38,6 +39,8 @@ from shared.ledger import scripts
 from shared.ledger.agenda import OPEN, Agenda, pending_of
 from shared.ledger.answers import Answers, shown_of
 from shared.ledger.batches import Batches
+from shared.ledger.counters import KEY as COUNTERS
+from shared.ledger.counters import NOTHING, Counts, counts_json
 from shared.ledger.lease import check_acquired, held, lease_args
 from shared.ledger.records import (
     EXPANSION,
@@ -181,6 +184,12 @@ class Ledger:
             if float(fields.get("closed", "0")) >= since:
                 yield run_record(run_id, fields)
 
+    def open_since(self) -> list[float]:
+        """Return when the runs were created that are not closed, in seconds since the epoch."""
+        opened = cast("list[str]", self.redis.zrange(OPEN, 0, -1))
+        created = self.redis.zmscore(_RUNS, opened) if opened else []
+        return [each for each in created if each is not None]
+
     def continuation(self, run_id: str) -> str:
         """Return what was given to `open_run` as the run's continuation."""
         return str(self.redis.hget(run_key(run_id), "continuation") or "")
@@ -233,11 +242,22 @@ class Ledger:
         """Whether a run has been cancelled."""
         return bool(self.redis.hexists(run_key(run_id), "cancelled"))
 
-    def close_run(self, run_id: str, state: RunState, artifact: str = "", code: str = "", reason: str = "") -> bool:
-        """Record how a run ended, and let it expire. Returns whether this call was the first to close it."""
-        first = bool(
-            self._close_run(keys=[run_key(run_id)], args=[repr(time.time()), state.value, code, reason, artifact])
-        )
+    def close_run(
+        self,
+        run_id: str,
+        state: RunState,
+        artifact: str = "",
+        code: str = "",
+        reason: str = "",
+        counts: Counts = NOTHING,
+    ) -> bool:
+        """Record how a run ended, and let it expire; `counts` are added to the counters of the metrics then.
+
+        Returns:
+            Whether this call was the first to close it.
+        """
+        args = [repr(time.time()), state.value, code, reason, artifact, counts_json(counts)]
+        first = bool(self._close_run(keys=[run_key(run_id), COUNTERS], args=args))
         self._expire(run_id)
         return first
 
@@ -489,13 +509,16 @@ class Ledger:
         self._conclude(record, {"batched": ""})
         self.next(record)
 
-    def settle(self, record: ItemRecord, outcome: Outcome, most: int | None = None) -> Settled:
+    def settle(
+        self, record: ItemRecord, outcome: Outcome, most: int | None = None, counts: Counts = NOTHING
+    ) -> Settled:
         """Finish an item, whatever has become of it, count it, and let the next ones have their turn.
 
         Args:
             record: of the item.
             outcome: how it ended.
             most: a smaller window than usual, for now.
+            counts: added to the counters of the metrics, by the first call for the item.
 
         Raises:
             Busy: `claim-lost`.
@@ -503,10 +526,11 @@ class Ledger:
         claim = record.claim or Claim("", token="")
         run = run_key(record.run_id)
         names = [_item(record.run_id, record.key), run, f"{run}:in_flight"]
-        names += [pending_of(record.run_id), f"{run}:order", claim.key]
+        names += [pending_of(record.run_id), f"{run}:order", claim.key, COUNTERS]
         args = [claim.token, record.key, repr(time.time()), outcome.state.value, outcome.code, outcome.reason]
         counters = _counters(outcome.state)
-        args += [str(self._window_of(most)), str(self.patience), str(len(counters)), *counters, *flat(claim.facts)]
+        args += [str(self._window_of(most)), str(self.patience), counts_json(counts)]
+        args += [str(len(counters)), *counters, *flat(claim.facts)]
         answer = self._settle(keys=names, args=args)
         first, last, keys = cast("tuple[int, int, list[str]]", answer)
         claim.ended = True

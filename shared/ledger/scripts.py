@@ -3,6 +3,7 @@
 What comes next is timed by the server's clock, so that a worker whose clock is wrong does no harm.
 """
 
+from shared.ledger.counters import COUNT_FUNCTION
 from shared.ledger.lease import ACQUIRE_FUNCTION
 
 CLOCK = """
@@ -115,18 +116,20 @@ redis.call('DEL', KEYS[2])
 return 1
 """
 
-SETTLE = f"""{CLOCK}{_FENCE}{_FEED}
--- KEYS item, run, in_flight, pending, order, lease
--- ARGV token, key, now, state, code, reason, window, patience, how many counters, counter, ..., field, value, ...
+SETTLE = f"""{CLOCK}{_FENCE}{_FEED}{COUNT_FUNCTION}
+-- KEYS item, run, in_flight, pending, order, lease, counters
+-- ARGV token, key, now, state, code, reason, window, patience, counts of the metrics, how many counters of the run,
+-- counter, ..., field, value, ...
 -- Returns -1 if the claim is lost; else whether this is the first call for the item, whether the run has no other
 -- item left, and keys of items whose turn it is now.
 if lost(KEYS[6], ARGV[1]) then return {{-1, 0, {{}}}} end
 local first = redis.call('HSETNX', KEYS[1], 'finished', ARGV[3])
 if first == 1 then
-  local counters = 9 + tonumber(ARGV[9])
+  count(KEYS[7], ARGV[9])
+  local counters = 10 + tonumber(ARGV[10])
   if #ARGV > counters then redis.call('HSET', KEYS[1], unpack(ARGV, counters + 1)) end
   redis.call('HSET', KEYS[1], 'state', ARGV[4], 'code', ARGV[5], 'reason', ARGV[6])
-  for i = 10, counters do redis.call('HINCRBY', KEYS[2], ARGV[i], 1) end
+  for i = 11, counters do redis.call('HINCRBY', KEYS[2], ARGV[i], 1) end
   redis.call('HINCRBY', KEYS[2], 'bytes_finished', redis.call('HGET', KEYS[1], 'size') or 0)
   redis.call('HDEL', KEYS[3], ARGV[2])
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
@@ -184,11 +187,13 @@ if redis.call('HEXISTS', KEYS[1], 'request') == 0 or redis.call('HEXISTS', KEYS[
 return redis.call('HSETNX', KEYS[1], 'cancelled', ARGV[1])
 """
 
-CLOSE_RUN = """
--- KEYS run; ARGV now, state, code, reason, artifact. Returns 1 for the first caller only, if the run is there.
+CLOSE_RUN = f"""{COUNT_FUNCTION}
+-- KEYS run, counters; ARGV now, state, code, reason, artifact, counts of the metrics
+-- Returns 1 for the first caller only, if the run is there.
 if redis.call('HEXISTS', KEYS[1], 'request') == 0 then return 0 end
 if redis.call('HSETNX', KEYS[1], 'closed', ARGV[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'code', ARGV[3], 'reason', ARGV[4], 'artifact', ARGV[5])
+count(KEYS[2], ARGV[6])
 return 1
 """
 

@@ -11,6 +11,7 @@ from shared.json_types import Json
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunState
 from shared.report import MOST_ROWS, REPORT_TAIL, Excerpt, Report, page_of, report_head, report_items, report_of
 from shared.runs.bury import bury_replay
+from shared.runs.counting import run_counts
 from shared.stac.item import Item
 from shared.storage.documents import SEPARATOR, JsonList
 from shared.storage.keys import run_location
@@ -51,7 +52,8 @@ def close_work(run_id: str) -> str:
 def close_failed(context: Context, run_id: str, code: str, reason: str) -> None:
     """Close a run that failed as a whole: its search found no answer, or its request is wrong."""
     bury_replay(context, run_id, code, reason)
-    context.ledger.close_run(run_id, RunState.FAILED, code=code, reason=reason)
+    if context.ledger.knows_run(run_id):
+        _record(context, context.ledger.run(run_id), RunState.FAILED, code=code, reason=reason)
 
 
 def item_collection(items: list[Item]) -> Json:
@@ -65,21 +67,25 @@ def _close_staging(context: Context, run: Run) -> list[bool | Json | None]:
     at = partial(run_location, context.owners[run.request.owner].place, run.id)
     collected = _write_lists(context, run, report, excerpt)
     context.store.put(at("report.html"), page_of(report, excerpt).encode(), "text/html")
-    context.ledger.close_run(run.id, report.status, at("report.json").href)
+    _record(context, run, report.status, at("report.json").href)
     return [report.status is RunState.SUCCESSFUL, collected]
 
 
 def _close_decompress(context: Context, run: Run) -> Json:
     record = next(context.ledger.items(run.id), None)
     if record is not None and record.state is ItemState.FAILED:
-        context.ledger.close_run(run.id, RunState.FAILED, code=record.code, reason=record.reason)
+        _record(context, run, RunState.FAILED, code=record.code, reason=record.reason)
         raise Rejected(record.code, record.reason)
     if record is None or (run.cancelled is not None and record.state is not ItemState.EXPANDED):
-        context.ledger.close_run(run.id, RunState.CANCELLED, code="cancelled", reason=_CANCELLED)
+        _record(context, run, RunState.CANCELLED, code="cancelled", reason=_CANCELLED)
         raise Rejected("cancelled", _CANCELLED)
     ((item,),) = context.catalog_of(run.request.owner).items(run.request.collection, [record.item_id])
-    context.ledger.close_run(run.id, _state(run))
+    _record(context, run, _state(run))
     return item
+
+
+def _record(context: Context, run: Run, state: RunState, artifact: str = "", code: str = "", reason: str = "") -> None:
+    context.ledger.close_run(run.id, state, artifact, code, reason, run_counts(run, state, code))
 
 
 def _state(run: Run) -> RunState:

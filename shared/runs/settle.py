@@ -7,6 +7,7 @@ from typing import Final
 from shared.context import Context
 from shared.models import ItemRecord, ItemState, Outcome, Run, RunState, Settled
 from shared.runs.bury import bury_item
+from shared.runs.counting import item_counts
 from shared.runs.due import Plan, closing, rest_of
 from shared.runs.systems import needs_of_items
 from shared.steps.standing import archives_of
@@ -72,7 +73,7 @@ def _settle(context: Context, run: Run, record: ItemRecord) -> Settled:
     if ended.state is ItemState.FAILED:
         # First, so that no kill comes between; its second call does nothing.
         bury_item(context, run, record.model_copy(update={"code": ended.code, "reason": ended.reason}))
-    return context.ledger.settle(record, ended, _most(context, run))
+    return context.ledger.settle(record, ended, _most(context, run), item_counts(run, record, ended))
 
 
 def outcome(run: Run, record: ItemRecord) -> Outcome:

@@ -24,6 +24,7 @@ COMMANDS = {
     "dead": ("workers.cli.dead:dead", "List, show, replay and drop dead letters"),
     "collection": ("workers.cli.collections:collection", "Create a collection of the catalog"),
     "gate": ("workers.cli.gate:gate", "Turn requests on the intake into tasks"),
+    "exporter": ("workers.cli.exporter:exporter", "Serve metrics for Prometheus"),
     "contract": ("workers.cli.records:contract", "Print the JSON Schema of what callers send"),
 }
 

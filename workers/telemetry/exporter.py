@@ -1,0 +1,137 @@
+"""Metrics for Prometheus, read from the broker and the ledger when they are asked for.
+
+No worker is asked: a step that failed has succeeded for Celery, and a process that counts in its memory ends some day.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from shared.ledger import DeadLetters, Ledger, Outages
+from shared.ledger.connection import connect
+from shared.ledger.counters import Label, read_counters
+from shared.runs.counting import STAGE_SECONDS, TIMELINESS_SECONDS
+from shared.settings import Settings
+from workers.telemetry.loads import Load, loads_of
+
+_SOCKET_TIMEOUT: Final = 5
+
+_COUNTERS: Final = {
+    "items": ("items that are finished", ("owner", "station", "outcome", "code")),
+    "products": ("items that are finished, by their product type", ("product_type", "outcome")),
+    "bytes": ("bytes that have come from stations", ("owner", "station")),
+    "retries": ("tries of steps that have failed", ("owner", "station")),
+    "runs": ("runs that are closed", ("owner", "kind", "status", "code")),
+    "counts_left_out": ("counts of labels beyond the number that is kept", ()),
+}
+_HISTOGRAMS: Final = {
+    "stage_seconds": ("seconds of an item in a stage, the waiting for a worker included", ("stage",), STAGE_SECONDS),
+    "timeliness_seconds": ("seconds from publication to available in the catalog", ("station",), TIMELINESS_SECONDS),
+}
+
+
+class LedgerCollector(Collector):
+    """Reads the metrics of one deployment each time that it is scraped."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._redis = connect(
+            settings.redis_url.get_secret_value(),
+            decode_responses=True,
+            retry=Retry(NoBackoff(), 0),  # whoever scrapes waits ten seconds, and asks again
+            socket_timeout=_SOCKET_TIMEOUT,
+            socket_connect_timeout=_SOCKET_TIMEOUT,
+        )
+        self._ledger = Ledger(self._redis, settings.keep_runs_days, settings.run_window, settings.patience)
+        self._letters = DeadLetters(self._redis, settings.dead_letters_max)
+        self._outages = Outages(self._redis)
+        self._seen: dict[tuple[str, str], tuple[str, float]] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics; only `auxip_ledger_up 0` where the ledger cannot be read."""
+        try:
+            found = [*self._queues(), *self._state(), *_counters(read_counters(self._redis))]
+        except RedisError:
+            found = []
+        yield _gauge("ledger_up", "whether broker and ledger can be read", (), [((), float(bool(found)))])
+        yield from found
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: the metrics are not known before they are read."""
+        return []
+
+    def _queues(self) -> Iterator[Metric]:
+        loads, now = loads_of(self._redis), time.monotonic()
+        labels = ("queue", "lane")
+        rows = [((load.queue, load.lane.value), load) for load in loads]
+        yield _gauge("queue_waiting", "messages not taken", labels, [(key, load.waiting) for key, load in rows])
+        yield _gauge("queue_in_work", "messages in workers", labels, [(key, load.in_work) for key, load in rows])
+        yield _gauge(
+            "queue_load", "waiting and in work", labels, [(key, load.waiting + load.in_work) for key, load in rows]
+        )
+        yield _gauge(
+            "queue_oldest_seconds",
+            "for how long the next message has been the next one, as far as the exporter has seen",
+            labels,
+            [(key, self._age(load, now)) for key, load in rows],
+        )
+
+    def _age(self, load: Load, now: float) -> float:
+        """Return since when a message has been seen as the next one of its list."""
+        key = load.queue, load.lane.value
+        first, since = self._seen.get(key, ("", now))
+        if not load.first or load.first != first:
+            since = now
+        self._seen[key] = load.first, since
+        return now - since
+
+    def _state(self) -> Iterator[Metric]:
+        opened = self._ledger.open_since()
+        yield _gauge("runs_open", "runs that are not closed", (), [((), len(opened))])
+        oldest = max((time.time() - created for created in opened), default=0.0)
+        yield _gauge("run_oldest_seconds", "age of the oldest run that is not closed", (), [((), oldest)])
+        outages = self._outages.all().items()
+        yield _gauge(
+            "system_unavailable_seconds",
+            "for how long a system cannot be used; absent where it can",
+            ("system", "fault"),
+            [((system, outage.fault), time.time() - outage.since) for system, outage in outages],
+        )
+        yield _gauge("dead_letters", "dead letters", (), [((), self._letters.count())])
+
+
+def _counters(found: dict[Label, float]) -> Iterator[Metric]:
+    for name, (help_text, labels) in _COUNTERS.items():
+        family = CounterMetricFamily(f"auxip_{name}", help_text, labels=labels)
+        for label, amount in found.items():
+            if label[0] == name and len(label) == 1 + len(labels):
+                family.add_metric(label[1:], amount)
+        yield family
+    for name, (help_text, labels, bounds) in _HISTOGRAMS.items():
+        histogram = HistogramMetricFamily(f"auxip_{name}", help_text, labels=labels)
+        for values in sorted({label[1:-1] for label in found if label[0] == name and len(label) == 2 + len(labels)}):
+            histogram.add_metric(values, _buckets(found, (name, *values), bounds), found.get((name, *values, "sum"), 0))
+        yield histogram
+
+
+def _buckets(found: dict[Label, float], label: Label, bounds: tuple[float, ...]) -> list[tuple[str, float]]:
+    """Return the buckets of a histogram as Prometheus has them: each holds what is in those before it."""
+    total, buckets = 0.0, []
+    for bound in (*map(str, bounds), "+Inf"):
+        total += found.get((*label, bound), 0)
+        buckets.append((bound, total))
+    return buckets
+
+
+def _gauge(
+    name: str, help_text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"auxip_{name}", help_text, labels=labels)
+    for values, number in rows:
+        family.add_metric(values, number)
+    return family
