@@ -37,7 +37,7 @@ FULL = MINIMAL | {
     "queues": {"decompress": {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "cpu", "operator": "Exists"}]}},
 }
 Object = dict[str, Any]
-ROLES = [*(f"worker-{queue.name}" for queue in QUEUES), "gate", "beat", "flower"]
+ROLES = [*(f"worker-{queue.name}" for queue in QUEUES), "gate", "beat", "exporter", "flower"]
 PINGED = [*(queue.name for queue in QUEUES), "beat"]
 
 
@@ -49,7 +49,7 @@ def render(values: dict[str, Any]) -> list[Object]:
 
 
 def deployments(objects: list[Object]) -> dict[str, Object]:
-    """Return the Deployments by their component: worker-QUEUE, gate, beat or flower."""
+    """Return the Deployments by their component: worker-QUEUE, gate, beat, exporter or flower."""
     found = (each for each in objects if each["kind"] == "Deployment")
     return {each["metadata"]["labels"]["app.kubernetes.io/component"]: each for each in found}
 
@@ -135,7 +135,7 @@ def test_no_secret_is_rendered(minimal: list[Object]) -> None:
     assert [found for found in minimal if found["kind"] == "Secret"] == []
 
 
-def test_there_is_one_deployment_per_queue_and_gate_and_beat_and_flower(roles: dict[str, Object]) -> None:
+def test_there_is_one_deployment_per_queue_and_of_each_other_role(roles: dict[str, Object]) -> None:
     assert sorted(roles) == sorted(ROLES)
 
 
@@ -285,10 +285,42 @@ def test_flower_takes_its_password_from_the_secret(roles: dict[str, Object]) -> 
     assert variables["FLOWER_BASIC_AUTH"]["valueFrom"] == wanted
 
 
-def test_the_service_selects_flower_only(minimal: list[Object], roles: dict[str, Object]) -> None:
-    (service,) = (found for found in minimal if found["kind"] == "Service")
+@pytest.mark.parametrize("name", ["exporter", "flower"])
+def test_a_service_selects_one_role_only(minimal: list[Object], roles: dict[str, Object], name: str) -> None:
+    (service,) = (
+        each
+        for each in minimal
+        if (each["kind"], each["metadata"]["name"]) == ("Service", f"auxip-auxip-workers-{name}")
+    )
     labels = {role: roles[role]["spec"]["template"]["metadata"]["labels"] for role in roles}
-    assert [role for role, has in labels.items() if service["spec"]["selector"].items() <= has.items()] == ["flower"]
+    assert [role for role, has in labels.items() if service["spec"]["selector"].items() <= has.items()] == [name]
+
+
+SCALED = MINIMAL | {"queues": {"decompress": {"scaling": {"minReplicas": 0, "maxReplicas": 9}}}}
+
+
+def test_a_queue_that_scales_has_no_replicas_of_its_own() -> None:
+    found = deployments(render(SCALED))
+    assert "replicas" not in found["worker-decompress"]["spec"]
+    assert found["worker-staging"]["spec"]["replicas"] == 2
+
+
+def test_a_queue_scales_by_what_waits_and_is_in_work() -> None:
+    (scaler,) = (found for found in render(SCALED) if found["kind"] == "ScaledObject")
+    assert scaler["spec"]["scaleTargetRef"] == {"name": "auxip-auxip-workers-worker-decompress"}
+    assert (scaler["spec"]["minReplicaCount"], scaler["spec"]["maxReplicaCount"]) == (0, 9)
+    (trigger,) = scaler["spec"]["triggers"]
+    assert trigger["metadata"] == {
+        "url": "http://auxip-auxip-workers-exporter.there:9808/metrics",
+        "format": "prometheus",
+        "valueLocation": 'auxip_queue_load{queue="decompress"}',
+        "targetValue": "2",
+    }
+
+
+def test_scaling_without_the_exporter_is_refused() -> None:
+    with pytest.raises(HelmRenderError, match=r"queues\.decompress\.scaling needs exporter\.enabled"):
+        render(SCALED | {"exporter": {"enabled": False}})
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -32,7 +32,7 @@ PLAIN = {
     "AUXIP_S3_BUCKET": "bucket",
 }
 EVERYTHING = SECRETS | PLAIN
-OURS = [*(f"worker-{queue.name}" for queue in QUEUES), "gate", "beat", "flower"]
+OURS = [*(f"worker-{queue.name}" for queue in QUEUES), "gate", "beat", "exporter", "flower"]
 Services = dict[str, dict[str, Any]]
 
 

@@ -4,6 +4,7 @@ No worker is asked: a step that failed has succeeded for Celery, and a process t
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -71,8 +72,14 @@ class LedgerCollector(Collector):
         rows = [((load.queue, load.lane.value), load) for load in loads]
         yield _gauge("queue_waiting", "messages not taken", labels, [(key, load.waiting) for key, load in rows])
         yield _gauge("queue_in_work", "messages in workers", labels, [(key, load.in_work) for key, load in rows])
+        totals: Counter[str] = Counter()
+        for load in loads:
+            totals[load.queue] += load.waiting + load.in_work
         yield _gauge(
-            "queue_load", "waiting and in work", labels, [(key, load.waiting + load.in_work) for key, load in rows]
+            "queue_load",
+            "messages of both lanes that wait or are in work: what a queue is scaled by",
+            ("queue",),
+            [((queue,), total) for queue, total in totals.items()],
         )
         yield _gauge(
             "queue_oldest_seconds",
