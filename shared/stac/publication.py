@@ -21,8 +21,11 @@ from shared.stac.item import AUX_STAGING, Asset, Item
 _VERSION: Final = "1.1.0"
 _ANY_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
+AUXIP_SCHEMA: Final = "https://home.rs-python.eu/auxip-stac-extension/v1.1.0/schema.json"
+"""The extension with `auxip:id`, the identifier of the product at its station."""
+
 _SCHEMA_OF_PREFIX: Final = {
-    "auxip": "https://home.rs-python.eu/auxip-stac-extension/v1.1.0/schema.json",
+    "auxip": AUXIP_SCHEMA,
     "eo": EOExtension.get_schema_uri(),
     "processing": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
     "product": "https://stac-extensions.github.io/product/v1.0.0/schema.json",

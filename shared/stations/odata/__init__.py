@@ -1,0 +1,1 @@
+"""What an OData station (AUXIP, CDSE) is asked for, and what its products become."""
