@@ -30,6 +30,7 @@ _PATHS: Final = {
     "start_datetime": "ContentDate/Start",
     "end_datetime": "ContentDate/End",
 }
+_TYPE: Final = "product:type"
 _ATTRIBUTE_DATES: Final = {"processing:datetime": "processingDate"}
 _ATTRIBUTE_TEXTS: Final = {"processing:facility": "processingCenter"}
 
@@ -54,6 +55,35 @@ def odata_filter(expression: Json, dialect: Dialect, product_types: Mapping[str,
     collections = [(f"Collection/Name eq {_quoted(name)}",) for name in dialect.collections]
     conditions = _all((_any(collections) or (), _Translation(dialect, product_types).conditions(expression)))
     return " and ".join(conditions) if conditions else None
+
+
+def with_our_types(expression: Json, product_types: Mapping[str, str]) -> Json:
+    """Return an expression with our product types where it has the station's spelling of them.
+
+    Items have ours, so a filter by the station's spelling would match none of them.
+
+    Args:
+        expression: CQL2-JSON.
+        product_types: the station's spelling of our product types.
+    """
+    ours = {theirs: ours for ours, theirs in product_types.items() if theirs not in product_types}
+    return _renamed(expression, ours)
+
+
+def _renamed(part: Json, ours: Mapping[str, str]) -> Json:
+    arguments = part.get("args")
+    if not isinstance(arguments, list):
+        return part
+    of_types = any(name_of(each) == _TYPE for each in arguments)
+
+    def renamed(each: JsonValue) -> JsonValue:
+        if isinstance(each, dict):
+            return _renamed(each, ours)
+        if isinstance(each, list):
+            return [renamed(one) for one in each]
+        return ours.get(each, each) if of_types and isinstance(each, str) else each
+
+    return {**part, "args": [renamed(each) for each in arguments]}
 
 
 class _Translation:
@@ -105,7 +135,7 @@ class _Translation:
             return ()
         if name == "id":  # the id is the Name without its last extension
             return (f"startswith(Name,{_quoted(text)})",)
-        if name == "product:type":
+        if name == _TYPE:
             return self._type(text)
         if name in ("platform", "constellation"):
             return self._platform(name, text)
@@ -132,13 +162,13 @@ class _Translation:
         return (of_constellation, *of_unit)
 
     def _listed(self, name: str, wanted: Sequence[JsonValue]) -> _Conditions:
-        if name == "product:type" and self._dialect.value_lists and not self._dialect.by_name and len(wanted) > 1:
+        if name == _TYPE and self._dialect.value_lists and not self._dialect.by_name and len(wanted) > 1:
             texts = [_quoted(self._product_types.get(text, text)) for text in wanted if isinstance(text, str)]
             return (self._attribute("String", "productType", f"in ({','.join(texts)})"),) if texts else None
         return _any(self._compared("=", {"property": name}, each) for each in wanted)
 
     def _like(self, name: str, pattern: JsonValue) -> _Conditions:
-        in_name = name == "id" or (name == "product:type" and self._dialect.by_name and not self._product_types)
+        in_name = name == "id" or (name == _TYPE and self._dialect.by_name and not self._product_types)
         parts = pattern_parts(pattern) if in_name and isinstance(pattern, str) else []
         literals = [text for text, literal in parts if literal]
         if not literals:

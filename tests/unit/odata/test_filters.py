@@ -8,7 +8,7 @@ import pytest
 from shared.errors import Rejected
 from shared.json_types import Json
 from shared.stations.odata.dialects import AUXIP, CDSE, Dialect
-from shared.stations.odata.filters import odata_filter
+from shared.stations.odata.filters import odata_filter, with_our_types
 from tests.stations.odata_filter import holds
 
 BY_NAME = replace(AUXIP, by_name=True)
@@ -186,3 +186,22 @@ def test_an_instant_that_is_none_is_refused() -> None:
 @pytest.mark.parametrize("end", ["9999-12-31T23:59:59.999999Z", "99999999T999999", "99991231T235959"])
 def test_an_open_end_is_asked_for_by_its_last_second(end: str) -> None:
     assert odata_filter(part("=", "$end_datetime", end), AUXIP) == "ContentDate/End ge 9999-12-31T23:59:59.000Z"
+
+
+@pytest.mark.parametrize(
+    ("asked", "ours"),
+    [
+        (part("=", "$product:type", "AUX_X"), part("=", "$product:type", "OPER_AUX_X_OPOD")),
+        (part("=", "AUX_X", "$properties.product:type"), part("=", "OPER_AUX_X_OPOD", "$properties.product:type")),
+        (part("in", "$product:type", ["AUX_X", "Y"]), part("in", "$product:type", ["OPER_AUX_X_OPOD", "Y"])),
+        (
+            part("and", part("not", part("=", "$product:type", "AUX_X")), True),
+            part("and", part("not", part("=", "$product:type", "OPER_AUX_X_OPOD")), True),
+        ),
+        (part("=", "$id", "AUX_X"), part("=", "$id", "AUX_X")),
+        (part("=", "$product:type", "A"), part("=", "$product:type", "A")),
+    ],
+    ids=str,
+)
+def test_a_type_in_the_stations_spelling_is_ours(asked: Json, ours: Json) -> None:
+    assert with_our_types(asked, {"OPER_AUX_X_OPOD": "AUX_X", "A": "B", "C": "A"}) == ours
