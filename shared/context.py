@@ -1,7 +1,7 @@
 """What a step works with, each part made when it is first needed: per process, so that a fork shares no connection."""
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 
 from pydantic import SecretStr
 from redis.backoff import ExponentialBackoff
@@ -17,7 +17,7 @@ from shared.owners import Owners, load_owners
 from shared.settings import Settings
 from shared.stac.catalog import Catalog, catalog_api
 from shared.stac.processes import StagingService
-from shared.stations.config import OAuth2ClientCredentials, OAuth2Password, StationConfig, load_stations
+from shared.stations.config import OAuth2, StationConfig, load_stations
 from shared.stations.limits import Limits
 from shared.stations.opening import open_station
 from shared.stations.station import Station
@@ -108,7 +108,9 @@ class Context:
             )
         if name not in self._stations:
             config = self._configured[name]
-            self._stations[name] = open_station(name, config, self.settings, self._limits(name), self._token(name))
+            self._stations[name] = open_station(
+                name, config, self.settings, self._limits(name), partial(self._token, name)
+            )
         return self._stations[name]
 
     def station_trusting(self, url: str) -> Station | None:
@@ -152,10 +154,7 @@ class Context:
             found = self._transfers[station] = Transfer(self.station(station).api, self.store, self.settings)
         return found
 
-    def _token(self, name: str) -> SharedToken | None:
-        auth = self._configured[name].auth
-        if not isinstance(auth, OAuth2Password | OAuth2ClientCredentials):
-            return None
+    def _token(self, name: str, auth: OAuth2) -> SharedToken:
         whom = (auth.token_url, auth.client_id, auth.scope, getattr(auth, "username", None))
         return SharedToken(self.ledger.redis, name, whom)
 

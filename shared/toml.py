@@ -41,7 +41,12 @@ def read_toml(path: Path) -> dict[str, object]:
 def faults_of(document: object, error: ValidationError) -> str:
     """Return everything that pydantic found wrong in a document, in one line: `path message; ...`."""
     return "; ".join(
-        str(TomlError(f"{_path(document, each['loc'])} {_said(each['type'], each['msg'])}")) for each in error.errors()
+        str(
+            TomlError(
+                f"{_path(document, each['loc'], each['type'] == 'value_error')} {_said(each['type'], each['msg'])}"
+            )
+        )
+        for each in error.errors()
     )
 
 
@@ -49,13 +54,19 @@ def _said(kind: str, message: str) -> str:
     return {"extra_forbidden": "is no field", "missing": "is missing"}.get(kind, message.removeprefix("Value error, "))
 
 
-def _path(document: object, location: Sequence[int | str]) -> str:
-    """The keys of a location; pydantic puts names of its own between them, such as the member of a union."""
+def _path(document: object, location: Sequence[int | str], is_whole: bool) -> str:
+    """The keys of a location; pydantic puts names of its own between them, such as the member of a union.
+
+    Args:
+        document: that the location is in.
+        location: as pydantic gives it.
+        is_whole: whether what is wrong may be a table as a whole: such a name is then the last part.
+    """
     path: list[str] = []
     here = document
     for number, part in enumerate(location, 1):
         known = isinstance(here, dict) and part in here
-        if part != "[key]" and (known or number == len(location)):
+        if part != "[key]" and (known or (number == len(location) and not (is_whole and isinstance(here, dict)))):
             path.append(str(part))
             here = here[part] if isinstance(here, dict) and known else None
     return ".".join(path)

@@ -1,7 +1,7 @@
-"""Credentials of a STAC API: sent to its own host and the domains it trusts, and to nobody else."""
+"""Credentials of an API: sent to its own host and the domains it trusts, and to nobody else."""
 
 from base64 import b64encode
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import httpx
@@ -78,29 +78,50 @@ def host_of(url: httpx.URL | str) -> str:
     return f"{scheme}://{name}" if port is None else f"{scheme}://{name}:{port}"
 
 
-def credentials_hook(credentials: Credentials, url: str, trusted: Collection[str]) -> Callable[[httpx.Request], None]:
-    """Return a hook that puts the credentials on requests to the API's own origin or a trusted domain, and off others.
+class Audience:
+    """Whom some credentials are for: the origin of a URL, and further hosts by their name."""
 
-    A hook and not a header of the client: httpx calls it for each request of a redirect chain, while of its own
-    accord it takes only `Authorization` off when a redirect leads to another host.
+    def __init__(self, credentials: Credentials, url: str, trusted: Collection[str] = ()) -> None:
+        """Name them.
 
-    Args:
-        credentials: what is sent.
-        url: base URL of the API.
-        trusted: further host names that may be sent it; never over plain HTTP if the API itself is not.
-    """
-    home = origin(url)
-    hosts = {host.lower() for host in trusted}
+        Args:
+            credentials: what is sent.
+            url: whose origin may be sent it.
+            trusted: further hosts that may be; never over plain HTTP if `url` itself is not.
+        """
+        self.credentials = credentials
+        self._home = origin(url)
+        self._hosts = {host.lower() for host in trusted}
 
-    def put_on(request: httpx.Request) -> None:
-        request.headers.pop(credentials.header, None)
-        is_trusted = request.url.host in hosts and request.url.scheme in ("https", home[0])
-        if is_trusted or origin(request.url) == home:
+    def includes(self, url: httpx.URL) -> bool:
+        """Whether a request to a URL is sent the credentials."""
+        is_trusted = url.host in self._hosts and url.scheme in ("https", self._home[0])
+        return is_trusted or origin(url) == self._home
+
+
+class Keyring:
+    """The credentials for each place that a client asks: the first audience that includes a URL decides."""
+
+    def __init__(self, audiences: Sequence[Audience]) -> None:
+        self._audiences = audiences
+
+    def credentials_for(self, url: httpx.URL) -> Credentials | None:
+        """Return what a request to a URL is sent, or None."""
+        return next((each.credentials for each in self._audiences if each.includes(url)), None)
+
+    def put_on(self, request: httpx.Request) -> None:
+        """Put the credentials for its URL on a request, and take all others off.
+
+        It is a hook of the client and not one of its headers: httpx calls it for each request of a redirect chain,
+        while of its own accord it takes only `Authorization` off when a redirect leads to another host.
+        """
+        for audience in self._audiences:
+            request.headers.pop(audience.credentials.header, None)
+        credentials = self.credentials_for(request.url)
+        if credentials is not None:
             request.headers[credentials.header] = credentials.value()
-
-    return put_on
 
 
 def api_key_hook(key: SecretStr | None, url: str) -> list[Callable[[httpx.Request], None]]:
     """Return the hooks that send an API key to the API's own origin only; none where there is no key."""
-    return [] if key is None else [credentials_hook(FixedCredentials(API_KEY_HEADER, key), url, ())]
+    return [] if key is None else [Keyring([Audience(FixedCredentials(API_KEY_HEADER, key), url)]).put_on]

@@ -10,11 +10,20 @@ The setting `AUXIP_STATIONS_FILE` names it:
     kind = "api-key"
     api_key = { env = "ADGS_KEY" }
 
-The first station is the one that is searched unless a run names others. A secret is a reference to a variable of the
+    [station.cdse]
+    preset = "cdse"
+
+    [station.cdse.download_auth]
+    username = "me"
+    password = { file = "cdse_password" }
+
+The first station is the one that is searched unless a run names others. A station is a STAC API unless its `kind` or
+its `preset` says otherwise. A secret is a reference to a variable of the
 environment, or to a file in the folder of secrets (`AUXIP_SECRETS_DIR`); it never stands in the file itself.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -27,8 +36,10 @@ from pydantic import (
     model_validator,
 )
 
+from shared.http.auth import origin
 from shared.secrets import HeaderSecret, Secret
 from shared.settings import HttpUrl, Settings, SettingsError
+from shared.stations.presets import PRESETS, with_preset
 from shared.toml import TomlError, faults_of, read_toml
 
 
@@ -36,9 +47,16 @@ def _lower(value: str) -> str:
     return value.lower()
 
 
+def _known_preset(value: str) -> str:
+    if value not in PRESETS:
+        raise ValueError(f"is no preset; there are {', '.join(sorted(PRESETS))}")
+    return value
+
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"), AfterValidator(_lower)]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$"), AfterValidator(_lower)]
+Preset = Annotated[str, AfterValidator(_known_preset)]
 StationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -113,10 +131,26 @@ OAuth2 = OAuth2Password | OAuth2ClientCredentials
 Auth = Annotated[NoAuth | ApiKeyAuth | CookieAuth | BasicAuth | OAuth2, Field(discriminator="kind")]
 
 
+@dataclass(frozen=True)
+class Guarded:
+    """A place that is sent credentials.
+
+    Attributes:
+        url: of it; whatever has its origin is sent them.
+        auth: the credentials.
+        trusted_domains: further hosts that may be sent them.
+    """
+
+    url: str
+    auth: Auth
+    trusted_domains: tuple[str, ...] = ()
+
+
 class StationConfig(_Table):
     """What a station of any kind has. Times are in seconds.
 
     Attributes:
+        preset: whose fields fill in those that the file does not name; see `presets.py`.
         url: of its service.
         auth: what the station and its trusted domains are sent, and nobody else is.
         trusted_domains: further hosts that may be sent the credentials.
@@ -128,6 +162,7 @@ class StationConfig(_Table):
         connections: at once, of all workers on all machines together; None for no limit.
     """
 
+    preset: Preset | None = None
     url: HttpUrl
     auth: Auth = NoAuth()
     trusted_domains: tuple[Host, ...] = ()
@@ -138,11 +173,17 @@ class StationConfig(_Table):
     requests_per_minute: int | None = Field(None, ge=1, le=60_000)
     connections: int | None = Field(None, ge=1, le=10_000)
 
+    @property
+    def guarded(self) -> tuple[Guarded, ...]:
+        """The places that are sent credentials: the search and, where it is apart, the download."""
+        return (Guarded(self.url, self.auth, self.trusted_domains),)
+
     @model_validator(mode="after")
     def _keeps_secrets_off_the_wire(self) -> Self:
-        token_url = getattr(self.auth, "token_url", "")
-        if self.url.startswith("https:") and token_url.startswith("http:"):
-            raise ValueError("has a token_url without https, though the station has it")
+        for place in self.guarded:
+            token_url = getattr(place.auth, "token_url", "")
+            if place.url.startswith("https:") and token_url.startswith("http:"):
+                raise ValueError("has a token_url without https, though the station has it")
         return self
 
 
@@ -157,8 +198,60 @@ class StacConfig(StationConfig):
     collections: tuple[Text, ...] = ()
 
 
+class ODataConfig(StationConfig):
+    """A station that speaks OData, as ESA's AUXIP interface and the Copernicus Data Space do.
+
+    Attributes:
+        url: of its service; `/Products` is directly below it.
+        dialect: `auxip` (ICD ESA-EOPG-EOPGC-IF-10) or `cdse`.
+        download_url: of the service that gives the files, `/Products(ID)/$value` is below it; None is `url`.
+        download_auth: the credentials there and at the trusted domains; None means those of the search.
+        collections: of the Copernicus Data Space that are searched; none means all. AUXIP knows none.
+        product_types: the station's name of a product type, by the name that filters and items have.
+        by_name: whether products are asked for by their `Name`, because they lack the attributes of their type.
+    """
+
+    kind: Literal["odata"] = "odata"
+    dialect: Literal["auxip", "cdse"] = "auxip"
+    download_url: HttpUrl | None = None
+    download_auth: Auth | None = None
+    collections: tuple[Text, ...] = ()
+    product_types: dict[Text, Text] = {}
+    by_name: bool = False
+
+    @property
+    def guarded(self) -> tuple[Guarded, ...]:
+        """The search with `auth`, and the download with `download_auth`, which the trusted domains get as well."""
+        if self.download_url is None:
+            return super().guarded
+        if self.download_auth is None:
+            return (*super().guarded, Guarded(self.download_url, self.auth))
+        return (Guarded(self.url, self.auth), Guarded(self.download_url, self.download_auth, self.trusted_domains))
+
+    @model_validator(mode="after")
+    def _can_be_told_apart(self) -> Self:
+        if self.download_auth is not None and origin(self.download_url or self.url) == origin(self.url):
+            raise ValueError("has a download_auth, but no download_url on another host than its url")
+        return self
+
+    @model_validator(mode="after")
+    def _has_collections_where_there_are_some(self) -> Self:
+        if self.collections and self.dialect != "cdse":
+            raise ValueError("has collections, which the dialect auxip does not know")
+        return self
+
+
+AnyConfig = Annotated[StacConfig | ODataConfig, Field(discriminator="kind")]
+
+
+def _filled(table: object) -> object:
+    """The table of a station with its preset, and with the kind that is meant where none is named."""
+    filled = with_preset(table)
+    return {"kind": "stac", **filled} if isinstance(filled, dict) else filled
+
+
 class _Document(_Table):
-    station: dict[StationName, StacConfig] = Field(min_length=1)
+    station: dict[StationName, AnyConfig] = Field(min_length=1)
 
 
 def load_stations(settings: Settings) -> Mapping[str, StationConfig]:
@@ -171,6 +264,9 @@ def load_stations(settings: Settings) -> Mapping[str, StationConfig]:
     file = settings.stations_file
     try:
         document = read_toml(file)
+        stations = document.get("station")
+        if isinstance(stations, dict):
+            document["station"] = {name: _filled(table) for name, table in stations.items()}
         return _Document.model_validate(document).station
     except TomlError as error:
         raise SettingsError(f"AUXIP_STATIONS_FILE {file}: {error}") from None

@@ -17,7 +17,7 @@ import httpx
 
 from shared.errors import ItemFailed
 from shared.http.answers import IS_CONFIRMATION, retry_after, shown
-from shared.http.auth import Credentials
+from shared.http.auth import Keyring
 from shared.stations.config import StationConfig
 from shared.stations.limits import LONGEST_WAIT, Limits, Turn
 
@@ -43,15 +43,14 @@ class StationTransport(httpx.BaseTransport):
     def __init__(
         self,
         config: StationConfig,
-        credentials: Credentials | None,
+        keyring: Keyring,
         limits: Limits | None,
         inner: httpx.BaseTransport | None = None,
     ) -> None:
-        own = httpx.URL(config.url).host
         self.inner = inner or _Routes(config)
-        self._credentials = credentials
+        self._keyring = keyring
         self._limits = limits
-        self._limited_hosts = {own, *config.trusted_domains}
+        self._limited_hosts = {*(httpx.URL(place.url).host for place in config.guarded), *config.trusted_domains}
         self._hosts = self._limited_hosts | {*config.allowed_hosts}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -100,7 +99,7 @@ class StationTransport(httpx.BaseTransport):
 
         Whoever was sent no credentials has refused none.
         """
-        credentials = self._credentials
+        credentials = self._keyring.credentials_for(request.url)
         if credentials is None or credentials.header not in request.headers:
             return False
         try:
@@ -236,8 +235,8 @@ class _Guard(httpcore.NetworkBackend):
     """
 
     def __init__(self, config: StationConfig) -> None:
-        home = httpx.URL(config.url)
-        self._home = home.host, home.port or (443 if home.scheme == "https" else 80)
+        homes = [httpx.URL(place.url) for place in config.guarded]
+        self._homes = {(home.host, home.port or (443 if home.scheme == "https" else 80)) for home in homes}
         self._allow_private = config.allow_private
         self._backend = httpcore.SyncBackend()
 
@@ -268,7 +267,7 @@ class _Guard(httpcore.NetworkBackend):
         Raises:
             ItemFailed: `foreign-href`, none may.
         """
-        if self._allow_private or (host, port) == self._home:
+        if self._allow_private or (host, port) in self._homes:
             return addresses
         public = [address for address in addresses if is_public(address)]
         if addresses and not public:

@@ -2,18 +2,18 @@
 
 from shared.settings import Settings
 from shared.stations.config import StacConfig, StationConfig
+from shared.stations.credentials import TokenOf
 from shared.stations.limits import Limits
 from shared.stations.stac import StacStation
 from shared.stations.station import Station
-from shared.stations.tokens import SharedToken
 
 
 def open_station(
-    name: str, config: StationConfig, settings: Settings, limits: Limits | None = None, token: SharedToken | None = None
+    name: str, config: StationConfig, settings: Settings, limits: Limits | None = None, token_of: TokenOf | None = None
 ) -> Station:
     """Return the station that a configuration describes; nothing is asked for yet."""
     match config:
         case StacConfig():
-            return StacStation(name, config, settings, limits, token)
+            return StacStation(name, config, settings, limits, token_of)
         case _:
             raise TypeError(f"a station of the kind {type(config).__name__}")

@@ -26,9 +26,9 @@ from shared.stac.item import Found, Item, offered_item
 from shared.stac.requirements import bad_item
 from shared.stac.search import Cql2, properties_of
 from shared.stations.config import StacConfig
+from shared.stations.credentials import TokenOf
 from shared.stations.limits import Limits
 from shared.stations.station import Station
-from shared.stations.tokens import SharedToken
 from shared.validation import first_problem
 
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -50,10 +50,10 @@ class StacStation(Station):
         config: StacConfig,
         settings: Settings,
         limits: Limits | None = None,
-        token: SharedToken | None = None,
+        token_of: TokenOf | None = None,
     ) -> None:
         """Prepare, as `Station` says."""
-        super().__init__(name, config, settings, limits, token)
+        super().__init__(name, config, settings, limits, token_of)
         self._collections = config.collections
         self._page_size = config.page_size
 

@@ -6,17 +6,14 @@ from collections.abc import Iterator
 import httpx
 
 from shared.http.api import JsonApi, http_client
-from shared.http.auth import credentials_hook
 from shared.http.probes import Fault, Finding, probe_api
 from shared.settings import Settings
 from shared.stac.item import Found
 from shared.stac.search import Cql2
 from shared.stations.config import StationConfig
-from shared.stations.credentials import credentials_of
+from shared.stations.credentials import StationCredentials, TokenOf
 from shared.stations.limits import Limits
 from shared.stations.network import StationTransport
-from shared.stations.oauth import OAuth2Credentials
-from shared.stations.tokens import SharedToken
 
 
 class Station(ABC):
@@ -33,7 +30,7 @@ class Station(ABC):
         config: StationConfig,
         settings: Settings,
         limits: Limits | None = None,
-        token: SharedToken | None = None,
+        token_of: TokenOf | None = None,
     ) -> None:
         """Prepare; nothing is asked for yet.
 
@@ -42,14 +39,15 @@ class Station(ABC):
             config: of the station.
             settings: the limits of what is read and tried.
             limits: that all workers keep together; None for none.
-            token: shared with the other processes, where the station asks for one.
+            token_of: the token that is shared with the other processes, where the station asks for one.
         """
         self.name = name
         self._settings = settings
-        self._trusted = config.trusted_domains
-        self._credentials = credentials_of(config, token)
-        hooks = [credentials_hook(self._credentials, config.url, config.trusted_domains)] if self._credentials else []
-        client = http_client(config.timeout, hooks, StationTransport(config, self._credentials, limits))
+        further = {httpx.URL(place.url).host for place in config.guarded[1:]}
+        self._trusted = {*config.trusted_domains, *further}
+        self._credentials = StationCredentials(config, token_of)
+        keyring = self._credentials.keyring
+        client = http_client(config.timeout, [keyring.put_on], StationTransport(config, keyring, limits))
         where = f"[station.{name}.auth] of AUXIP_STATIONS_FILE"
         self.api = JsonApi("station", config.url, client, settings.max_answer_bytes, where, settings.backoff_base)
 
@@ -80,11 +78,10 @@ class Station(ABC):
         return probe_api(self.api, Fault.UNAVAILABLE, landing=f"{url}/")
 
     def trusts(self, url: str) -> bool:
-        """Whether a URL leads to one of the station's trusted domains."""
+        """Whether a URL leads to one of the station's trusted domains, or to its host for downloads."""
         return httpx.URL(url).host in self._trusted
 
     def close(self) -> None:
         """Close the connections."""
         self.api.close()
-        if isinstance(self._credentials, OAuth2Credentials):
-            self._credentials.close()
+        self._credentials.close()

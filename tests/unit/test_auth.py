@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.http.api import http_client
-from shared.http.auth import API_KEY_HEADER, FixedCredentials, credentials_hook
+from shared.http.auth import API_KEY_HEADER, Audience, FixedCredentials, Keyring
 from tests.unit.making import Answers
 
 HOME = "https://station.example/auxip"
@@ -19,10 +19,8 @@ class Chain:
     """A client of the station, whose answers redirect from one URL to the next; it keeps what was asked for."""
 
     def __init__(self, home: str = HOME, trusted: tuple[str, ...] = (), key: str = KEY) -> None:
-        hooks = (
-            [] if key is None else [credentials_hook(FixedCredentials(API_KEY_HEADER, SecretStr(key)), home, trusted)]
-        )
-        self.client = http_client(5, hooks)
+        keyring = Keyring([Audience(FixedCredentials(API_KEY_HEADER, SecretStr(key)), home, trusted)])
+        self.client = http_client(5, [keyring.put_on])
         self.client._transport.close()
         self.client._transport = Answers(self._answer)
         self.client._mounts = {}
@@ -124,3 +122,21 @@ def test_a_chain_of_redirects_without_an_end_is_left(chain: Chain) -> None:
     with pytest.raises(httpx.TooManyRedirects):
         chain.client.get(f"{HOME}/a")
     assert len(chain.keys) <= 10
+
+
+def test_each_place_is_sent_its_own_credentials_and_not_those_of_the_other() -> None:
+    search = Audience(FixedCredentials("authorization", SecretStr("search")), "https://search.example/odata")
+    download = Audience(FixedCredentials("x-token", SecretStr("file")), "https://files.example", ("mirror.example",))
+    keyring = Keyring([search, download])
+
+    def sent(url: str) -> dict[str, str]:
+        request = httpx.Request("GET", url, headers={"authorization": "of another host", "x-token": "of another host"})
+        keyring.put_on(request)
+        return {name: request.headers[name] for name in ("authorization", "x-token") if name in request.headers}
+
+    assert sent("https://search.example/odata/Products") == {"authorization": "search"}
+    assert sent("https://files.example/Products(1)/$value") == {"x-token": "file"}
+    assert sent("https://mirror.example/1") == {"x-token": "file"}
+    assert sent("https://search.example:444/") == {}
+    assert sent("http://files.example/") == {}
+    assert sent("https://foreign.example/") == {}

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from shared.errors import AuxipError, ItemFailed, Refused, Retryable
 from shared.http.api import JsonApi, http_client
-from shared.http.auth import credentials_hook
+from shared.http.auth import Audience, Keyring
 from shared.stations.config import StationConfig
 from shared.stations.network import StationTransport, is_public
 from tests.unit.making import Answers, Handler
@@ -49,9 +49,9 @@ def api() -> Iterator[Make]:
 
     def make(handler: Handler, credentials: Renewable | None = None, **fields: Any) -> JsonApi:
         config = StationConfig.model_validate({"url": HOME, **fields})
-        transport = StationTransport(config, credentials, None, Answers(handler))
-        hooks = [credentials_hook(credentials, HOME, config.trusted_domains)] if credentials else []
-        made.append(JsonApi("station", HOME, http_client(5, hooks, transport), 1000, "the file"))
+        keyring = Keyring([Audience(credentials, HOME, config.trusted_domains)] if credentials else [])
+        transport = StationTransport(config, keyring, None, Answers(handler))
+        made.append(JsonApi("station", HOME, http_client(5, [keyring.put_on], transport), 1000, "the file"))
         return made[-1]
 
     yield make
@@ -235,7 +235,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 def lead(href: str, **fields: Any) -> AuxipError:
     config = StationConfig.model_validate({"url": "http://station.example/auxip", **fields})
-    with http_client(5, [], StationTransport(config, None, None)) as client:
+    with http_client(5, [], StationTransport(config, Keyring([]), None)) as client:
         error = asked(JsonApi("station", config.url, client, 1000, "the file"), href)
     assert error is not None
     return error

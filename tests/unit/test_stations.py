@@ -14,9 +14,12 @@ from shared.stations.config import (
     NoAuth,
     OAuth2ClientCredentials,
     OAuth2Password,
+    ODataConfig,
+    StacConfig,
     StationConfig,
     load_stations,
 )
+from shared.stations.presets import PRESETS
 from tests.unit.making import settings_of
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +71,16 @@ def test_the_example_shows_every_field(tmp_path: Path, folder: Path) -> None:
     (folder / "station_secret").write_text("hush")
     text = (ROOT / "deploy-example-stations.toml").read_text()
     assert isinstance(load(text, tmp_path)["adgs"].auth, ApiKeyAuth)
-    for model in (StationConfig, ApiKeyAuth, CookieAuth, BasicAuth, OAuth2Password, OAuth2ClientCredentials):
+    for model in (
+        StationConfig,
+        StacConfig,
+        ODataConfig,
+        ApiKeyAuth,
+        CookieAuth,
+        BasicAuth,
+        OAuth2Password,
+        OAuth2ClientCredentials,
+    ):
         assert [name for name in model.model_fields if name not in text] == []
 
 
@@ -134,6 +146,37 @@ def test_every_kind_of_credentials_is_known(tmp_path: Path, lines: list[str], ki
         (auth('kind = "api-key"', 'api_key = { file = "two" }'), "is empty or missing: the file two"),
         (auth('kind = "api-key"', 'api_key = { file = "../one_key" }'), "is no name of a file"),
         (auth('kind = "api-key"', 'api_key = { env = "A", file = "b" }'), "is no reference"),
+        (
+            ONE + 'kind = "wfs"',
+            "station.one Input tag 'wfs' found using 'kind' does not match any of the expected tags",
+        ),
+        (ONE + 'dialect = "cdse"', "station.one.dialect is no field"),
+        (ONE + 'kind = "odata"\ndialect = "lta"', "station.one.dialect Input should be 'auxip' or 'cdse'"),
+        (ONE + 'kind = "odata"\ncollections = ["A"]', "station.one has collections, which the dialect auxip does not"),
+        (ONE + 'kind = "odata"\nproduct_types = { A = 1 }', "station.one.product_types.A Input should be a valid str"),
+        (ONE + 'preset = "adsg"', "station.one.preset is no preset; there are adgs, cdse, rrpp"),
+        (ONE + "preset = 5", "station.one.preset Input should be a valid string"),
+        ("station = 5", "station Input should be a valid dictionary"),
+        ("station.one = 5", "station.one Input should be"),
+        (
+            '[station.one]\npreset = "adgs"',
+            "station.one.auth.username is missing; station.one.auth.password is missing",
+        ),
+        (
+            '[station.one]\npreset = "cdse"\n[station.one.download_auth]\nusername = "me"\npasword = 1',
+            "station.one.download_auth.password is missing; station.one.download_auth.pasword is no field",
+        ),
+        (
+            ONE + 'kind = "odata"\n[station.one.download_auth]\nkind = "none"',
+            "station.one has a download_auth, but no download_url on another host than its url",
+        ),
+        (
+            ONE
+            + 'kind = "odata"\ndownload_url = "https://two.example"\n[station.one.download_auth]\n'
+            + 'kind = "oauth2-client-credentials"\ntoken_url = "http://a.example/t"\nclient_id = "c"\n'
+            + 'client_secret = { env = "ONE_KEY" }',
+            "station.one has a token_url without https",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
@@ -182,3 +225,39 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     one = load(auth('kind = "basic"', 'username = "me"', 'password = { file = "one_key" }'), tmp_path)["one"]
     assert os.environ["ONE_KEY"] == "hush-env"
     assert not [shown for shown in (repr(one), str(one), one.model_dump_json()) if "hush" in shown]
+
+
+def test_a_preset_fills_in_what_the_file_does_not_name(tmp_path: Path) -> None:
+    one = load(
+        """
+        [station.one]
+        preset = "cdse"
+        connections = 2
+        product_types = { MINE = "THEIRS" }
+        [station.one.download_auth]
+        username = "me"
+        password = { env = "ONE_KEY" }
+        """,
+        tmp_path,
+    )["one"]
+    assert isinstance(one, ODataConfig)
+    assert (one.dialect, one.url) == ("cdse", "https://catalogue.dataspace.copernicus.eu/odata/v1")
+    assert one.download_url == "https://download.dataspace.copernicus.eu/odata/v1"
+    assert (one.connections, one.product_types) == (2, {"MINE": "THEIRS"})
+    assert one.auth == NoAuth()
+    assert isinstance(one.download_auth, OAuth2Password)
+    assert (one.download_auth.client_id, one.download_auth.username) == ("cdse-public", "me")
+
+
+def test_credentials_of_another_kind_than_the_presets_replace_them(tmp_path: Path) -> None:
+    lines = ['[station.one]\npreset = "adgs"\n[station.one.auth]\nkind = "basic"\nusername = "me"']
+    one = load("\n".join([*lines, 'password = { env = "ONE_KEY" }']), tmp_path)["one"]
+    assert (one.url, type(one.auth)) == ("https://adgs.copernicus.eu/odata/v1", BasicAuth)
+
+
+def test_every_preset_needs_nothing_but_a_name_and_a_password(tmp_path: Path) -> None:
+    for name, preset in PRESETS.items():
+        needed = [table for table in ("auth", "download_auth") if table in preset]
+        me = 'username = "me"\npassword = { env = "ONE_KEY" }'
+        tables = "".join(f"\n[station.one.{table}]\n{me}" for table in needed)
+        assert load(f'[station.one]\npreset = "{name}"{tables}', tmp_path)["one"].preset == name
