@@ -92,6 +92,7 @@ class JsonApi:
         body: Json | None = None,
         *,
         expected: tuple[int, ...] = (),
+        unread: tuple[int, ...] = (),
         wait: float | None = None,
     ) -> Answer:
         """Send one request and read its answer whole.
@@ -101,13 +102,15 @@ class JsonApi:
             url: absolute, or a path below the API's URL.
             body: sent as JSON.
             expected: statuses of 4xx that are an answer to the caller, not an error.
+            unread: further ones, which say enough by themselves: their body may be anything.
             wait: seconds until the answer must be there, where there is a limit.
         """
         until = None if wait is None else time.monotonic() + wait
         usual = self._client.timeout
         timeout = usual if wait is None else httpx.Timeout(min(wait, usual.read or wait))
-        with self.open(method, url, body, expected=expected, timeout=timeout) as response:
-            return Answer(response.status_code, self._json(response, until))
+        with self.open(method, url, body, expected=(*expected, *unread), timeout=timeout) as response:
+            status = response.status_code
+            return Answer(status, {} if status in unread else self._json(response, until))
 
     @contextmanager
     def open(

@@ -1,9 +1,10 @@
 """Open a station of any kind."""
 
 from shared.settings import Settings
-from shared.stations.config import StacConfig, StationConfig
+from shared.stations.config import ODataConfig, StacConfig, StationConfig
 from shared.stations.credentials import TokenOf
 from shared.stations.limits import Limits
+from shared.stations.odata.station import ODataStation
 from shared.stations.stac import StacStation
 from shared.stations.station import Station
 
@@ -15,5 +16,7 @@ def open_station(
     match config:
         case StacConfig():
             return StacStation(name, config, settings, limits, token_of)
+        case ODataConfig():
+            return ODataStation(name, config, settings, limits, token_of)
         case _:
             raise TypeError(f"a station of the kind {type(config).__name__}")

@@ -1,26 +1,23 @@
 """Search an AUXIP station: one page after the other, each answer checked before it is believed."""
 
-import itertools
 import json
 import logging
 import re
-import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Final, cast
 from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
 
-from shared.errors import AuxipError, Busy, ItemFailed, Refused, Rejected, Retryable
+from shared.errors import AuxipError, ItemFailed, Rejected, Retryable
 from shared.http.answers import shown
-from shared.http.auth import (
-    origin,
-)
+from shared.http.api import Answer
+from shared.http.auth import origin
 from shared.http.probes import Fault, Finding, probe_api
 from shared.json_types import Json
-from shared.retries import delay_before_retry
 from shared.settings import Settings
 from shared.stac.item import Found, Item, offered_item
 from shared.stac.requirements import bad_item
@@ -37,8 +34,6 @@ _log = logging.getLogger(__name__)
 
 _INTERNAL_ERROR: Final = 500
 _ALWAYS_NAMED: Final = frozenset({"id", "collection", "geometry", "datetime"})
-_PATIENCE: Final = 10.0
-"""Seconds to wait in place for a page; a longer pause is spent without holding a worker."""
 
 
 class StacStation(Station):
@@ -128,7 +123,9 @@ class StacStation(Station):
             if request in asked:
                 raise Retryable("station-bad-answer", f"the station's pages lead in a circle, back to {shown(url)}")
             asked.add(request)
-            answer = self._answer(method, url, payload if method == "POST" else None, deadline, tries)
+            sent = payload if method == "POST" else None
+            check = partial(_require_features, url)
+            answer = self._page(method, url, sent, check, deadline=deadline, tries=tries).body
             tries = self._settings.attempts
             features, link = cast("list[object]", answer["features"]), _next_link(answer)
             del answer
@@ -137,25 +134,6 @@ class StacStation(Station):
             if link is None or is_last:
                 return
             method, url, payload = self._follow(link, url, payload)
-
-    def _answer(self, method: str, url: str, payload: Json | None, deadline: float | None, tries: int) -> Json:
-        for attempt in itertools.count(1):
-            try:
-                answer = self.api.call(method, url, payload, wait=_left(deadline)).body
-                _require_features(answer, url)
-            except (Busy, Refused):
-                raise
-            except ItemFailed as error:  # a redirect that the transport refuses
-                raise Rejected("station-foreign-link", error.reason) from None
-            except Retryable as error:
-                left = _left(deadline)
-                delay = delay_before_retry(error, attempt, self._settings) if attempt < tries else None
-                if delay is None or delay > _PATIENCE:
-                    raise
-                time.sleep(delay if left is None else min(delay, left))
-            else:
-                return answer
-        raise AssertionError  # the loop ends by itself
 
     def _follow(self, link: Json, url: str, payload: Json) -> tuple[str, str, Json]:
         try:
@@ -206,8 +184,8 @@ class StacStation(Station):
                 asset.href = str(self._behind_tls(place).join(asset.href))
 
 
-def _require_features(answer: Json, url: str) -> None:
-    if answer.get("type") != "FeatureCollection" or not isinstance(answer.get("features"), list):
+def _require_features(url: str, answer: Answer) -> None:
+    if answer.body.get("type") != "FeatureCollection" or not isinstance(answer.body.get("features"), list):
         raise Retryable(
             "station-bad-answer", f"{shown(url)} answered with something that is no GeoJSON FeatureCollection"
         )
@@ -233,12 +211,3 @@ def _checked(feature: object) -> Found:
     if not item.assets:
         return Found.unusable(item.id, "no-assets", "the station's item has no assets: there is nothing to stage")
     return Found(item_id=item.id, item=item)
-
-
-def _left(deadline: float | None) -> float | None:
-    if deadline is None:
-        return None
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise Rejected("search-timeout", "the search took longer than its timeout_seconds")
-    return left

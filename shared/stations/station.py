@@ -1,12 +1,18 @@
 """What every station can do, whatever it speaks: be searched, be asked whether it is well, give its files."""
 
+import itertools
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import httpx
 
-from shared.http.api import JsonApi, http_client
+from shared.errors import Busy, ItemFailed, Refused, Rejected, Retryable
+from shared.http.api import Answer, JsonApi, http_client
 from shared.http.probes import Fault, Finding, probe_api
+from shared.json_types import Json
+from shared.retries import delay_before_retry
 from shared.settings import Settings
 from shared.stac.item import Found
 from shared.stac.search import Cql2
@@ -14,6 +20,9 @@ from shared.stations.config import StationConfig
 from shared.stations.credentials import StationCredentials, TokenOf
 from shared.stations.limits import Limits
 from shared.stations.network import StationTransport
+
+_PATIENCE: Final = 10.0
+"""Seconds to wait in place for a page; a longer pause is spent without holding a worker."""
 
 
 class Station(ABC):
@@ -65,7 +74,8 @@ class Station(ABC):
         Raises:
             Rejected: `search-timeout`, the deadline has passed; `station-foreign-link`, it sends us to another host
                 for the next page; and what `JsonApi` raises.
-            Retryable: `station-bad-answer`, an answer is not what such a station answers; and what `JsonApi` raises.
+            Retryable: `station-bad-answer`, an answer is not what such a station answers; `station-incomplete`, it has
+                not given all that it says it has; and what `JsonApi` raises.
             Busy: `station-busy`, the limits of the station let nothing go soon.
         """
 
@@ -85,3 +95,52 @@ class Station(ABC):
         """Close the connections."""
         self.api.close()
         self._credentials.close()
+
+    def _page(
+        self,
+        method: str,
+        url: str,
+        payload: Json | None,
+        check: Callable[[Answer], None],
+        *,
+        deadline: float | None,
+        tries: int,
+        unread: tuple[int, ...] = (),
+    ) -> Answer:
+        """Return the answer to one request of a search; asks again after a pause where that may help.
+
+        Args:
+            method: of HTTP.
+            url: that is asked.
+            payload: sent as JSON.
+            check: raises `Retryable` for an answer that is not a page.
+            deadline: instant of `time.monotonic()` at which the search must be over.
+            tries: how often it is asked.
+            unread: statuses of 4xx that are an answer by themselves.
+        """
+        for attempt in itertools.count(1):
+            try:
+                answer = self.api.call(method, url, payload, unread=unread, wait=_left(deadline))
+                check(answer)
+            except (Busy, Refused):
+                raise
+            except ItemFailed as error:  # a redirect that the transport refuses
+                raise Rejected("station-foreign-link", error.reason) from None
+            except Retryable as error:
+                left = _left(deadline)
+                delay = delay_before_retry(error, attempt, self._settings) if attempt < tries else None
+                if delay is None or delay > _PATIENCE:
+                    raise
+                time.sleep(delay if left is None else min(delay, left))
+            else:
+                return answer
+        raise AssertionError  # the loop ends by itself
+
+
+def _left(deadline: float | None) -> float | None:
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise Rejected("search-timeout", "the search took longer than its timeout_seconds")
+    return left

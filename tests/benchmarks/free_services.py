@@ -55,6 +55,7 @@ class FreeStation(JsonApi):
         body: Json | None = None,
         *,
         expected: tuple[int, ...] = (),
+        unread: tuple[int, ...] = (),
         wait: float | None = None,
     ) -> Answer:
         """Answer a search with one page."""
@@ -81,6 +82,7 @@ class FreeCatalog(JsonApi):
         body: Json | None = None,
         *,
         expected: tuple[int, ...] = (),
+        unread: tuple[int, ...] = (),
         wait: float | None = None,
     ) -> Answer:
         """Answer as a STAC API with transactions does."""

@@ -299,9 +299,9 @@ def test_a_deadline_that_passes_between_two_pages_ends_the_search(
     station: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = station(Pages(page("A", href="?page=2"))).search(FIND, deadline=100.0)
-    monkeypatch.setattr("shared.stations.stac.time.monotonic", lambda: 99.0)
+    monkeypatch.setattr("shared.stations.station.time.monotonic", lambda: 99.0)
     assert next(found).item_id == "A"
-    monkeypatch.setattr("shared.stations.stac.time.monotonic", lambda: 100.5)
+    monkeypatch.setattr("shared.stations.station.time.monotonic", lambda: 100.5)
     with pytest.raises(Rejected, match="search-timeout"):
         next(found)
 

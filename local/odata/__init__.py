@@ -1,0 +1,1 @@
+"""A small station that speaks OData, as ESA's AUXIP interface does."""
