@@ -72,6 +72,7 @@ class Service:
         searches: the query options of each search, in their order.
         downloads: the names of the products whose files were asked for, in their order.
         grants: how many tokens were asked for with a name and a password.
+        files_at: URL of the service that gives the files, to which downloads are sent on; empty for this one.
     """
 
     username, client_id = "test", "client"
@@ -87,6 +88,7 @@ class Service:
         self.searches: list[dict[str, str]] = []
         self.downloads: list[str] = []
         self.grants = 0
+        self.files_at = ""
         self._token = secrets.token_urlsafe(16)
         self._busy = 0
         self._lock = threading.Lock()
@@ -127,7 +129,10 @@ class Service:
             return self._grant(request)
         if request.method != "GET":
             raise Refusal(405, "not allowed")
-        if match := _ONE.fullmatch(path):
+        match = _ONE.fullmatch(path)
+        if match and match[2] and self.files_at:
+            return Reply(302, b"", headers={"location": f"{self.files_at}{path}"})
+        if match:
             self._require_token(request)
             return self._product(match[1], match[2] is not None, request)
         if not self.manners.open_search:

@@ -6,9 +6,10 @@ from itertools import islice
 from typing import Final, cast
 from urllib.parse import quote
 
+import httpx
 from pydantic import JsonValue
 
-from shared.errors import Rejected, Retryable
+from shared.errors import Refused, Rejected, Retryable
 from shared.http.api import Answer
 from shared.http.probes import Fault, Finding, probe_api
 from shared.json_types import Json
@@ -64,8 +65,21 @@ class ODataStation(Station):
         self._page_size = config.page_size
 
     def probe(self, suspected: Fault) -> Finding | None:
-        """Return what is wrong with the station, or None; it is asked for any product."""
-        return probe_api(self.api, suspected, ("GET", _ANY, None))
+        """Return what is wrong with the station, or None; it is asked for any product.
+
+        Of a host for downloads no question is known that needs no product, but its credentials may be refused already
+        where a token is asked for.
+        """
+        finding = probe_api(self.api, suspected, ("GET", _ANY, None))
+        if finding is None and suspected is Fault.REFUSED:
+            credentials = self._credentials.keyring.credentials_for(httpx.URL(self._download_url))
+            try:
+                _ = credentials and credentials.value()
+            except Refused as error:
+                return Finding(suspected, error.reason)
+            except Retryable:
+                return None
+        return finding
 
     def search(self, search: Cql2, deadline: float | None = None, tries: int = 1) -> Iterator[Found]:
         """Yield what a search finds, as `Station` says, in the order of publication unless it asks for another one.
