@@ -106,11 +106,20 @@ class JsonApi:
             wait: seconds until the answer must be there, where there is a limit.
         """
         until = None if wait is None else time.monotonic() + wait
-        usual = self._client.timeout
-        timeout = usual if wait is None else httpx.Timeout(min(wait, usual.read or wait))
-        with self.open(method, url, body, expected=(*expected, *unread), timeout=timeout) as response:
+        with self.open(method, url, body, expected=(*expected, *unread), timeout=self._timeout(wait)) as response:
             status = response.status_code
             return Answer(status, {} if status in unread else self._json(response, until))
+
+    def content(self, url: str, wait: float | None = None) -> bytes:
+        """Return the body of what is at a URL, read whole; for answers that are no JSON.
+
+        Args:
+            url: absolute, or a path below the API's URL.
+            wait: seconds until the answer must be there, where there is a limit.
+        """
+        until = None if wait is None else time.monotonic() + wait
+        with self.open("GET", url, timeout=self._timeout(wait)) as response:
+            return b"".join(self._in_time(response, until))
 
     @contextmanager
     def open(
@@ -205,6 +214,10 @@ class JsonApi:
             if not self._repeatable:
                 raise
         return self._client.send(request(), stream=True)
+
+    def _timeout(self, wait: float | None) -> httpx.Timeout:
+        usual = self._client.timeout
+        return usual if wait is None else httpx.Timeout(min(wait, usual.read or wait))
 
     def _other_host(self, url: str) -> str:
         return "" if origin(url) == origin(self.url) else host_of(url)

@@ -14,7 +14,7 @@ from shared.json_types import Json
 from shared.ledger.dead_letters import WHOLE_RUN, trimmed
 from shared.letter_rules import rule_for
 from shared.models import ItemRecord, Run, RunRequest
-from shared.selection import Given, PolicySelection
+from shared.selection import Given, OrbitSelection, PolicySelection
 from shared.stac.search import RECORDED, Cql2
 from shared.validation import first_problem
 
@@ -123,7 +123,7 @@ def _bury(context: Context, work: FailedWork, reason: str) -> bool:
 def _request_for(run: Run, record: ItemRecord) -> RunRequest:
     """What the failed run was asked for, for this one item; what no policy could judge is to be judged again."""
     selection = run.request.selection
-    unjudged = isinstance(selection, PolicySelection) and record.claimed is None
+    unjudged = isinstance(selection, PolicySelection | OrbitSelection) and record.claimed is None
     if not unjudged and not isinstance(selection, Given):
         by_id: Json = {"op": "=", "args": [{"property": "id"}, record.item_id]}
         # Not validated: what we make ourselves is CQL2, and to check it takes 30 ms.

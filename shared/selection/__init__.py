@@ -1,10 +1,12 @@
-"""What a run selects: by policies, by a plain CQL2 search, or one item that is given."""
+"""What a run selects: by policies, by a plain CQL2 search, the orbit of a scene, or one item that is given."""
 
 from shared.selection.choice import choose
 from shared.selection.generation import generation_time
 from shared.selection.named import NamedQuery, fill
+from shared.selection.orbits import OrbitSelection, Scene, orbit_kind
 from shared.selection.policies import POLICIES, PolicyName, validity
-from shared.selection.request import Given, Instant, Margin, Platform, PolicySelection, ProductType, Search, Selection
+from shared.selection.request import Given, Instant, Margin, Platform, PolicySelection, ProductType
+from shared.selection.selection import Search, Selection
 
 __all__ = [
     "POLICIES",
@@ -12,14 +14,17 @@ __all__ = [
     "Instant",
     "Margin",
     "NamedQuery",
+    "OrbitSelection",
     "Platform",
     "PolicyName",
     "PolicySelection",
     "ProductType",
+    "Scene",
     "Search",
     "Selection",
     "choose",
     "fill",
     "generation_time",
+    "orbit_kind",
     "validity",
 ]

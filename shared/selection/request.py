@@ -107,10 +107,6 @@ class Given(BaseModel):
     item_id: str = Field(min_length=1, max_length=512)
 
 
-Search = Annotated[Cql2 | PolicySelection, Field(discriminator="kind")]
-Selection = Annotated[Cql2 | PolicySelection | Given, Field(discriminator="kind")]
-
-
 def _equal(name: str, value: str) -> Json:
     return {"op": "=", "args": [{"property": name}, value]}
 

@@ -241,7 +241,13 @@ class ODataConfig(StationConfig):
         return self
 
 
-AnyConfig = Annotated[StacConfig | ODataConfig, Field(discriminator="kind")]
+class S3ListConfig(StationConfig):
+    """A station that is a public bucket of EOF files, by its URL over HTTPS; listed and read without credentials."""
+
+    kind: Literal["s3-list"] = "s3-list"
+
+
+AnyConfig = Annotated[StacConfig | ODataConfig | S3ListConfig, Field(discriminator="kind")]
 
 
 def _filled(table: object) -> object:

@@ -1,10 +1,11 @@
 """Open a station of any kind."""
 
 from shared.settings import Settings
-from shared.stations.config import ODataConfig, StacConfig, StationConfig
+from shared.stations.config import ODataConfig, S3ListConfig, StacConfig, StationConfig
 from shared.stations.credentials import TokenOf
 from shared.stations.limits import Limits
 from shared.stations.odata.station import ODataStation
+from shared.stations.s3_list import S3ListStation
 from shared.stations.stac import StacStation
 from shared.stations.station import Station
 
@@ -18,5 +19,7 @@ def open_station(
             return StacStation(name, config, settings, limits, token_of)
         case ODataConfig():
             return ODataStation(name, config, settings, limits, token_of)
+        case S3ListConfig():
+            return S3ListStation(name, config, settings, limits)
         case _:
             raise TypeError(f"a station of the kind {type(config).__name__}")

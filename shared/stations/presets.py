@@ -58,6 +58,8 @@ PRESETS: Final[Mapping[str, Json]] = {
             "client_id": "cdse-public",
         },
     },
+    # The orbits of Sentinel-1 in a public bucket, kept by the Alaska Satellite Facility; no account.
+    "s1-orbits": {"kind": "s3-list", "url": "https://s1-orbits.s3.us-west-2.amazonaws.com"},
 }
 """Every preset, by its name: the fields that it gives."""
 

@@ -11,14 +11,14 @@ from shared.context import Context
 from shared.errors import Busy, NothingFound, Refused, Rejected, Retryable
 from shared.ledger import lease
 from shared.models import Run, RunState
-from shared.selection import Given, PolicySelection, Search, choose
+from shared.selection import Given, OrbitSelection, PolicySelection, Search, choose
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 from shared.stations.station import Station
 from shared.steps.standing import require_owner
 
 _BATCH = 200
-_Answer = TypeVar("_Answer", int, list[Item])
+_Answer = TypeVar("_Answer", int, list[Item], list[Found])
 
 
 def search_run(context: Context, run_id: str) -> None:
@@ -82,6 +82,16 @@ def search_items(context: Context, search: Cql2, error_if_empty: bool, stations:
     if not items and error_if_empty:
         raise NothingFound(str(search.filter)[:500])
     return items
+
+
+def select_at_station(context: Context, selection: Search, stations: Sequence[str] = ()) -> list[Found]:
+    """Return what a selection comes to at a station, for a person who wants to see it before anything is staged.
+
+    What is offered and cannot be used is in the list, too. What it may raise is that of `first_that_finds`.
+    """
+    return (
+        first_that_finds(context, stations, lambda station, tries: list(_select(station, selection, None, tries))) or []
+    )
 
 
 def first_that_finds(context: Context, names: Sequence[str], ask: Callable[[Station, int], _Answer]) -> _Answer | None:
@@ -176,7 +186,13 @@ def require_time_left(context: Context, run: Run) -> None:
 
 def _select(station: Station, selection: Search, deadline: float | None, tries: int) -> Iterator[Found]:
     search = partial(station.search, deadline=deadline, tries=tries)
-    return choose(selection, search) if isinstance(selection, PolicySelection) else search(selection)
+    match selection:
+        case PolicySelection():
+            return choose(selection, search)
+        case OrbitSelection():
+            return selection.choose(search)
+        case _:
+            return search(selection)
 
 
 def _given(context: Context, run: Run, given: Given) -> Found:

@@ -1,0 +1,12 @@
+"""Everything that a run may select."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from shared.selection.orbits import OrbitSelection
+from shared.selection.request import Given, PolicySelection
+from shared.stac.search import Cql2
+
+Search = Annotated[Cql2 | PolicySelection | OrbitSelection, Field(discriminator="kind")]
+Selection = Annotated[Cql2 | PolicySelection | OrbitSelection | Given, Field(discriminator="kind")]
