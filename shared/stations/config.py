@@ -247,7 +247,18 @@ class S3ListConfig(StationConfig):
     kind: Literal["s3-list"] = "s3-list"
 
 
-AnyConfig = Annotated[StacConfig | ODataConfig | S3ListConfig, Field(discriminator="kind")]
+class SarMpcConfig(StationConfig):
+    """A station that is the service of the Sentinel-1 Mission Performance Cluster: REST, and no account.
+
+    Attributes:
+        page_size: products asked for in one page; its documentation shows 100.
+    """
+
+    kind: Literal["sar-mpc"] = "sar-mpc"
+    page_size: int = Field(100, ge=1, le=1000)
+
+
+AnyConfig = Annotated[StacConfig | ODataConfig | S3ListConfig | SarMpcConfig, Field(discriminator="kind")]
 
 
 def _filled(table: object) -> object:

@@ -60,6 +60,8 @@ PRESETS: Final[Mapping[str, Json]] = {
     },
     # The orbits of Sentinel-1 in a public bucket, kept by the Alaska Satellite Facility; no account.
     "s1-orbits": {"kind": "s3-list", "url": "https://s1-orbits.s3.us-west-2.amazonaws.com"},
+    # Instrument and processor files of Sentinel-1 (AUX_CAL, AUX_INS, AUX_PP1 and others); no account.
+    "sar-mpc": {"kind": "sar-mpc", "url": "https://sar-mpc.eu/api/v1"},
 }
 """Every preset, by its name: the fields that it gives."""
 

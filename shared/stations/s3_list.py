@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote
 from xml.etree.ElementTree import Element
@@ -27,7 +27,7 @@ from shared.stations.config import S3ListConfig
 from shared.stations.eof import EofName
 from shared.stations.judging import found_of, judged
 from shared.stations.limits import Limits
-from shared.stations.s3_scope import Scope, scope_of
+from shared.stations.scope import EARLIEST, NOTHING, Scope, scope_of
 from shared.stations.station import Station
 from shared.texts import printable
 from shared.times import format_instant
@@ -35,6 +35,13 @@ from shared.xml import parse_xml
 
 _MD5: Final = re.compile(r'"?([0-9a-fA-F]{32})"?')
 """The ETag of an object that was uploaded in one part is its MD5; one with `-N` is of N parts, and is no MD5."""
+
+_TYPE: Final = re.compile(r"[A-Z0-9]{4}_([A-Z0-9_]{10})_[A-Z0-9_]{4}")
+_MEASURED: Final = frozenset({"OPER_AUX_POEORB_OPOD", "OPER_AUX_RESORB_OPOD"})
+"""Orbits that are computed from what was measured: they are generated after the end of their validity."""
+
+_CLOCKS: Final = timedelta(days=1)
+"""How much earlier all the same. How late is not bounded: a precise orbit of 2019 was generated anew in 2021."""
 
 _BEHIND_DIGITS: Final = ":"
 _NO_MARKS: Final = str.maketrans("", "", "-:Z")
@@ -84,11 +91,11 @@ class S3ListStation(Station):
         The filter decides which names are listed; then each item is judged by it. A key that is not the name of an EOF
         file with dates of the calendar is not offered.
         """
-        yield from judged(self._offered(scope_of(search.filter), deadline, tries), search)
+        yield from judged(self._offered(scope_of(search.filter, _of_id), deadline, tries), search)
 
     def _offered(self, scope: Scope, deadline: float | None, tries: int) -> Iterator[Found]:
         others: list[str] = []
-        for prefix in scope.prefixes():
+        for prefix in _prefixes(scope):
             for entry in self._listed(prefix, scope, deadline, tries):
                 file = EofName.of(entry.key.rpartition("/")[2])
                 if file is not None:
@@ -172,10 +179,37 @@ def _entry(contents: Element) -> _Entry:
     return _Entry(key, size.strip(), etag.strip())
 
 
+def _of_id(item_id: str) -> Scope:
+    file = EofName.of(f"{item_id}.EOF")
+    if file is None:
+        return NOTHING
+    return Scope(frozenset({file.product_type}), frozenset({file.mission}), file.created, file.created)
+
+
+def _prefixes(scope: Scope) -> list[str]:
+    """Return the prefixes of keys to list, in their order."""
+    if scope.types is None:
+        return [""]
+    found = {
+        f"{kind[1]}/{mission}_{name}_" if mission else f"{kind[1]}/"
+        for name in scope.types
+        if (kind := _TYPE.fullmatch(name))
+        for mission in ([""] if scope.missions is None else scope.missions)
+    }
+    return sorted(found)
+
+
+def _since(scope: Scope, product_type: str) -> datetime:
+    """Return the instant of generation before which nothing of a type is wanted."""
+    if product_type not in _MEASURED or scope.valid - EARLIEST < _CLOCKS:
+        return scope.earliest
+    return max(scope.earliest, scope.valid - _CLOCKS)
+
+
 def _first_wanted(prefix: str, scope: Scope) -> str:
     """Return the key before which nothing below a prefix is wanted, where the prefix ends before the generation."""
     product_type = prefix.rpartition("/")[2][4:-1]
-    return f"{prefix}{_stamp(scope.since(product_type))}" if product_type else ""
+    return f"{prefix}{_stamp(_since(scope, product_type))}" if product_type else ""
 
 
 def _next_wanted(key: str, scope: Scope) -> str:
@@ -185,7 +219,7 @@ def _next_wanted(key: str, scope: Scope) -> str:
     if file is None:
         return ""
     head = f"{folder}{slash}{file.mission}_{file.product_type}_"
-    since = scope.since(file.product_type)
+    since = _since(scope, file.product_type)
     if file.created > scope.latest:
         return f"{head}{_BEHIND_DIGITS}"
     return f"{head}{_stamp(since)}" if file.created < since else ""

@@ -1,8 +1,12 @@
-"""What of a bucket of EOF files must be listed for a filter: never less than what the filter selects."""
+"""What a CQL2 filter says for sure of the items it selects, for stations that can be asked for little more.
+
+Never narrower than the filter: what is not understood leaves everything in.
+"""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import reduce
 from typing import Final
 
@@ -10,33 +14,26 @@ from pydantic import JsonValue
 
 from shared.errors import Rejected
 from shared.json_types import Json
-from shared.stations.eof import EofName
 from shared.times import OPEN_END, parse_instant
 
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
-_TYPE: Final = re.compile(r"[A-Z0-9]{4}_([A-Z0-9_]{10})_[A-Z0-9_]{4}")
 _PLATFORM: Final = re.compile(r"sentinel-([0-9])([a-z0-9]?)")
 _GENERATED: Final = frozenset({"created", "published", "processing:datetime"})
 _VALIDITY: Final[Json] = {"interval": [{"property": "start_datetime"}, {"property": "end_datetime"}]}
 
-_MEASURED: Final = frozenset({"OPER_AUX_POEORB_OPOD", "OPER_AUX_RESORB_OPOD"})
-"""Orbits that are computed from what was measured: they are generated after the end of their validity."""
-
-_CLOCKS: Final = timedelta(days=1)
-"""How much earlier all the same. How late is not bounded: a precise orbit of 2019 was generated anew in 2021."""
-
 
 @dataclass(frozen=True)
 class Scope:
-    """Names that are to be listed.
+    """What items are selected among.
 
     Attributes:
         types: product types; None for all.
         missions: first parts of names, such as S1A; None for all.
-        earliest: instant of generation before which nothing is wanted.
-        latest: instant of generation after which nothing is wanted.
-        valid: instant before whose end of validity nothing is wanted.
+        earliest: instant of generation before which nothing is selected.
+        latest: instant of generation after which nothing is selected.
+        valid: instant before whose end of validity nothing is selected.
+        begun: instant after whose begin of validity nothing is selected.
     """
 
     types: frozenset[str] | None = None
@@ -44,54 +41,41 @@ class Scope:
     earliest: datetime = EARLIEST
     latest: datetime = OPEN_END
     valid: datetime = EARLIEST
-
-    def prefixes(self) -> list[str]:
-        """Return the prefixes of keys to list, in their order; those that lie within another one are left out."""
-        if self.types is None:
-            return [""]
-        missions = [None] if self.missions is None else sorted(self.missions)
-        found = {
-            f"{kind[1]}/" if mission is None else f"{kind[1]}/{mission}_{name}_"
-            for name in self.types
-            if (kind := _TYPE.fullmatch(name))
-            for mission in missions
-        }
-        return sorted(found)
-
-    def since(self, product_type: str) -> datetime:
-        """Return the instant of generation before which nothing of a type is wanted."""
-        if product_type not in _MEASURED or self.valid - EARLIEST < _CLOCKS:
-            return self.earliest
-        return max(self.earliest, self.valid - _CLOCKS)
+    begun: datetime = OPEN_END
 
 
 _ALL: Final = Scope()
-_NOTHING: Final = Scope(types=frozenset())
+NOTHING: Final = Scope(types=frozenset())
 
 
-def scope_of(expression: object) -> Scope:
-    """Return what must be listed for a CQL2-JSON filter; what is not understood does not narrow it."""
+def scope_of(expression: object, of_id: Callable[[str], Scope]) -> Scope:
+    """Return what a CQL2-JSON filter says for sure.
+
+    Args:
+        expression: the filter.
+        of_id: what the id of an item says of it; `NOTHING` where the station cannot have such an item.
+    """
     match expression:
         case {"op": "and", "args": [_, *_] as parts}:
-            return reduce(_both, map(scope_of, parts))
+            return reduce(_both, (scope_of(part, of_id) for part in parts))
         case {"op": "or", "args": [_, *_] as parts}:
-            return reduce(_either, map(scope_of, parts))
+            return reduce(_either, (scope_of(part, of_id) for part in parts))
         case {"op": "in", "args": [{"property": str(name)}, [_, *_] as values]}:
-            return reduce(_either, (_equal(name, value) for value in values))
+            return reduce(_either, (_equal(name, value, of_id) for value in values))
         case {"op": "=", "args": [{"property": str(name)}, value]}:
-            return _equal(name, value)
+            return _equal(name, value, of_id)
         case {"op": ">=" | ">" | "<=" | "<" as operator, "args": [{"property": str(name)}, value]}:
             return _compared(str(operator), name, value)
         case {"op": "between", "args": [{"property": str(name)}, low, high]}:
             return _both(_compared(">=", name, low), _compared("<=", name, high))
         case {"op": "t_intersects" | "t_contains", "args": [first, other]} if first == _VALIDITY:
-            begin = other["interval"][0] if isinstance(other, dict) and other.get("interval") else other
-            return _compared(">=", "end_datetime", begin)
+            begin, end = other["interval"] if isinstance(other, dict) and "interval" in other else (other, other)
+            return _both(_compared(">=", "end_datetime", begin), _compared("<=", "start_datetime", end))
         case _:
             return _ALL
 
 
-def _equal(name: str, value: JsonValue) -> Scope:
+def _equal(name: str, value: JsonValue, of_id: Callable[[str], Scope]) -> Scope:
     match name.removeprefix("properties."), value:
         case "product:type", str(text):
             return Scope(types=frozenset({text}))
@@ -99,10 +83,7 @@ def _equal(name: str, value: JsonValue) -> Scope:
             found = _PLATFORM.fullmatch(text)
             return Scope(missions=frozenset({f"S{found[1]}{found[2].upper() or '_'}"} if found else ()))
         case "id", str(text):
-            file = EofName.of(f"{text}.EOF")
-            if file is None:
-                return _NOTHING
-            return Scope(frozenset({file.product_type}), frozenset({file.mission}), file.created, file.created)
+            return of_id(text)
         case _:
             return _both(_compared(">=", name, value), _compared("<=", name, value))
 
@@ -116,6 +97,8 @@ def _compared(operator: str, name: str, value: JsonValue) -> Scope:
         return Scope(earliest=instant) if operator.startswith(">") else Scope(latest=instant)
     if bare in ("start_datetime", "end_datetime") and operator.startswith(">"):
         return Scope(valid=instant)
+    if bare in ("start_datetime", "end_datetime"):
+        return Scope(begun=instant)
     return _ALL
 
 
@@ -134,6 +117,7 @@ def _both(first: Scope, second: Scope) -> Scope:
         max(first.earliest, second.earliest),
         min(first.latest, second.latest),
         max(first.valid, second.valid),
+        min(first.begun, second.begun),
     )
 
 
@@ -144,6 +128,7 @@ def _either(first: Scope, second: Scope) -> Scope:
         min(first.earliest, second.earliest),
         max(first.latest, second.latest),
         min(first.valid, second.valid),
+        max(first.begun, second.begun),
     )
 
 
