@@ -19,7 +19,13 @@ OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0
 """An owner: letters and digits, `_` and `-` within; it is the first segment of an S3 key."""
 
 PublicTask = Literal[
-    "auxip.search", "auxip.staging", "auxip.on_demand_staging", "auxip.unzip_decompress", "auxip.process_asset"
+    "auxip.search",
+    "auxip.staging",
+    "auxip.on_demand_staging",
+    "auxip.orbit",
+    "auxip.aux",
+    "auxip.unzip_decompress",
+    "auxip.process_asset",
 ]
 """The tasks that other systems may ask for."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar, cast
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,13 +25,17 @@ from shared.json_types import Json
 from shared.models import AssetNames, CollectionId, OwnerId, RunKind, RunRequest
 from shared.selection import (
     POLICIES,
+    FileNames,
     Given,
     Instant,
     NamedQuery,
+    NamesSelection,
+    OrbitSelection,
     Platform,
     PolicyName,
     PolicySelection,
     ProductType,
+    Scene,
     fill,
 )
 from shared.stac.item import Item
@@ -192,6 +197,63 @@ class OnDemandMessage(_Message):
         )
 
 
+def _scene(name: str) -> str:
+    return Scene.of(name).name
+
+
+class OrbitMessage(_Message):
+    """`auxip.orbit`: stage the orbit file of a Sentinel-1 scene. Answers as `auxip.staging` does.
+
+    The precise orbit, else the restituted one; where there is neither, the run finds nothing.
+    """
+
+    env: Env
+    scene: Annotated[
+        str, Field(description="name of the product, with or without .SAFE and .zip"), AfterValidator(_scene)
+    ]
+    catalog_collection_identifier: CollectionId
+    timeout_seconds: float = -1
+    station: Stations = None
+
+    def request(self) -> RunRequest:
+        """Return what the run is to do."""
+        return RunRequest(
+            owner=self.env.owner_id,
+            collection=self.catalog_collection_identifier,
+            stations=_names(self.station),
+            selection=OrbitSelection(scene=self.scene),
+            timeout_seconds=self.timeout_seconds,
+        )
+
+
+class AuxMessage(_Message):
+    """`auxip.aux`: stage auxiliary files by their names. Answers as `auxip.staging` does.
+
+    A file that the station does not have is a failed item of the run. There is one station, since a second one would
+    not be asked for what the first one lacks.
+    """
+
+    env: Env
+    names: FileNames
+    catalog_collection_identifier: CollectionId
+    timeout_seconds: float = -1
+    decompress: bool = True
+    station: StationName | None = None
+    layout: Layout = None
+
+    def request(self) -> RunRequest:
+        """Return what the run is to do."""
+        return RunRequest(
+            owner=self.env.owner_id,
+            collection=self.catalog_collection_identifier,
+            stations=_names(self.station),
+            selection=NamesSelection(names=self.names),
+            timeout_seconds=self.timeout_seconds,
+            decompress=self.decompress,
+            layout=self.layout,
+        )
+
+
 class UnzipMessage(_Message):
     """`auxip.unzip_decompress`: expand the archives of an item that is in the catalog. Answers with the item."""
 
@@ -261,6 +323,8 @@ MESSAGES: dict[str, type[BaseModel]] = {
     "auxip.search": SearchMessage,
     "auxip.staging": StagingMessage,
     "auxip.on_demand_staging": OnDemandMessage,
+    "auxip.orbit": OrbitMessage,
+    "auxip.aux": AuxMessage,
     "auxip.unzip_decompress": UnzipMessage,
     "auxip.process_asset": ProcessAssetMessage,
 }

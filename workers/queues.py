@@ -134,6 +134,8 @@ QUEUES: tuple[Queue, ...] = (
         tasks=(
             "auxip.staging",
             "auxip.on_demand_staging",
+            "auxip.orbit",
+            "auxip.aux",
             "auxip.unzip_decompress",
             "auxip.sweep",
             "auxip.sweep_now",

@@ -1,7 +1,8 @@
-"""What a run selects: by policies, by a plain CQL2 search, the orbit of a scene, or one item that is given."""
+"""What a run selects: by policies, a CQL2 search, the orbit of a scene, files by name, or one item that is given."""
 
 from shared.selection.choice import choose
 from shared.selection.generation import generation_time
+from shared.selection.inputs import FileNames, NamesSelection, inputs_of
 from shared.selection.named import NamedQuery, fill
 from shared.selection.orbits import OrbitSelection, Scene, orbit_kind
 from shared.selection.policies import POLICIES, PolicyName, validity
@@ -10,10 +11,12 @@ from shared.selection.selection import Search, Selection
 
 __all__ = [
     "POLICIES",
+    "FileNames",
     "Given",
     "Instant",
     "Margin",
     "NamedQuery",
+    "NamesSelection",
     "OrbitSelection",
     "Platform",
     "PolicyName",
@@ -25,6 +28,7 @@ __all__ = [
     "choose",
     "fill",
     "generation_time",
+    "inputs_of",
     "orbit_kind",
     "validity",
 ]

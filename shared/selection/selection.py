@@ -4,9 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from shared.selection.inputs import NamesSelection
 from shared.selection.orbits import OrbitSelection
 from shared.selection.request import Given, PolicySelection
 from shared.stac.search import Cql2
 
-Search = Annotated[Cql2 | PolicySelection | OrbitSelection, Field(discriminator="kind")]
-Selection = Annotated[Cql2 | PolicySelection | OrbitSelection | Given, Field(discriminator="kind")]
+Search = Annotated[Cql2 | PolicySelection | OrbitSelection | NamesSelection, Field(discriminator="kind")]
+Selection = Annotated[Cql2 | PolicySelection | OrbitSelection | NamesSelection | Given, Field(discriminator="kind")]

@@ -20,13 +20,6 @@ _NAME: Final = re.compile(
 )
 """Earth Explorer file names (PE-TN-ESA-GS-0001): mission, class, type, site, creation, validity."""
 
-_EXTENSIONS: Final = [
-    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-    "https://stac-extensions.github.io/timestamps/v1.1.0/schema.json",
-    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
-    "https://stac-extensions.github.io/product/v1.0.0/schema.json",
-]
-
 
 @dataclass(frozen=True)
 class EofName:
@@ -80,7 +73,6 @@ class EofName:
         return {
             "type": "Feature",
             "stac_version": "1.1.0",
-            "stac_extensions": [*_EXTENSIONS],
             "id": self.item_id,
             "geometry": None,
             "properties": {

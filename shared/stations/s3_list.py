@@ -107,11 +107,7 @@ class S3ListStation(Station):
             _log.warning("the bucket of %s has %s keys that are no EOF files, as %s", self.name, len(others), example)
 
     def _asset(self, entry: _Entry) -> Json:
-        asset: Json = {
-            "href": f"{self.api.url}/{quote(entry.key)}",
-            "type": "application/octet-stream",
-            "file:size": entry.size,
-        }
+        asset: Json = {"href": f"{self.api.url}/{quote(entry.key)}", "file:size": entry.size}
         if md5 := _MD5.fullmatch(entry.etag):
             asset["file:checksum"] = f"d50110{md5[1].lower()}"
         return asset

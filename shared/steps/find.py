@@ -11,7 +11,7 @@ from shared.context import Context
 from shared.errors import Busy, NothingFound, Refused, Rejected, Retryable
 from shared.ledger import lease
 from shared.models import Run, RunState
-from shared.selection import Given, OrbitSelection, PolicySelection, Search, choose
+from shared.selection import Given, NamesSelection, OrbitSelection, PolicySelection, Search, choose
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 from shared.stations.station import Station
@@ -189,7 +189,7 @@ def _select(station: Station, selection: Search, deadline: float | None, tries: 
     match selection:
         case PolicySelection():
             return choose(selection, search)
-        case OrbitSelection():
+        case OrbitSelection() | NamesSelection():
             return selection.choose(search)
         case _:
             return search(selection)

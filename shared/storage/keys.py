@@ -24,22 +24,27 @@ def asset_location(place: Place, owner: str, collection: str, item_id: str, asse
         ItemFailed: `unsafe-asset-name` or `unsafe-item-id`, the name could lead out of the item's folder or cannot be
             a segment of a key.
     """
-    item_segment = _segment(item_id, "unsafe-item-id")
-    asset_segment = _segment(asset_key, "unsafe-asset-name")
+    item_segment = safe_segment(item_id, "unsafe-item-id")
+    asset_segment = safe_segment(asset_key, "unsafe-asset-name")
     return Location(place.bucket, f"{place.prefix}{owner}/{collection}/{item_segment}/{asset_segment}")
 
 
 def run_location(place: Place, run_id: str, name: str) -> Location:
     """Return where an artifact of a run is."""
-    return Location(place.bucket, f"{place.prefix}runs/{_segment(run_id, 'unsafe-run-id')}/{name}")
+    return Location(place.bucket, f"{place.prefix}runs/{safe_segment(run_id, 'unsafe-run-id')}/{name}")
 
 
 def audit_location(place: Place, audit_id: str) -> Location:
     """Return where the report of an audit is."""
-    return Location(place.bucket, f"{place.prefix}audits/{_segment(audit_id, 'unsafe-run-id')}/report.json")
+    return Location(place.bucket, f"{place.prefix}audits/{safe_segment(audit_id, 'unsafe-run-id')}/report.json")
 
 
-def _segment(name: str, code: str) -> str:
+def safe_segment(name: str, code: str) -> str:
+    """Return a name that can be one segment of a key or a path, and leads nowhere else.
+
+    Raises:
+        ItemFailed: of the code, it cannot.
+    """
     if name in ("", ".", "..") or "/" in name or "\\" in name or ".." in name:
         raise ItemFailed(code, f"{name[:200]!r} could lead out of its folder; ask the station to correct the name")
     if any(unicodedata.category(letter).startswith("C") for letter in name):

@@ -12,13 +12,15 @@ from pydantic import BaseModel
 
 from shared.errors import Rejected
 from shared.json_types import Json
-from shared.models import PublicTask, RunKind
-from shared.selection import Given, NamedQuery, PolicySelection
+from shared.models import PublicTask, RunKind, RunRequest
+from shared.selection import Given, NamedQuery, NamesSelection, OrbitSelection, PolicySelection
 from shared.stac.search import Cql2
 from tests.unit.making import ANY, item_json
 from workers.contract import (
     MESSAGES,
+    AuxMessage,
     OnDemandMessage,
+    OrbitMessage,
     ProcessAssetMessage,
     SearchMessage,
     StagingMessage,
@@ -249,6 +251,35 @@ def test_the_schema_tells_both_forms_of_a_search_and_every_policy() -> None:
     assert "NamedQuery" in str(schemas["auxip.search"]["properties"])
     assert "NamedQuery" in str(schemas["auxip.staging"]["properties"])
     assert "LargestOverlap85" in str(schemas["auxip.on_demand_staging"]["properties"])
+
+
+SCENE = "S1A_IW_SLC__1SDV_20250310T204228_20250310T204255_058244_0732B5_1A2B"
+ORBIT: Json = {"env": ENV, "scene": f"{SCENE}.SAFE", "catalog_collection_identifier": "aux"}
+AUX: Json = {"env": ENV, "names": ["S1A_AUX_CAL_X.SAFE"], "catalog_collection_identifier": "aux"}
+
+
+def test_an_orbit_is_asked_for_by_the_name_of_its_scene() -> None:
+    request = decode(OrbitMessage, **ORBIT, station=["a", "b"]).request()
+    assert (request.kind, request.collection, request.stations) == (RunKind.STAGING, "aux", ("a", "b"))
+    assert request.selection == OrbitSelection(scene=SCENE)
+
+
+def test_a_scene_that_is_none_is_refused_before_a_run_is_opened() -> None:
+    assert refusal(OrbitMessage, {**ORBIT, "scene": "S2A_MSIL1C"}).code == "bad-scene"
+
+
+def test_auxiliary_files_are_asked_for_by_their_names_at_one_station() -> None:
+    request = decode(AuxMessage, **AUX, station="a").request()
+    assert (request.stations, request.decompress) == (("a",), True)
+    assert request.selection == NamesSelection(names=("S1A_AUX_CAL_X.SAFE",))
+    assert refusal(AuxMessage, {**AUX, "station": ["a", "b"]}).code == "bad-request"
+    assert refusal(AuxMessage, {**AUX, "names": ["../x"]}).code == "bad-request"
+
+
+def test_what_a_run_is_asked_for_survives_the_ledger() -> None:
+    for message in (decode(OrbitMessage, **ORBIT), decode(AuxMessage, **AUX)):
+        request = message.request()
+        assert RunRequest.model_validate_json(request.model_dump_json()) == request
 
 
 def test_an_item_to_expand_is_taken_from_the_catalog_by_its_collection_and_id() -> None:

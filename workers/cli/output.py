@@ -18,6 +18,7 @@ from shared.json_types import Json
 from shared.ledger import Letter, Outage
 from shared.models import ItemRecord, Run, SweepRecord
 from shared.report import Excerpt, repaired_part, report_wait, wait_sentence
+from shared.stac.item import Found
 from shared.texts import printable
 from shared.times import format_instant
 
@@ -97,6 +98,19 @@ def summary(run: Run) -> str:
         f"{decimal(counts.bytes_downloaded)} downloaded{took}"
     )
     return printable(f"{line}; {run.code}: {run.reason}" if run.code else line)
+
+
+def print_found(found: Iterable[Found]) -> None:
+    """Print a table of what a station has of the files that were looked for."""
+    table = Table("item", "state", "size", "why", box=None, header_style="bold")
+    for column in table.columns:
+        column.overflow = "fold"
+    for one in found:
+        if one.item is None:
+            table.add_row(_text(one.item_id), "missing", "", _text(f"{one.code}: {one.reason}"), style="red")
+        else:
+            table.add_row(_text(one.item_id), "found", decimal(one.item.size), "", style="green")
+    _console().print(table)
 
 
 def print_items(records: Iterable[ItemRecord]) -> None:

@@ -23,8 +23,10 @@ from workers import flows
 from workers.app import UnboundedTask, app, context
 from workers.base import GuardedTask, answer_if_lost, publish, retried
 from workers.contract import (
+    AuxMessage,
     BoundTask,
     OnDemandMessage,
+    OrbitMessage,
     RunId,
     StagingMessage,
     SweepMessage,
@@ -53,6 +55,20 @@ def staging(self: BoundTask, message: StagingMessage) -> None:
 @takes(OnDemandMessage)
 def on_demand_staging(self: BoundTask, message: OnDemandMessage) -> None:
     """Stage what a chain of policies selects; the result is `[status, ItemCollection or null]`."""
+    _open(self, message.request())
+
+
+@app.task(name="auxip.orbit", bind=True, base=GuardedTask, ignore_result=False)
+@takes(OrbitMessage)
+def orbit(self: BoundTask, message: OrbitMessage) -> None:
+    """Stage the orbit file of a scene; the result is `[status, ItemCollection or null]`."""
+    _open(self, message.request())
+
+
+@app.task(name="auxip.aux", bind=True, base=GuardedTask, ignore_result=False)
+@takes(AuxMessage)
+def aux(self: BoundTask, message: AuxMessage) -> None:
+    """Stage auxiliary files by their names; the result is `[status, ItemCollection or null]`."""
     _open(self, message.request())
 
 
