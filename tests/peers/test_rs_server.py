@@ -14,6 +14,7 @@ from shared.models import Run, RunState
 from shared.stac.item import Asset
 from shared.steps.standing import holds, holds_at
 from shared.storage.location import Location
+from tests.integration.conftest import wait_for
 from tests.peers.deployment import Deployment
 from tests.peers.odata import Station
 from tests.peers.rs_server import USER, RsServer
@@ -162,6 +163,23 @@ def test_each_item_is_its_owners_and_valid(on_rs_server: Deployment, rs_server: 
         added = ("ownership-stac-extension/v1.1.0", "alternate-assets/v1.1.0")
         item["stac_extensions"] = [uri for uri in item["stac_extensions"] if not any(one in uri for one in added)]
         require_valid(item)
+
+
+def test_runs_that_overlap_and_a_restart_of_the_catalog_lose_nothing(
+    on_rs_server: Deployment, rs_server: RsServer, odata: Station, collection: str
+) -> None:
+    downloads = len(odata.downloads)
+    runs = [on_rs_server.begin(collection, owner=USER, **of_type(name)) for name in (ARCHIVES, ARCHIVES, PLAIN)]
+    wait_for(lambda: bool(rs_server.items(collection)), "an item is published")
+    rs_server.restart_catalog()
+
+    ended = [on_rs_server.ended(run_id) for run_id in runs]
+
+    assert [on_rs_server.failures(run) for run in ended] == [[], [], []]
+    assert len(rs_server.items(collection)) == 7
+    assert len(odata.downloads) - downloads == 7
+    for key, asset in assets(rs_server, collection):
+        assert on_rs_server.context.store.head(Location.parse(asset.href)) is not None, key
 
 
 @pytest.mark.parametrize("suspected", list(Fault))
