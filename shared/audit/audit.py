@@ -1,18 +1,21 @@
-"""The audit of one collection, a bounded step at a time: first along the store's listing, then along the catalog.
+"""The audit of one collection: the catalog's pages and the store's listing are walked together, in the order of ids.
 
-Neither side's order is relied on. S3 lists keys in the order of their bytes, stores on a file system list folder by
-folder, pgSTAC sorts by the collation of its database. What holds everywhere is that all objects of an item stand
-together in the listing, since they have one folder. So the store's walk takes the folders of a page and asks the
-catalog for their items by id: this finds all but the items that have no object at all. These the catalog's walk finds:
-it takes the items of a page and looks whether each has a folder.
+Each item is read once: a page of the catalog is compared with the folders that the listing has up to the page's last
+id. That both have the same order saves requests, and nothing else depends on it. S3 lists keys in the order of their
+bytes, stores on a file system list folder by folder, pgSTAC sorts by the collation of its database. So the items of
+folders that are not on the page are read by their ids, and the store is asked for the folders of items that the listing
+has not shown yet. In any order each folder of the listing is compared once, and of the catalog's items each that has no
+folder at all. All objects of an item are together in the listing, since they have one folder.
 
-Memory does not grow with the collection: a step holds one page, or all objects of one item. Work goes on meanwhile, so
-a difference is a finding only if no worker, open run or job has the item in hand, and if a second look shows it too.
+Memory does not grow with the collection: a step holds a page of the catalog, the next one, which is read meanwhile, and
+a page of the listing for each owner, or all objects of one item. Work goes on meanwhile, so a difference is a finding
+only if no worker, open run or job has the item in hand, and if a second look shows it too.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final, Self
 
@@ -54,6 +57,36 @@ class Scope:
     requests_per_second: float | None = None
 
 
+@dataclass
+class _Page:
+    """A page of the catalog.
+
+    Attributes:
+        link: by which it was asked for; None for the first one.
+        items: that are audited, by owner and id.
+        others: how many items belong to another owner.
+        last: its last id, up to which the listing is compared with it; None on the last page.
+        following: the link to the next page; None on the last page.
+        seen: owner and id of each item whose folder the listing has shown.
+    """
+
+    link: Json | None
+    items: dict[str, dict[str, Item]]
+    others: int
+    last: str | None
+    following: Json | None
+    seen: set[tuple[str, str]] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """What was listed and is behind the last id of a page: the objects after a key, and whether there are more."""
+
+    after: str
+    objects: list[Listed]
+    more: bool
+
+
 class Audit:
     """One audit. Used as a context manager."""
 
@@ -70,6 +103,9 @@ class Audit:
         self._scope = scope
         self._catalog = context.catalog_of(scope.owner or context.settings.default_owner)
         self._sources = Sources(context.store, self._catalog, scope.collection, Pace(scope.requests_per_second))
+        self._page: _Page | None = None
+        self._next: Future[tuple[list[Item], Json | None]] | None = None
+        self._ahead: dict[str, _Ahead] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -87,10 +123,10 @@ class Audit:
         if self._scope.station is not None:
             self._context.station(self._scope.station)
         owners = self._owners() if self._scope.owner is None else [self._scope.owner]
-        return Position(owners=owners) if owners else Position(walk="catalog")
+        return Position(owners=owners, after=dict.fromkeys(owners, ""))
 
     def step(self, position: Position) -> tuple[Position, list[Finding]]:
-        """Audit what follows a position: a page of the store's listing, or of the catalog.
+        """Audit what follows a position: a page of an owner's listing, or what the listings lack of a catalog's page.
 
         Returns:
             Where to go on, and what was found.
@@ -99,7 +135,11 @@ class Audit:
             Rejected: the store, the catalog or the station refuses.
             Retryable: one of them could not answer.
         """
-        following, found = self._store_step(position) if position.walk == "store" else self._catalog_step(position)
+        page = self._page_of(position.page)
+        if position.owners:
+            following, found = self._listing_step(page, position)
+        else:
+            following, found = self._page_step(page, position)
         findings = list(found)
         for finding in findings:
             self.counts.add(finding)
@@ -113,16 +153,47 @@ class Audit:
             found += [name for name in names if _OWNER.fullmatch(name) and self._context.owners[name].place == place]
         return sorted(found)
 
-    def _store_step(self, position: Position) -> tuple[Position, Iterator[Finding]]:
+    def _page_of(self, link: Json | None) -> _Page:
+        """Return the page that a link leads to, and begin to read the one behind it."""
+        if self._page is None or self._page.link != link:
+            asked, self._next = self._next, None
+            is_next = asked is not None and self._page is not None and self._page.following == link
+            items, following = asked.result() if asked is not None and is_next else self._sources.catalog_page(link)
+            last = None if following is None else items[-1].id
+            audited = self._by_owner(items)
+            others = len(items) - sum(map(len, audited.values()))
+            self._page = _Page(link, audited, others, last, following)
+            self._next = None if following is None else self._sources.begin_page(following)
+        return self._page
+
+    def _listing_step(self, page: _Page, position: Position) -> tuple[Position, Iterator[Finding]]:
+        """Compare what follows in an owner's listing, up to the last id of a page of the catalog."""
         owner, *others = position.owners
-        root = self._root(owner)
-        objects, more = self._whole_folders(root, position.after)
+        objects, after, is_over = self._listed(owner, position.after[owner], page.last)
         self.counts.objects += len(objects)
-        if more:
-            following = Position(owners=position.owners, after=objects[-1].key)
+        following = Position(
+            page=position.page, owners=others if is_over else position.owners, after={**position.after, owner: after}
+        )
+        return following, self._audit_folders(page, owner, _grouped(self._root(owner), objects))
+
+    def _listed(self, owner: str, after: str, last: str | None) -> tuple[list[Listed], str, bool]:
+        """Return what follows a key in an owner's listing: a page at most, and no folder behind the id `last`.
+
+        Returns:
+            The objects; the key of the last one; whether the listing has ended, or has come to a folder behind `last`.
+        """
+        root, known = self._root(owner), self._ahead.pop(owner, None)
+        if known is not None and known.after == after:
+            objects, more = known.objects, known.more
         else:
-            following = Position(owners=others) if others else Position(walk="catalog")
-        return following, self._audit_folders(owner, _grouped(root, objects))
+            objects, more = self._whole_folders(root, after)
+        behind = (n for n, each in enumerate(objects) if last is not None and f"{_name(root, each)}/" > f"{last}/")
+        here = objects[: next(behind, len(objects))]
+        left = objects[len(here) :]
+        end = here[-1].key if here else after
+        if left or not more:
+            self._ahead[owner] = _Ahead(end, left, more)
+        return here, end, bool(left) or not more
 
     def _whole_folders(self, root: Location, after: str) -> tuple[list[Listed], bool]:
         """Return a page of the listing without its last folder, whose objects may go on; at least one folder, whole."""
@@ -135,11 +206,32 @@ class Audit:
             objects.pop()
         return objects, more
 
-    def _audit_folders(self, owner: str, folders: dict[str, dict[str, Listed]]) -> Iterator[Finding]:
+    def _audit_folders(self, page: _Page, owner: str, folders: dict[str, dict[str, Listed]]) -> Iterator[Finding]:
         yield from orphans(
             owner, self._root(owner), "", folders.pop("", {})
         )  # nobody of us writes there: one look is enough
-        items = self._sources.items(list(folders))
+        shown = page.items.get(owner, {})
+        items = {name: shown[name] for name in folders if name in shown}
+        page.seen.update((owner, name) for name in items)
+        items |= self._sources.items([name for name in folders if name not in items])
+        yield from self._audit_items(owner, folders, items)
+
+    def _page_step(self, page: _Page, position: Position) -> tuple[Position, Iterator[Finding]]:
+        """Compare those items of a page that have no folder at all, and go on to the next page."""
+        self.counts.others += page.others
+        found: list[Iterator[Finding]] = []
+        for owner, items in page.items.items():
+            unseen = [name for name in items if (owner, name) not in page.seen]
+            there = self._sources.folders(self._root(owner), unseen)
+            alone = {name: items[name] for name in unseen if name not in there}
+            found.append(self._audit_items(owner, {name: {} for name in alone}, alone))
+        following = Position(page=page.following, owners=list(position.after), after=position.after)
+        return Position(walk="done") if page.following is None else following, chain.from_iterable(found)
+
+    def _audit_items(
+        self, owner: str, folders: dict[str, dict[str, Listed]], items: dict[str, Item]
+    ) -> Iterator[Finding]:
+        """Yield what differs between folders and items of the same names, where one of the two may be missing."""
         self.counts.items += len(items)
         suspects = [
             name
@@ -150,18 +242,6 @@ class Audit:
         if self._scope.station is not None:
             yield from self._outdated(owner, self._scope.station, items)
 
-    def _catalog_step(self, position: Position) -> tuple[Position, Iterator[Finding]]:
-        page, link = self._sources.catalog_page(position.page)
-        found: list[Iterator[Finding]] = []
-        for owner, items in self._by_owner(page).items():
-            there = self._sources.folders(self._root(owner), list(items))
-            alone = {name: item for name, item in items.items() if name not in there}
-            self.counts.items += len(alone)
-            suspects = [name for name, item in alone.items() if any(self._compare(owner, name, {}, item, self.counts))]
-            found.append(self._confirmed(owner, suspects))
-        following = Position(walk="done") if link is None else Position(walk="catalog", page=link)
-        return following, chain.from_iterable(found)
-
     def _by_owner(self, page: Iterable[Item]) -> dict[str, dict[str, Item]]:
         """Return those items of a page that are audited, by the owner that the catalog states, and by id."""
         default = self._scope.owner or self._context.settings.default_owner
@@ -170,8 +250,6 @@ class Audit:
             owner = str(item.properties.get("owner") or default)
             if self._scope.owner in (None, owner):
                 found.setdefault(owner, {})[item.id] = item
-            else:
-                self.counts.others += 1
         return found
 
     def _confirmed(self, owner: str, names: Sequence[str]) -> Iterator[Finding]:

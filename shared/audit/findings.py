@@ -101,13 +101,13 @@ class Position(BaseModel):
     """Where an audit is to go on: all that must be remembered between two steps.
 
     Attributes:
-        walk: through the store's listing first, then through the catalog's pages.
-        owners: whose listings are left.
-        after: the last key that the store's walk has dealt with.
-        page: the catalog's link to its next page; None for the first one.
+        walk: whether the audit goes on.
+        page: the catalog's link to the page that is compared now; None for the first one.
+        owners: whose listings are still to be compared with that page.
+        after: by owner, the last key of the listing that was compared.
     """
 
-    walk: Literal["store", "catalog", "done"] = "store"
-    owners: list[str] = []
-    after: str = ""
+    walk: Literal["items", "done"] = "items"
     page: Json | None = None
+    owners: list[str] = []
+    after: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx
 from pydantic import JsonValue
@@ -117,6 +117,10 @@ class Sources:
         answer = self._catalog.api.call("POST", "/search", body).body if link is None else self._follow(link, body)
         items, following = self._items(answer), _next(answer)
         return items, following if items else None
+
+    def begin_page(self, link: Json) -> Future[tuple[list[Item], Json | None]]:
+        """Begin to read a page; what comes of it is as of `catalog_page`."""
+        return self._searches.submit(self.catalog_page, link)
 
     def folders(self, parent: Location, names: Sequence[str]) -> set[str]:
         """Return those of these names that are folders below `parent`: that have an object below them.

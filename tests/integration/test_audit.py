@@ -513,6 +513,15 @@ def test_a_recurring_audit_goes_on_slice_by_slice_and_leaves_a_summary_and_a_rep
 
 
 @pytest.mark.usefixtures("one_step")
+def test_a_page_that_two_slices_have_read_is_counted_once(apart: Context, collection: str) -> None:
+    done(apart, collection, PLAIN)
+
+    assert slices_of(apart, "nightly", Scope("somebody-else", collection), tick=1) == 2
+    last = json.loads(apart.audits.last("nightly"))
+    assert (last["items"], last["others"], last["findings"]) == (0, 1, 0)
+
+
+@pytest.mark.usefixtures("one_step")
 def test_each_tick_is_audited_once_and_none_while_an_audit_goes_on(apart: Context, collection: str) -> None:
     scope = Scope(OWNER, collection)
     chain = slices.audit_slice(apart, "nightly", scope, tick=1)

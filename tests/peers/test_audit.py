@@ -60,6 +60,24 @@ def test_all_pages_of_pgstac_are_seen_and_none_twice(
     assert (found, counts.items, counts.objects) == ([], len(places), len(places))
 
 
+def test_each_item_is_read_once(
+    on_pgstac: Deployment, pgstac: PgStac, collection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_PAGE", 7)
+    ids = [f"S1A_OPER_AUX_RESORB_OPOD_{number:08}" for number in range(30)]
+    bucket, store = on_pgstac.context.settings.s3_bucket, on_pgstac.context.store
+    places = [Location(bucket, f"{OWNER}/{collection}/{item_id}/x.EOF") for item_id in ids]
+    pgstac.add_items(
+        collection, [item(each, name, store.put(each, b"x").etag) for name, each in zip(ids, places, strict=True)]
+    )
+    before = len(pgstac.requests())
+
+    counts, found = audited(on_pgstac, collection)
+
+    assert (found, counts.items) == ([], 30)
+    assert pgstac.requests()[before:].count("POST /search 200") == 5
+
+
 def test_each_damage_is_found_beside_pgstac(
     on_pgstac: Deployment, pgstac: PgStac, collection: str, places: dict[str, Location]
 ) -> None:
