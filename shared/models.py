@@ -260,6 +260,7 @@ class ItemRecord(BaseModel):
     finished: float | None = None
     intact: bool = False
     damaged: bool = Field(False, description="the catalog had it, and objects of it were missing or wrong")
+    unproven: str = Field("", description="why assets were staged without a checksum of the station")
     batched: str = Field("", description="1: published with others, and its own message is still to come")
     ended: frozenset[str] = Field(frozenset(), description="archives whose expansion has ended, well or not")
     stac: str = Field("", repr=False, description="the item as the station gave it, while there is work on it")

@@ -418,6 +418,11 @@ class Ledger:
         self._advance(record, {"damaged": "1"})
         record.damaged = True
 
+    def record_unproven(self, record: ItemRecord, reason: str) -> None:
+        """Record that assets of an item are staged without a checksum of the station, and why."""
+        self._conclude(record, {"unproven": reason})
+        record.unproven = reason
+
     def record_asset(self, record: ItemRecord, name: str, asset: StagedAsset) -> None:
         """Record that an asset is in S3, verified: for this run, and for whichever comes to the item within a day."""
         claim, text = record.claim or Claim("", token=""), asset.model_dump_json()

@@ -86,10 +86,12 @@ def outcome(run: Run, record: ItemRecord) -> Outcome:
         return Outcome(state=ItemState.SKIPPED, code="already-staged", reason="catalog and S3 have it as it should be")
     goal = ItemState.EXPANDED if run.request.decompress and archives_of(record.stac_item()) else ItemState.CATALOGUED
     if record.state is goal:
-        notes = [expansion.note for expansion in record.expansions.values() if expansion.note]
+        left_out = [expansion.note for expansion in record.expansions.values() if expansion.note]
+        notes = [*left_out, *([record.unproven] if record.unproven else [])]
         if record.damaged:
             return Outcome(state=ItemState.REPAIRED, code="repaired", reason=" | ".join([_REPAIRED, *notes]))
-        return Outcome(state=goal, code="left-out" if notes else "", reason=" | ".join(notes))
+        code = "left-out" if left_out else "unproven" if notes else ""
+        return Outcome(state=goal, code=code, reason=" | ".join(notes))
     if run.cancelled is not None:
         return Outcome(
             state=ItemState.SKIPPED,

@@ -160,6 +160,8 @@ class StationConfig(_Table):
         timeout: to wait for the station's next bytes.
         requests_per_minute: of all workers on all machines together; None for no limit.
         connections: at once, of all workers on all machines together; None for no limit.
+        unreadable_checksums: of an asset whose checksum is malformed or of an unknown algorithm: `refuse` fails its
+            item, `stage` stages it without that proof and says so in the report.
     """
 
     preset: Preset | None = None
@@ -172,6 +174,7 @@ class StationConfig(_Table):
     timeout: float = Field(30, gt=0, le=3600)
     requests_per_minute: int | None = Field(None, ge=1, le=60_000)
     connections: int | None = Field(None, ge=1, le=10_000)
+    unreadable_checksums: Literal["refuse", "stage"] = "refuse"
 
     @property
     def guarded(self) -> tuple[Guarded, ...]:

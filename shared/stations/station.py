@@ -31,6 +31,7 @@ class Station(ABC):
     Attributes:
         name: of the station.
         api: what its requests and its files go through: its hosts, its limits, its credentials.
+        stages_unreadable_checksums: whether an asset is staged though its checksum cannot be read.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Station(ABC):
             token_of: the token that is shared with the other processes, where the station asks for one.
         """
         self.name = name
+        self.stages_unreadable_checksums = config.unreadable_checksums == "stage"
         self._settings = settings
         further = {httpx.URL(place.url).host for place in config.guarded[1:]}
         self._trusted = {*config.trusted_domains, *further}

@@ -8,6 +8,7 @@ from shared.models import ItemRecord, ItemState, Run, StagedAsset
 from shared.stac.catalog import is_unpublished, require_id
 from shared.stac.item import Asset, Item
 from shared.steps.delegate import delegate_item
+from shared.steps.offered import offered_item
 from shared.steps.reading import shown_lately
 from shared.steps.standing import Standing, holds, is_intact, place_of, require_owner, same_content, standing
 from shared.storage.digests import checksum_of
@@ -27,7 +28,9 @@ def stage_item(context: Context, run: Run, record: ItemRecord) -> None:
     """
     if record.staged is not None:
         return
-    item = record.stac_item()
+    item, unproven = offered_item(context, record)
+    if unproven:
+        context.ledger.record_unproven(record, unproven)
     if context.settings.staging_backend == "ogc":
         delegate_item(context, run, record, item)
         return

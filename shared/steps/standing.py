@@ -12,7 +12,7 @@ from shared.context import Context
 from shared.errors import ItemFailed, Rejected
 from shared.models import Run, StagedAsset
 from shared.stac.item import Asset, Item
-from shared.storage.digests import checksum_if_known, checksum_of, md5_if_known
+from shared.storage.digests import checksum_if_known, checksum_of, md5_if_known, stated_size
 from shared.storage.location import Location, Stored
 
 
@@ -128,7 +128,7 @@ def expanded_asset(shown: Item, key: str, offered: Asset) -> Asset | None:
 
 def same_content(known: Asset | StagedAsset, offered: Asset) -> bool:
     """Whether size and checksum agree, as far as the station states them."""
-    if offered.size is not None and known.size != offered.size:
+    if stated_size(offered.size, offered.checksum) not in (None, known.size):
         return False
     stated = checksum_of(offered.checksum)
     return stated is None or checksum_if_known(known.checksum) == stated

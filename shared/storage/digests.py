@@ -7,28 +7,20 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from blake3 import blake3
+
 from shared.errors import ItemFailed
+from shared.stac.checksums import HEX, MULTIHASHES, algorithm_of, hex_digits
 
 PART_BYTES = 8 * 2**20
 """Size of a part of a multipart upload: S3's ETag of a large object follows from it."""
 
-_MULTIHASHES = {  # code as a varint, then the length: https://github.com/multiformats/multicodec
-    "md5": "d50110",
-    "sha1": "1114",
-    "sha256": "1220",
-    "sha512": "1340",
-    "sha384": "2030",
-    "sha3_512": "1440",
-    "sha3_384": "1530",
-    "sha3_256": "1620",
-}
-_HEX = frozenset("0123456789abcdef")
 _MD5_HEX = 32
 
 
 @dataclass(frozen=True)
 class Checksum:
-    """A digest: the function, by its name in hashlib, and its lower-case hex."""
+    """A digest: the function, by its name in hashlib or `blake3`, and its lower-case hex."""
 
     function: str
     hex: str
@@ -36,7 +28,7 @@ class Checksum:
     @property
     def multihash(self) -> str:
         """As STAC's file extension spells `file:checksum`."""
-        return _MULTIHASHES[self.function] + self.hex
+        return MULTIHASHES[self.function] + self.hex
 
 
 @dataclass(frozen=True)
@@ -123,14 +115,14 @@ class OverlappedDigest:
     """
 
     def __init__(self, function: str = "md5") -> None:
-        """Begin; a `function` of hashlib other than MD5 is computed as well."""
+        """Begin; a `function` other than MD5 is computed as well."""
         self._etag = RunningDigest(whole=False)
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._other = None if function == "md5" else hashlib.new(function, usedforsecurity=False)
-        updates: list[Callable[[bytes | memoryview], None]] = [self._etag.update, self._md5.update]
+        self._other = None if function == "md5" else _hasher(function)
+        updates: list[Callable[[bytes | memoryview], object]] = [self._etag.update, self._md5.update]
         self._updates = updates if self._other is None else [*updates, self._other.update]
         self._pool = ThreadPoolExecutor(len(self._updates), thread_name_prefix="digest")
-        self._busy: list[Future[None]] = []
+        self._busy: list[Future[object]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -155,7 +147,9 @@ class OverlappedDigest:
 def digest_of(data: bytes, function: str = "md5") -> Written:
     """Return the digest of an object that is written in one PUT, of whatever size; with a `function` other than MD5."""
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    other = None if function == "md5" else hashlib.new(function, data, usedforsecurity=False)
+    other = None if function == "md5" else _hasher(function)
+    if other is not None:
+        other.update(data)
     return Written(len(data), md5, md5, _other(other))
 
 
@@ -175,15 +169,28 @@ def checksum_of(text: str | None) -> Checksum | None:
     if text is None:
         return None
     lower = text.lower()
-    if _HEX.issuperset(lower):
+    if HEX.issuperset(lower):
         if len(lower) == _MD5_HEX:
             return Checksum("md5", lower)
-        for function, prefix in _MULTIHASHES.items():
-            if lower.startswith(prefix) and len(lower) == len(prefix) + 2 * int(prefix[-2:], 16):
+        for function, prefix in MULTIHASHES.items():
+            if lower.startswith(prefix) and len(lower) == len(prefix) + hex_digits(function):
                 return Checksum(function, lower.removeprefix(prefix))
     raise ItemFailed(
-        "bad-checksum", f"file:checksum {text[:80]!r} is no MD5 in plain hex and no multihash that we know"
+        "bad-checksum",
+        f"file:checksum {text[:80]!r} ({algorithm_of(text)}) is no MD5 in plain hex and no multihash that we know",
     )
+
+
+def stated_size(size: int | None, checksum: str | None) -> int | None:
+    """Return the size that an asset states, or None where it states none.
+
+    CDSE states 0 where it does not know the size. So 0 beside a checksum that is not that of an empty file, or that
+    cannot be read, is no size.
+    """
+    if size != 0 or checksum is None:
+        return size
+    known = checksum_if_known(checksum)
+    return size if known is not None and known == digest_of(b"", known.function).checksum else None
 
 
 def checksum_if_known(text: str | None) -> Checksum | None:
@@ -200,5 +207,9 @@ def md5_if_known(text: str | None) -> str | None:
     return checksum.hex if checksum is not None and checksum.function == "md5" else None
 
 
-def _other(digest: "hashlib._Hash | None") -> Checksum | None:
+def _hasher(function: str) -> "hashlib._Hash | blake3":
+    return blake3() if function == "blake3" else hashlib.new(function, usedforsecurity=False)
+
+
+def _other(digest: "hashlib._Hash | blake3 | None") -> Checksum | None:
     return None if digest is None else Checksum(digest.name, digest.hexdigest())

@@ -20,6 +20,7 @@ from shared.storage.digests import (
 )
 
 MD5 = "0123456789abcdef0123456789abcdef"
+BLAKE3 = "3fba5250be9ac259c56e7250c526bc83bacb4be825f2799d3d59e5b4878dd74e"  # of b"content"
 SMALL = 16
 
 
@@ -100,10 +101,11 @@ def test_a_checksum_is_plain_md5_or_a_multihash_of_it(checksum: str) -> None:
         ("1440", "sha3_512"),
         ("1530", "sha3_384"),
         ("1620", "sha3_256"),
+        ("1e20", "blake3"),
     ],
 )
 def test_a_checksum_may_be_a_multihash_of_another_function(prefix: str, function: str) -> None:
-    digest = hashlib.new(function, b"content").hexdigest()
+    digest = BLAKE3 if function == "blake3" else hashlib.new(function, b"content").hexdigest()
     checksum = checksum_of((prefix + digest).upper())
 
     assert checksum == Checksum(function, digest)
@@ -114,6 +116,26 @@ def test_a_checksum_may_be_a_multihash_of_another_function(prefix: str, function
         running.update(b"con")
         running.update(b"tent")
         assert running.result() == digest_of(b"content", function)
+
+
+def test_blake3_is_that_of_its_authors() -> None:
+    # https://github.com/BLAKE3-team/BLAKE3/blob/master/test_vectors/test_vectors.json, input_len 0
+    of_nothing = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+    assert digest_of(b"", "blake3").checksum == Checksum("blake3", of_nothing)
+
+
+@pytest.mark.parametrize(
+    ("checksum", "algorithm"),
+    [
+        ("sm3:00ff", "algorithm sm3"),
+        ("b2200a" + "00" * 10, "code 0x1032"),
+        ("a0e40220" + "00" * 32, "code 0xb220"),
+        ("xx", "unknown algorithm"),
+    ],
+)
+def test_the_reason_names_the_algorithm_of_a_checksum_that_cannot_be_read(checksum: str, algorithm: str) -> None:
+    with pytest.raises(ItemFailed, match=f"bad-checksum.*{algorithm}"):
+        checksum_of(checksum)
 
 
 def test_no_checksum_is_none() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from shared.archives import Expansion
 from shared.models import ItemRecord, ItemState, Outcome, Run
 from shared.runs.settle import outcome
 from shared.stac.item import Item
@@ -61,6 +62,18 @@ def test_an_item_that_was_unusable_is_a_failure() -> None:
 def test_an_item_that_was_as_it_should_be_is_skipped(state: ItemState) -> None:
     ended = outcome(RUN, record(ARCHIVE, state=state, intact=True))
     assert (ended.state, ended.code) == (ItemState.SKIPPED, "already-staged")
+
+
+def test_an_item_that_was_as_it_should_be_is_not_reported_as_unproven() -> None:
+    assert outcome(RUN, record(PLAIN, state=ItemState.FOUND, intact=True, unproven="x")).code == "already-staged"
+
+
+def test_what_is_left_out_and_what_is_unproven_are_both_told() -> None:
+    facts = {"archive": "s3://b/b.zip", "archive_etag": "e", "prefix": "s3://b/b/", "manifest": "m"}
+    expansion = Expansion.model_validate({**facts, "members": 1, "size": 1, "note": "a link", "reused": False})
+    done = record(ARCHIVE, state=ItemState.EXPANDED, unproven="no proof", expansions={"b.zip": expansion})
+    ended = outcome(RUN, done)
+    assert (ended.code, ended.reason) == ("left-out", "a link | no proof")
 
 
 def test_a_failure_is_not_hidden_by_what_was_found_before() -> None:
