@@ -1,13 +1,14 @@
 """What an archive comes to: the files to write, nested archives piped through, each with its place below the prefix."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from posixpath import basename
 from tempfile import SpooledTemporaryFile
 
 from shared.archives.budget import Budget, Omissions
-from shared.archives.names import Format, format_of, is_archive
+from shared.archives.members import Selection
+from shared.archives.names import Format, expanded_name, format_of, is_archive
 from shared.archives.paths import Census, Placement, Shape
 from shared.archives.rules import ArchiveFailed, Kind, Layout, Problem, Rules, flaw
 from shared.archives.sources import FileSource, Source
@@ -60,15 +61,27 @@ class Contents:
     Attributes:
         omitted: what was let pass, and what was left out where the rules allow that. Whoever reads the files adds
             those that he cannot read.
+        selection: which files are taken, and what the patterns have matched so far.
     """
 
-    def __init__(self, source: Source, key: str, prefix_key: str, rules: Rules, layout: Layout) -> None:
+    def __init__(
+        self,
+        source: Source,
+        key: str,
+        prefix_key: str,
+        rules: Rules,
+        layout: Layout,
+        earlier: Sequence[str] = (),
+    ) -> None:
         """Check the archive with this key for being expanded below the prefix with that key, in this layout.
+
+        What `earlier` patterns match is taken beside what the rules say.
 
         Raises:
             ArchiveFailed: any of its codes.
         """
         self.omitted = Omissions(rules)
+        self.selection = Selection(rules.members, earlier)
         self._source = source
         self._format = format_of(key)
         self._prefix_key = prefix_key
@@ -93,20 +106,51 @@ class Contents:
             _require_zip(self._source, "")
             archive = ZipArchive(self._source, self._budget, self.omitted)
             placement = self._placement(archive.census)
+            self._require_distinct(placement, [record.path for record in archive.files])
             self._foresee(archive, placement)
             return archive, placement
-        placement = self._placement(self._counted_ahead() if self._layout == "tree" else None)
+        census, paths = self._seen_ahead() if self._layout == "tree" else (None, [])
+        placement = self._placement(census)
+        self._require_distinct(placement, paths)
         return self._tar(self._budget, self.omitted), placement
 
     def _placement(self, census: Census | None) -> Placement:
+        if self._rules.strip:  # counted from the path in the archive, as by tar
+            return Placement.below(self._prefix_key, self._layout, strip=self._rules.strip)
         stepped = census.only_directory() if census is not None and self._layout == "tree" else ""
         return Placement.below(self._prefix_key, self._layout, stepped)
 
-    def _counted_ahead(self) -> Census:
+    def _seen_ahead(self) -> tuple[Census, list[str]]:
         ahead = self._tar(Budget(self._rules, self._source.size), Omissions(self._rules))
-        for _ in ahead.entries():
-            pass
-        return ahead.census
+        paths = [entry.path for entry in ahead.entries()]
+        return ahead.census, paths
+
+    def _require_distinct(self, placement: Placement, paths: Iterable[str]) -> None:
+        """Make sure, before anything is written, that the paths differ once their leading folders are removed.
+
+        The content of a nested archive goes below a folder, which must be its own.
+
+        Raises:
+            ArchiveFailed: `name-collision`.
+        """
+        if not placement.strip:
+            return
+        shape = Shape()
+        first: dict[str, str] = {}
+        for path in paths:
+            nested = self._is_nested(path)
+            if _may_be_apple_double(path) or not placement.keeps(path) or not (nested or self.selection.matches(path)):
+                continue
+            target = path.split("/", placement.strip)[-1]
+            target = expanded_name(target) if nested else target
+            if first.setdefault(target, path) != path:
+                detail = f"and {first[target]!r} would both be {target!r} without their first {placement.strip} folders"
+                raise flaw(Kind.NAME_COLLISION, path, detail)
+            try:
+                shape.add_file(target)
+            except ArchiveFailed as found:
+                detail = f"without its first {placement.strip} folders it {found.problems[0].detail}"
+                raise flaw(Kind.NAME_COLLISION, path, detail) from found
 
     def _tar(self, budget: Budget, omitted: Omissions) -> TarArchive:
         chunks = self._source.chunks(0, self._source.size)
@@ -119,6 +163,9 @@ class Contents:
         kept = []
         for record in archive.files:
             try:
+                if not self._is_nested(record.path) and not self._is_taken(record.path, placement):
+                    kept.append(record)
+                    continue
                 target = placement.target(record.path)
                 if _may_be_apple_double(record.path):
                     kept.append(record)
@@ -137,16 +184,22 @@ class Contents:
         for file in files:
             empty = False
             yield file
+        self.selection.require_match()
+        for pattern in self.selection.unmatched:
+            self.omitted.notice(Kind.NO_SUCH_MEMBER, pattern, "matches no file")
         if empty:
             raise flaw(Kind.EMPTY, "", "it holds no file")
 
     def _walk(
-        self, archive: Archive, placement: Placement, depth: int, around: str, omitted: Omissions
+        self, archive: Archive, placement: Placement, depth: int, around: str, omitted: Omissions, whole: bool = False
     ) -> Iterator[Placed]:
-        for entry in _without_apple_doubles(archive.entries(), omitted):
+        """Yield the files of an archive; `whole` takes all of a nested one, whatever else the patterns say."""
+        taken = self._taken(archive.entries(), placement, around, whole)
+        for entry in _without_apple_doubles(taken, omitted):
             source = f"{around}/{entry.path}" if around else entry.path
             if self._is_nested(entry.path):
-                yield from self._expanded(entry, placement, depth + 1, source, omitted)
+                all_of_it = whole or self.selection.matches(source)
+                yield from self._expanded(entry, placement, depth + 1, source, omitted, all_of_it)
                 continue
             try:
                 placed = self._placed(entry, placement, around, source)
@@ -155,8 +208,24 @@ class Contents:
                 continue
             yield placed
 
+    def _taken(self, entries: Iterable[Entry], placement: Placement, around: str, whole: bool) -> Iterator[Entry]:
+        """Yield the files that are taken, and the nested archives that may have some."""
+        for entry in entries:
+            path = f"{around}/{entry.path}" if around else entry.path
+            taken = whole or self._is_nested(entry.path) or self.selection.matches(path)
+            if taken and placement.keeps(entry.path):
+                yield entry
+                continue
+            self.selection.leave(path)
+            if taken:
+                detail = f"stays in the archive: its path has no more than the {placement.strip} segments to remove"
+                self.omitted.notice(Kind.STRIPPED, path, detail)
+
+    def _is_taken(self, path: str, placement: Placement) -> bool:
+        return placement.keeps(path) and self.selection.matches(path)
+
     def _expanded(
-        self, entry: Entry, placement: Placement, depth: int, source: str, omitted: Omissions
+        self, entry: Entry, placement: Placement, depth: int, source: str, omitted: Omissions, whole: bool
     ) -> Iterator[Placed]:
         inside = omitted.within(source)
         with ExitStack() as held:
@@ -167,7 +236,7 @@ class Contents:
                 omitted.add(found.within(source))
                 return
             try:
-                yield from self._walk(nested, below, depth, source, inside)
+                yield from self._walk(nested, below, depth, source, inside, whole)
             except ArchiveFailed as found:
                 raise found.within(source) from found
 

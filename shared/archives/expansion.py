@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from shared.archives.contents import Contents, Placed
 from shared.archives.inspection import Inspection, inspect
 from shared.archives.manifest import Manifest, Member, Slot, load_manifest
+from shared.archives.members import EVERYTHING, union_of
 from shared.archives.names import format_of, manifest_for
 from shared.archives.reading import ArchiveReader
 from shared.archives.rules import COLLISION, ArchiveFailed, Kind, Layout, Problem, Rules, flaw
@@ -36,6 +37,7 @@ class Expansion(BaseModel):
         left_out: how many problems there were with members that were left out; the manifest has them all.
         note: the first of them in words; empty where nothing was left out.
         reused: an earlier call had done the work.
+        partial: files that nobody has chosen are in the archive only, which must stay.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,6 +51,7 @@ class Expansion(BaseModel):
     left_out: int = 0
     note: str = ""
     reused: bool
+    partial: bool = False
 
 
 def _at_any_rate() -> None:
@@ -79,6 +82,7 @@ def expand(
 
     Returns:
         The expansion, `reused` if a manifest said that this version is expanded already, in a layout that is wanted.
+        Where the rules choose some members, what earlier calls have chosen of this version stays, and these are added.
         The directory of a zip shows whether names collide. In a tar that is seen as it is read: what was written
         in the layout `flat` is then removed, and the archive is written in the layout `tree`.
 
@@ -86,7 +90,7 @@ def expand(
         UnsupportedArchive: the name is that of no archive; nothing has been touched.
         Rejected: `bad-prefix`, the prefix does not end in a slash, or the archive is below it.
         ArchiveFailed: an ItemFailed: `archive-unsafe`, `archive-damaged`, `archive-limit`, `archive-encrypted`,
-            `archive-method`, `archive-empty`, `archive-type-mismatch`, `name-collision`.
+            `archive-method`, `archive-empty`, `archive-type-mismatch`, `name-collision`, `no-such-member`.
         ItemFailed: `archive-missing`; `archive-checksum`, it has another MD5; `prefix-taken`, the prefix holds what is
             not of this archive.
         Retryable: the store's: the same call may well succeed later. `s3-changed`: another attempt came between.
@@ -158,16 +162,18 @@ def _check_owner(archive: Location, prefix: Location, manifest: Manifest | None)
 
 
 def _is_done(manifest: Manifest, stored: Stored | None, rules: Rules) -> bool:
-    return manifest.state == "complete" and (stored is None or _same_version(manifest, stored, rules.layouts))
+    if manifest.state != "complete" or not manifest.has_all_of(rules.members):
+        return False
+    return stored is None or _same_version(manifest, stored, rules, rules.layouts)
 
 
-def _same_version(manifest: Manifest, stored: Stored, layouts: Sequence[Layout]) -> bool:
-    return manifest.archive_etag == stored.etag and manifest.layout in layouts
+def _same_version(manifest: Manifest, stored: Stored, rules: Rules, layouts: Sequence[Layout]) -> bool:
+    return (manifest.archive_etag, manifest.strip) == (stored.etag, rules.strip) and manifest.layout in layouts
 
 
 def _layouts(manifest: Manifest | None, stored: Stored, rules: Rules) -> Sequence[Layout]:
     """Return the layouts to try: of one that an earlier attempt has found to collide, only the next."""
-    if manifest is not None and _same_version(manifest, stored, rules.layouts):
+    if manifest is not None and _same_version(manifest, stored, rules, rules.layouts):
         return rules.layouts[rules.layouts.index(manifest.layout) :]
     return rules.layouts
 
@@ -188,6 +194,7 @@ def _expansion(prefix: Location, manifest: Manifest, reused: bool) -> Expansion:
         left_out=len(manifest.left_out),
         note=_note(manifest),
         reused=reused,
+        partial=bool(manifest.not_chosen),
     )
 
 
@@ -225,7 +232,7 @@ class _Attempt:
         unexplained = _unexplained(self.prefix, self.slot.manifest, present)
         if unexplained:
             raise taken(self.prefix, unexplained)
-        contents = Contents(reader, self.archive.key, self.prefix.key, self.rules, self.layout)
+        contents = Contents(reader, self.archive.key, self.prefix.key, self.rules, self.layout, self._chosen_before())
         try:
             files = contents.files()
         except ArchiveFailed as found:
@@ -242,11 +249,12 @@ class _Attempt:
                 raise
 
     def _claim(self, present: dict[str, Stored]) -> dict[str, Stored]:
-        """Claim the prefix and return what is there already; what another version has left goes first."""
+        """Claim the prefix and return what is there already; what is of another version, or not wanted, goes first."""
         found = self.slot.manifest
         if found is not None and not self._goes_on(found):
-            self._remove(self._locations(present))
-            present = {}
+            kept = self._kept()
+            self._remove(self._locations(key for key in present if key not in kept))
+            present = {key: stored for key, stored in present.items() if key in kept}
         self.slot.save(self._manifest())
         return present
 
@@ -257,8 +265,36 @@ class _Attempt:
         self.store.control.delete_all(locations)
 
     def _goes_on(self, manifest: Manifest) -> bool:
-        """Whether what an earlier attempt has left is what this one would write."""
-        return _same_version(manifest, self.stored, [self.layout]) and manifest.nested_zip == self.rules.nested_zip
+        """Whether what an earlier attempt has left is part of what this one would write."""
+        union = self._chosen()
+        return self._fits(manifest) and (union is None or {*(manifest.chosen or (EVERYTHING,))} <= {*union})
+
+    def _fits(self, manifest: Manifest) -> bool:
+        """Whether the members of a manifest are of this version, and where this attempt would put them."""
+        same = _same_version(manifest, self.stored, self.rules, [self.layout])
+        return same and manifest.nested_zip == self.rules.nested_zip
+
+    @property
+    def _before(self) -> Manifest | None:
+        """The manifest of what was chosen before of this version of the archive, and is complete."""
+        found = self.slot.manifest
+        before = None if found is None else found.last_complete
+        return before if before is not None and before.archive_etag == self.stored.etag else None
+
+    def _chosen_before(self) -> tuple[str, ...]:
+        before = self._before
+        return () if before is None else before.chosen or (EVERYTHING,)
+
+    def _chosen(self) -> tuple[str, ...] | None:
+        """The patterns of this call and of those before; None for everything."""
+        return self.rules.members if self._before is None else union_of(self._before.chosen, self.rules.members)
+
+    def _kept(self) -> set[str]:
+        """The keys of members that stay whatever becomes of this attempt: it only adds others of the archive."""
+        before = self._before
+        if before is None or not before.not_chosen or not self._fits(before):
+            return set()
+        return {self.prefix.key + member.path for member in before.members}
 
     def _write(
         self, reader: ArchiveReader, contents: Contents, files: Iterator[Placed], writer: MemberWriter
@@ -280,16 +316,29 @@ class _Attempt:
         )
         md5 = reader.md5()
         _check_md5(self.archive, md5, self.md5)
-        return self._commit(members, md5, [*contents.omitted.noticed, *writer.noticed], contents.omitted.problems)
+        noticed = [*contents.omitted.noticed, *writer.noticed]
+        return self._commit(members, md5, noticed, contents.omitted.problems, contents.selection.left)
 
     def _withdraw(self, writer: MemberWriter, leftovers: list[Location]) -> None:
-        """Remove what this attempt and the earlier ones have written; the claim last, as it explains the rest."""
+        """Remove what this attempt and the earlier ones have written; the claim last, as it explains the rest.
+
+        What was complete before, and was to be added to, stays, and its manifest is put back.
+        """
         writer.stop()
-        self._remove({*writer.begun, *leftovers})
-        self.slot.delete()
+        kept = self._kept()
+        self._remove(each for each in {*writer.begun, *leftovers} if each.key not in kept)
+        if kept and self._before is not None:
+            self.slot.save(self._before)
+        else:
+            self.slot.delete()
 
     def _commit(
-        self, members: tuple[Member, ...], md5: str, noticed: list[Problem], left_out: list[Problem]
+        self,
+        members: tuple[Member, ...],
+        md5: str,
+        noticed: list[Problem],
+        left_out: list[Problem],
+        not_chosen: int,
     ) -> Expansion:
         manifest = self._manifest().model_copy(
             update={
@@ -299,6 +348,8 @@ class _Attempt:
                 "size": sum(member.size for member in members),
                 "problems": tuple(noticed),
                 "left_out": tuple(left_out),
+                "not_chosen": not_chosen,
+                "earlier": None,
             }
         )
         self.still_ours()
@@ -314,11 +365,14 @@ class _Attempt:
             prefix=self.prefix.href,
             layout=self.layout,
             nested_zip=self.rules.nested_zip,
+            chosen=self._chosen(),
+            strip=self.rules.strip,
+            earlier=self._before if self._kept() else None,
             expanded_at=datetime.now(UTC),
         )
 
-    def _locations(self, present: dict[str, Stored]) -> list[Location]:
-        return [Location(self.prefix.bucket, key) for key in present]
+    def _locations(self, keys: Iterable[str]) -> list[Location]:
+        return [Location(self.prefix.bucket, key) for key in keys]
 
 
 def _unexplained(prefix: Location, manifest: Manifest | None, present: dict[str, Stored]) -> dict[str, Stored]:

@@ -31,6 +31,7 @@ class Inspection(BaseModel):
         noticed: what would be let pass.
         refused: the archive would be refused under these rules.
         code: of the refusal, else empty.
+        not_chosen: how many files would stay in the archive.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +44,7 @@ class Inspection(BaseModel):
     noticed: tuple[Problem, ...]
     refused: bool
     code: str
+    not_chosen: int = 0
 
 
 def inspect(source: Source, name: str, rules: Rules, prefix_key: str = "") -> Inspection:
@@ -76,6 +78,7 @@ def inspect(source: Source, name: str, rules: Rules, prefix_key: str = "") -> In
         noticed=(*look.contents.omitted.noticed, *look.merged),
         refused=refused,
         code=(failure.code if failure is not None else problems[0].code) if refused else "",
+        not_chosen=look.contents.selection.left,
     )
 
 

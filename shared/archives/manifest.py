@@ -42,6 +42,10 @@ class Manifest(BaseModel):
         nested_zip: a zip within the archive was expanded, not kept as a file.
         problems: what was noticed and let pass: equal members that became one object, nested zips kept as files.
         left_out: what is not among the members, each with the reason; only where the rules allow it.
+        chosen: the patterns of the files that were taken, those of earlier calls included; None is all of them.
+        not_chosen: how many files were not taken; the archive still has them.
+        strip: leading folders that were removed from each path.
+        earlier: while `writing`, the complete manifest of what was taken of this archive before, and stays.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +64,19 @@ class Manifest(BaseModel):
     nested_zip: bool = False
     problems: tuple[Problem, ...] = ()
     left_out: tuple[Problem, ...] = ()
+    chosen: tuple[str, ...] | None = None
+    not_chosen: int = 0
+    strip: int = 0
+    earlier: "Manifest | None" = None
+
+    @property
+    def last_complete(self) -> "Manifest | None":
+        """What is there, verified, while more of the same archive may be on its way."""
+        return self if self.state == "complete" else self.earlier
+
+    def has_all_of(self, members: tuple[str, ...] | None) -> bool:
+        """Whether everything that these patterns match was taken."""
+        return not self.not_chosen or (members is not None and set(members) <= set(self.chosen or ()))
 
 
 class Slot:

@@ -118,17 +118,23 @@ class Placement:
         room: bytes that are left of a key below the prefix.
         base: where this archive's own content begins: empty, or a path with a slash.
         stepped: the top-level directory that is stepped into, with a slash; or empty.
+        strip: leading folders that are removed from each path.
     """
 
     layout: Layout
     room: int
     base: str = ""
     stepped: str = ""
+    strip: int = 0
 
     @classmethod
-    def below(cls, key: str, layout: Layout, stepped: str = "") -> "Placement":
+    def below(cls, key: str, layout: Layout, stepped: str = "", strip: int = 0) -> "Placement":
         """Return the placement below the prefix with this key."""
-        return cls(layout, KEY_BYTES - len(key.encode()), "", stepped)
+        return cls(layout, KEY_BYTES - len(key.encode()), "", stepped, strip)
+
+    def keeps(self, path: str) -> bool:
+        """Whether anything is left of a path once its leading folders are removed."""
+        return path.count("/") >= self.strip
 
     def target(self, path: str) -> str:
         """Return the path below the prefix of a member.
@@ -136,7 +142,10 @@ class Placement:
         Raises:
             ArchiveFailed: `archive-unsafe`, its key would be too long.
         """
-        target = basename(path) if self.layout == "flat" else self.base + path.removeprefix(self.stepped)
+        if self.layout == "flat":
+            target = basename(path)
+        else:
+            target = self.base + path.removeprefix(self.stepped).split("/", self.strip)[-1]
         if len(target.encode()) > self.room:
             raise flaw(Kind.NAME_TOO_LONG, path, f"a key of more than {KEY_BYTES} bytes")
         return target

@@ -74,6 +74,8 @@ class Kind(StrEnum):
     MERGED = "merged"
     NESTED_ZIP = "nested-zip"
     APPLE_DOUBLE = "apple-double"
+    NO_SUCH_MEMBER = "no-such-member"
+    STRIPPED = "stripped"
 
 
 _CODES = {
@@ -91,6 +93,7 @@ _CODES = {
     "archive-empty": (Kind.EMPTY,),
     "archive-type-mismatch": (Kind.TYPE_MISMATCH,),
     COLLISION: (Kind.NAME_COLLISION,),
+    "no-such-member": (Kind.NO_SUCH_MEMBER,),
 }
 _CODE_OF = {kind: code for code, kinds in _CODES.items() for kind in kinds}
 
@@ -165,6 +168,15 @@ def flaw(kind: Kind, path: str, detail: str) -> ArchiveFailed:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What a caller chooses for the archives of one request; see `Rules`. None and 0 are the default."""
+
+    layout: WantedLayout | None = None
+    members: tuple[str, ...] | None = None
+    strip: int = 0
+
+
+@dataclass(frozen=True)
 class Rules:
     """How archives are expanded.
 
@@ -178,6 +190,9 @@ class Rules:
         on_unsafe: `fail` refuses an archive for one dangerous or damaged member, `skip` leaves that one out.
         nested_zip: expand a zip within an archive.
         memory: bytes of the archive and of its members that may be held at once.
+        members: patterns of the files that are taken (see `members.py`), or None for all.
+        strip: leading folders that are removed from the path of each file of the archive, not of nested ones. It
+            implies the layout `tree`. What has no more segments than that is not taken, as tar has it.
     """
 
     layout: WantedLayout = "auto"
@@ -189,11 +204,20 @@ class Rules:
     on_unsafe: OnUnsafe = "fail"
     nested_zip: bool = True
     memory: int = 128 * 2**20
+    members: tuple[str, ...] | None = None
+    strip: int = 0
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
         """The layouts to try, in their order: the next one where names collide in the one before."""
+        if self.strip:
+            return ("tree",)
         return ("flat", "tree") if self.layout == "auto" else (self.layout,)
+
+    def with_choice(self, choice: Choice) -> Self:
+        """Return the same rules with what a caller has chosen."""
+        layout = self.layout if choice.layout is None else choice.layout
+        return replace(self, layout=layout, members=choice.members, strip=choice.strip)
 
     @classmethod
     def from_settings(cls, settings: ArchiveSettings) -> Self:
