@@ -18,7 +18,7 @@ class Valkey:
 
     Attributes:
         child: the server process.
-        url: `redis://:PASSWORD@127.0.0.1:PORT/0`; holds the password.
+        url: `redis://default:PASSWORD@127.0.0.1:PORT/0`; holds the password.
     """
 
     def __init__(self, folder: Path, port: int, password: str, fsync: Fsync) -> None:
@@ -34,7 +34,7 @@ class Valkey:
         Raises:
             StackError: the server cannot be run.
         """
-        self.url = f"redis://:{password}@{LOOPBACK}:{port}/0"
+        self.url = f"redis://default:{password}@{LOOPBACK}:{port}/0"
         self._port = port
         self._password = password
         self._folder = folder

@@ -109,7 +109,7 @@ class Settings(ArchiveSettings):
     """What a process needs to know. Sizes are in bytes and times in seconds unless a name says otherwise."""
 
     redis_url: RedisUrl = Field(
-        description="Redis or Valkey: broker, results and ledger; `redis://:PASSWORD@HOST:6379/0`; `rediss://` for TLS"
+        description="broker, results and ledger: `redis://default:PASSWORD@HOST:6379/0`; `rediss://` for TLS"
     )
 
     stations_file: Path = Field(description="TOML file of the AUXIP stations and their credentials; see below")

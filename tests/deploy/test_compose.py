@@ -106,7 +106,7 @@ def test_the_example_filled_in_is_enough(tmp_path: Path) -> None:
 
 def test_the_example_writes_the_password_into_the_broker_url(tmp_path: Path) -> None:
     _, out, _ = compose({}, env_file=filled_example(tmp_path))
-    assert "redis://:hush-valkey@valkey:6379/0" in out
+    assert "redis://default:hush-valkey@valkey:6379/0" in out
 
 
 def test_there_is_one_worker_service_per_queue(services: Services) -> None:

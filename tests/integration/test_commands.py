@@ -112,9 +112,9 @@ def test_stage_says_when_items_failed_and_exits_with_1(caller: Caller) -> None:
     ("arguments", "status", "said"),
     [
         (["stage"], 2, "give --product-type (and --start and --end"),
-        (["stage", "--start", "2024-01-02", "--end", "2024-01-01", "--product-type", "X"], 1, "auxip: bad-window: "),
-        (["stage", "--start", "soon", "--end", "2024-01-01", "--product-type", "X"], 1, "auxip: bad-datetime: "),
-        (["stage", *WINDOW, "--product-type", "X", "--owner", "../x"], 1, "auxip: bad-request: env.owner_id"),
+        (["stage", "--start", "2024-01-02", "--end", "2024-01-01", "--product-type", "X"], 2, "auxip: bad-window: "),
+        (["stage", "--start", "soon", "--end", "2024-01-01", "--product-type", "X"], 2, "auxip: bad-datetime: "),
+        (["stage", *WINDOW, "--product-type", "X", "--owner", "../x"], 2, "auxip: bad-request: env.owner_id"),
         (["show", "no-such-run"], 1, "auxip: unknown-run: "),
     ],
 )
@@ -129,12 +129,49 @@ def test_wrong_usage_is_told_in_one_line_and_sends_nothing(
     assert len(context.ledger.runs(10_000)) == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        (["stage"], 2, "bad-usage"),
+        (["stage", "--start", "yesterday", "--end", "2024-01-01", "--product-type", "X"], 2, "bad-datetime"),
+        (["stage", "--no-such-option"], 2, "bad-usage"),
+        (["no-such-command"], 2, "bad-usage"),
+        (["show", "no-such-run"], 1, "unknown-run"),
+        (["dead", "show", "no-such-letter"], 1, "unknown-letter"),
+        (["sweep", "no-such-sweep"], 1, "unknown-sweep"),
+        (["audit", "no-such-collection"], 2, "unknown-collection"),
+        (["expand", "s3://aux/auxip/no-such-archive.zip", "--dry-run"], 1, "archive-missing"),
+    ],
+)
+def test_a_program_that_asks_for_json_gets_an_error_as_json(
+    stack: Stack, arguments: list[str], status: int, code: str
+) -> None:
+    ended = auxip(*arguments, "--json")
+
+    assert ended.returncode == status
+    (line,) = ended.stdout.splitlines()
+    said = json.loads(line)
+    assert (said["status"], said["error"]["code"]) == ("failed", code)
+    assert said["error"]["reason"]
+    assert code in ended.stderr or code == "bad-usage"
+
+
+def test_a_setting_that_only_celery_reads_is_an_error_as_json_too(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUXIP_OWNERS_FILE", "/no/such/file.toml")
+    ended = auxip("stage", *WINDOW, "--product-type", "X", "--json")
+
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["error"]["code"] == "bad-setting"
+
+
 def test_a_filter_file_that_holds_no_filter_is_refused(tmp_path: Path, stack: Stack) -> None:
     file = tmp_path / "filter.json"
     file.write_text("{not json")
     ended = auxip("stage", "--filter", str(file))
 
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert ended.stderr.startswith("auxip: bad-filter: ")
 
 

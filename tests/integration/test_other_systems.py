@@ -15,7 +15,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 def test_the_python_example_of_the_readme_stages_items(caller: Caller, context: Context) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     url = context.settings.redis_url.get_secret_value()
-    example = example.replace("redis://:PASSWORD@HOST:6379/0", url).replace('"aux"', f'"{caller.collection}"')
+    example = example.replace("redis://default:PASSWORD@HOST:6379/0", url).replace('"aux"', f'"{caller.collection}"')
     names: dict[str, object] = {}
     exec(example, names)  # noqa: S102 - the text is ours
 

@@ -207,8 +207,8 @@ def test_stage_tells_that_the_workers_know_no_such_query(caller: Caller) -> None
         (["--query", "Q", "--param", "a"], 2, "'a' is no key=value"),
         (["--policy", "Best", "--product-type", RESORB], 2, "'Best' is not one of 'ValIntersect'"),
         (["--product-type", RESORB, *PERIOD, "--before", "long"], 2, "'long' is no duration such as 90s"),
-        (["--product-type", RESORB, *PERIOD, "--before", "-1s"], 1, "auxip: bad-request: before"),
-        (["--product-type", RESORB], 1, "auxip: bad-window: the policy ValCover needs start and end"),
+        (["--product-type", RESORB, *PERIOD, "--before", "-1s"], 2, "auxip: bad-request: before"),
+        (["--product-type", RESORB], 2, "auxip: bad-window: the policy ValCover needs start and end"),
     ],
 )
 def test_stage_with_a_selection_that_makes_no_sense_is_refused(

@@ -12,10 +12,10 @@ from shared.audit.report import AuditReport, write_report
 from shared.context import Context
 from shared.errors import AuxipError
 from shared.json_types import Json
-from shared.settings import load_settings
 from shared.texts import printable
 from shared.times import parse_duration
-from workers.cli.printing import print_json
+from workers.cli.connecting import connected
+from workers.cli.printing import print_error, print_json
 
 _FOUND = 1
 _NOT_AUDITED = 2
@@ -55,13 +55,13 @@ def audit(
     orphans_older_than = _duration(older_than) if delete_orphans else None
     scope = Scope(owner, collection, checksum, station)
     try:
-        with closing(Context(load_settings())) as context:
+        with closing(connected()) as context:
             report = _audited(context, scope)
             if repair:
                 _repair(context, scope, report, orphans_older_than)
             href = write_report(context, report)
     except AuxipError as error:
-        click.echo(f"auxip: {error}", err=True)
+        print_error(error.code, error.reason, as_json)
         raise SystemExit(_NOT_AUDITED) from None
     if as_json:
         print_json({**report.to_json(), "report": href})

@@ -6,6 +6,7 @@ from shared.errors import Rejected
 from shared.json_types import Json
 from shared.ledger import lease
 from shared.runs.reconcile import reconcile as plans_to_repeat
+from workers.cli.connecting import checked_settings, connected
 from workers.cli.printing import print_json
 
 
@@ -14,9 +15,7 @@ from workers.cli.printing import print_json
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def cancel(run: str, as_json: bool) -> None:
     """Begin nothing new of a run. RUN is its id, or the beginning of it; what was done stays."""
-    from workers.app import context
-
-    ledger = context().ledger
+    ledger = connected().ledger
     found = ledger.find_run(run)
     if not ledger.cancel_run(found.id):
         state = "closed" if found.closed else "cancelled"
@@ -31,6 +30,7 @@ def cancel(run: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def reconcile(as_json: bool) -> None:
     """Put steps on their queues again that were lost or that no worker works on, as beat does all the time."""
+    checked_settings()
     from workers.app import context
     from workers.base import publish
 

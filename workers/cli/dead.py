@@ -10,8 +10,8 @@ import click
 from shared.context import Context
 from shared.json_types import Json
 from shared.ledger import DeadLetters, Letter
-from shared.settings import load_settings
 from shared.times import format_instant
+from workers.cli.connecting import connected
 from workers.cli.output import print_letters
 from workers.cli.printing import print_json
 
@@ -77,7 +77,7 @@ def replay(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: 
 
     A message or a request goes back to the queue that it came from; for an item a new run is begun.
     """
-    context = Context(load_settings())
+    context = connected()
     chosen = list(_chosen(context.dead_letters, letters, kind, code, where))
     replayed: list[Json] = []
     for letter in chosen:
@@ -124,7 +124,7 @@ def _replayed(context: Context, letter: str) -> Json:
 
 
 def _letters() -> DeadLetters:
-    return Context(load_settings()).dead_letters
+    return connected().dead_letters
 
 
 def _json(letter: Letter) -> Json:

@@ -11,6 +11,7 @@ from shared.archives.rules import WantedLayout
 from shared.errors import AuxipError, ItemFailed, Rejected, UnsupportedArchive
 from shared.settings import load_archive_settings, load_settings
 from shared.storage.location import Location
+from workers.cli.connecting import checked_settings
 from workers.cli.printing import print_json
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ def expand(
             _show_inspection(name, _inspected(href, file, layout), as_json)
         else:
             _show_manifest(_expanded(name, owner, layout), as_json)
-    except (ItemFailed, UnsupportedArchive) as refusal:
-        _show_refusal(name, refusal, as_json)
+    except (ItemFailed, UnsupportedArchive) as error:
+        if not isinstance(error, ArchiveFailed | UnsupportedArchive) and error.code != "prefix-taken":
+            raise  # nothing is refused: the archive is missing, or the store does not answer
+        _show_refusal(name, error, as_json)
 
 
 def _inspected(href: str | None, file: Path | None, layout: WantedLayout | None) -> Inspection:
@@ -67,6 +70,7 @@ def _inspected(href: str | None, file: Path | None, layout: WantedLayout | None)
 
 
 def _expanded(href: str, owner: str | None, layout: WantedLayout | None) -> Manifest:
+    checked_settings()
     from workers.app import app, context
     from workers.cli.enqueue import enqueue, workers_answer
 

@@ -5,12 +5,14 @@ from typing import NoReturn
 import click
 
 from shared.json_types import Json
+from workers.cli.connecting import checked_settings
 from workers.cli.output import print_outcomes, print_run_json, summary
 from workers.cli.watch import watch
 
 
 def run_to_its_end(task: str, message: Json, as_json: bool) -> NoReturn:
     """Send a public task, show how far its run is, print how it ended, and exit: 0 if all is well, else 1."""
+    checked_settings()
     from workers.app import context
     from workers.cli.enqueue import enqueue, raise_if_refused, workers_answer
 

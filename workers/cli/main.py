@@ -1,12 +1,18 @@
 """The group of commands, each loaded when it is asked for, and how every error leaves it: one line, and a status."""
 
+import sys
 from importlib import import_module
 
 import click
 
-from shared.errors import AuxipError
+from shared.errors import AuxipError, Retryable
+from workers.cli.printing import error_json, print_error, print_json
 
 _INTERRUPTED = 130
+_USAGE = 2
+
+# What the caller has to correct, whoever finds it: this process, or a worker.
+_WRONG_USAGE = {"bad-request", "bad-filter", "bad-window", "bad-datetime", "bad-href", "bad-parameter"}
 
 # Where each command stands, and what it does. `auxip --help` loads none of them: Celery alone takes 0.2 s.
 COMMANDS = {
@@ -57,18 +63,56 @@ def auxip() -> None:
 
 
 def run() -> int:
-    """Run the command line and give its status: 0 (done), 1 (failed), 2 (usage), 3 (archive refused)."""
+    """Run the command line and give its status: 0 (done), 1 (failed), 2 (wrong usage), 3 (archive refused)."""
+    as_json = "--json" in sys.argv[1:]
     try:
         return int(auxip.main(standalone_mode=False) or 0)
-    except AuxipError as error:
-        click.echo(f"auxip: {error}", err=True)
-        return 1
-    except ModuleNotFoundError as error:
-        click.echo(f"auxip: no module {error.name}; `auxip demo` and `auxip up` need requirements/demo.txt", err=True)
-        return 1
     except click.ClickException as error:
         error.show()
+        if as_json:
+            print_json(error_json("bad-usage", error.format_message()))
         return error.exit_code
     except click.Abort:
         click.echo("auxip: interrupted", err=True)
         return _INTERRUPTED
+    except (Exception, SystemExit) as error:
+        known = _known(error)
+        if known is None:
+            if as_json and isinstance(error, Exception):
+                print_json(error_json("internal-error", f"{type(error).__name__}: {error}"))
+            raise
+        print_error(known.code, known.reason, as_json)
+        return _USAGE if known.code in _WRONG_USAGE else 1
+
+
+def _known(error: BaseException) -> AuxipError | None:
+    """Return an error with its code and its sentence, or None where it is a fault of ours, or a mere status."""
+    match error:
+        case AuxipError():
+            return error
+        case ModuleNotFoundError():
+            reason = f"no module {error.name}; `auxip demo` and `auxip up` need requirements/demo.txt"
+            return AuxipError("local-stack", reason)
+        case SystemExit(code=str()):  # what the Celery application says of its settings
+            code, _, reason = str(error.code).removeprefix("auxip: ").partition(": ")
+            return AuxipError(code, reason)
+        case Exception():
+            return _fault_of_redis(error)
+        case _:
+            return None
+
+
+def _fault_of_redis(error: Exception) -> AuxipError | None:
+    """Return what is wrong with Redis where a connection to it was lost on the way, or None."""
+    from kombu.exceptions import OperationalError
+    from redis.exceptions import RedisError
+
+    if not isinstance(error, RedisError | OperationalError):
+        return None
+    from workers.cli.connecting import checked_settings
+
+    try:
+        checked_settings()
+    except AuxipError as fault:
+        return fault
+    return Retryable("redis-unavailable", f"the connection to Redis was lost: {error}; run the command again")

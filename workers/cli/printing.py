@@ -12,3 +12,21 @@ if TYPE_CHECKING:
 def print_json(value: "Json") -> None:
     """Print one JSON object on a line of its own."""
     click.echo(json.dumps(value))
+
+
+def print_error(code: str, reason: str, as_json: bool) -> None:
+    """Print why a command could not be done: a line on standard error and, for a program, an object on standard output.
+
+    Args:
+        code: one of the README's table.
+        reason: what happened, and what to do now.
+        as_json: whether a program reads the standard output.
+    """
+    if as_json:
+        print_json(error_json(code, reason))
+    click.echo(f"auxip: {code}: {reason}", err=True)
+
+
+def error_json(code: str, reason: str) -> "Json":
+    """Return an error as answers to other systems have it."""
+    return {"status": "failed", "error": {"code": code, "reason": reason}}

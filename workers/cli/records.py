@@ -2,8 +2,7 @@
 
 import click
 
-from shared.context import Context
-from shared.settings import load_settings
+from workers.cli.connecting import connected
 from workers.cli.output import (
     outages_json,
     print_items,
@@ -24,7 +23,7 @@ from workers.intake import request_schema
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def runs(newest: int, as_json: bool) -> None:
     """List the newest runs."""
-    context = Context(load_settings())
+    context = connected()
     found, outages = context.ledger.runs(newest), context.outages.all()
     if as_json:
         print_json({"runs": [run_json(run) for run in found], "outages": outages_json(outages)})
@@ -38,7 +37,7 @@ def runs(newest: int, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def show(run: str, as_json: bool) -> None:
     """Show a run and each of its items. RUN is its id, or the beginning of it."""
-    ledger = Context(load_settings()).ledger
+    ledger = connected().ledger
     found = ledger.find_run(run)
     records = ledger.items(found.id)
     if as_json:

@@ -12,6 +12,7 @@ from shared.json_types import Json
 from shared.models import Run, SweepRecord
 from shared.settings import load_settings
 from shared.times import format_instant
+from workers.cli.connecting import connected
 from workers.cli.follow import run_to_its_end
 from workers.cli.output import SweepStanding, print_sweeps, sweep_json
 from workers.cli.printing import print_json
@@ -26,7 +27,7 @@ def sweeps(as_json: bool) -> None:
     """List the sweeps and audits of AUXIP_SWEEPS_FILE: their last runs, how these ended, and when each is due next."""
     from workers.sweeps import load_audits, load_sweeps
 
-    context = Context(load_settings())
+    context = connected()
     now = datetime.now(UTC)
     listed = [_standing(context, sweep, now) for sweep in load_sweeps(context.settings).values()]
     audits = [_audit(context, audit, now) for audit in load_audits(context.settings).values()]
