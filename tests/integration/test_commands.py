@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -243,10 +244,11 @@ def test_up_runs_a_worker_per_queue_beat_and_flower_until_ctrl_c(tmp_path: Path)
         facts = json.loads(up.stdout.readline())
         started = descendants(up.pid)
 
-        access = (facts["flower_user"], facts["flower_password"])
+        values = exported(Path(facts["environment_file"]))
+        access = (values["FLOWER_USER"], values["FLOWER_PASSWORD"])
         wait_for(lambda: _workers_in_flower(facts["flower"], access) == len(QUEUES), "Flower shows a worker per queue")
         assert httpx.get(f"{facts['flower']}/api/workers").status_code == 401
-        settings = {name: value for name, value in facts.items() if name.startswith(PREFIX)}
+        settings = {name: value for name, value in values.items() if name.startswith(PREFIX)}
         assert not _secrets_in_flower(facts["flower"], access, settings)
         wait_for(lambda: _sweeps(without_settings() | settings) > 0, "beat's sweep has been done")
 
@@ -254,6 +256,12 @@ def test_up_runs_a_worker_per_queue_beat_and_flower_until_ctrl_c(tmp_path: Path)
         assert up.wait(30) == 0
     assert not alive(started)
     assert not Path(facts["logs"]).exists()
+
+
+def exported(file: Path) -> dict[str, str]:
+    """The variables of a file that shells read."""
+    lines = [shlex.split(line)[1].partition("=") for line in file.read_text().splitlines()]
+    return {name: value for name, _, value in lines}
 
 
 def _workers_in_flower(url: str, access: tuple[str, str]) -> int:

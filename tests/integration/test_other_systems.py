@@ -32,7 +32,7 @@ def test_the_request_of_the_readme_is_a_run_and_is_answered(caller: Caller, stac
     from workers.cli.fleet import start_gate
 
     (example,) = re.findall(r"LPUSH auxip:intake '(.*?)'\n", README, re.DOTALL)
-    (reply_list,) = re.findall(r"^BRPOP (\S+) ", README, re.MULTILINE)
+    (reply_list,) = re.findall(r"BRPOP (\S+) ", README)
     request = json.loads(example)
     request["arguments"]["catalog_collection_identifier"] = caller.collection
     redis = context.ledger.redis

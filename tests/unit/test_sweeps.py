@@ -15,7 +15,6 @@ from shared.models import Lane
 from shared.selection import PolicySelection
 from shared.settings import Settings, SettingsError
 from tests.unit.making import settings_of
-from workers.cli.up import _example
 from workers.sweeps import Sweep, find_audit, find_sweep, load_audits, load_sweeps
 
 ORBITS = """
@@ -181,11 +180,6 @@ def test_the_example_of_the_readme_is_one(file: Path) -> None:
     texts = re.findall("```toml\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
     (text,) = (each for each in texts if "[sweep." in each)
     assert list(load_sweeps(of(file, text))) == ["orbits", "nightly"]
-
-
-def test_the_example_of_auxip_up_is_one(tmp_path: Path) -> None:
-    found = load_sweeps(settings_of(sweeps_file=_example(tmp_path, "aux")))["example"]
-    assert found.schedule.shortest == timedelta(minutes=1)
 
 
 def test_a_sweep_is_found_by_its_name(file: Path) -> None:

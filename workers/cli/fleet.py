@@ -2,17 +2,21 @@
 
 import os
 import secrets
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.processes import Child, free_ports
+import httpx
+
+from local.processes import Child, free_ports, wait_until
 from local.stack import Stack
 from shared.errors import Rejected
 from shared.settings import PREFIX
 from workers.queues import QUEUES, Queue
 
 _PINGS = 60
+_FLOWER_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,25 @@ def start_gate(stack: Stack, name: str = "gate", extra: dict[str, str] | None = 
 
 
 def start_flower(stack: Stack) -> tuple[Child, Flower]:
-    """Start Flower on a free port, with credentials made now."""
+    """Start Flower on a free port, with credentials made now, and wait until it answers.
+
+    Start it after the workers: it asks them once for the lists that they read, and shows no other.
+    """
     (port,) = free_ports(1)
     flower = Flower(f"http://127.0.0.1:{port}", "auxip", secrets.token_urlsafe(16))
     options = ["flower", "--address=127.0.0.1", f"--port={port}"]
     # From the environment: a command line is there for every user to read.
     access = {"FLOWER_BASIC_AUTH": f"{flower.user}:{flower.password}"}
-    return _celery(stack, "flower", options, access), flower
+    child = _celery(stack, "flower", options, access)
+    wait_until(lambda: _answers(flower.url), child, _FLOWER_SECONDS)
+    return child, flower
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthcheck").is_success
+    except httpx.TransportError:
+        return False
 
 
 def wait_for_workers(children: list[Child]) -> None:
@@ -100,13 +116,33 @@ def check(children: list[Child]) -> None:
             raise Rejected("process-ended", f"{child.name} ended with status {status}:\n{child.tail()}")
 
 
-def env_file(stack: Stack) -> Path:
-    """Write this process's settings to a file that only its owner reads, for other shells; returns its path."""
+def env_file(stack: Stack, flower: Flower) -> Path:
+    """Write what another shell needs to a file that only its owner reads; returns its path.
+
+    It has this process's settings, the credentials of the station and of Flower, and `auxip` on the PATH.
+    """
     path = stack.folder / "auxip.env"
     path.touch(mode=0o600)
-    lines = [f"export {name}='{value}'" for name, value in sorted(os.environ.items()) if name.startswith(PREFIX)]
-    path.write_text("\n".join(lines) + "\n", "utf-8")
+    values = {name: value for name, value in sorted(os.environ.items()) if name.startswith(PREFIX)} | {
+        "STATION_URL": stack.station_url,
+        "STATION_API_KEY": stack.station_key,
+        "FLOWER_URL": flower.url,
+        "FLOWER_USER": flower.user,
+        "FLOWER_PASSWORD": flower.password,
+    }
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
+    folder = shlex.quote(str(_command(stack).parent))
+    path.write_text("\n".join([*lines, f'export PATH={folder}:"$PATH"']) + "\n", "utf-8")
     return path
+
+
+def _command(stack: Stack) -> Path:
+    """Write the command `auxip` into a folder that has nothing else: a shell keeps its own `python` beside it."""
+    command = stack.folder / "bin" / "auxip"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m workers.cli "$@"\n', "utf-8")
+    command.chmod(0o700)
+    return command
 
 
 def _celery(stack: Stack, name: str, arguments: list[str], extra: dict[str, str] | None = None) -> Child:
