@@ -11,7 +11,7 @@ from redis.retry import Retry
 
 from shared.errors import Rejected
 from shared.http.api import JsonApi
-from shared.ledger import Audits, DeadLetters, Ledger, Outages, Requests, Sweeps
+from shared.ledger import Audits, DeadLetters, Ledger, Outages, Requests, Sweeps, Watermarks
 from shared.ledger.connection import connect
 from shared.owners import Owners, load_owners
 from shared.settings import Settings
@@ -84,6 +84,11 @@ class Context:
     def sweeps(self) -> Sweeps:
         """The record of the sweeps, in the ledger."""
         return Sweeps(self.ledger)
+
+    @cached_property
+    def watermarks(self) -> Watermarks:
+        """How far the sweeps by publication have come, in the ledger."""
+        return Watermarks(self.ledger)
 
     @cached_property
     def audits(self) -> Audits:

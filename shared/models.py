@@ -58,7 +58,8 @@ class RunRequest(BaseModel):
     """What a run is to do. Small: it is kept in the ledger, and the messages carry only the run's id.
 
     Its stations are tried in their order; none means the default one. `replays` tells how many replays of dead letters
-    have led to it, this one included: a run that somebody has asked for has 0.
+    have led to it, this one included: a run that somebody has asked for has 0. `sweep` is the name of the sweep by
+    publication whose next window may begin when the run ends.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,6 +67,7 @@ class RunRequest(BaseModel):
     kind: RunKind = RunKind.STAGING
     lane: Lane = Lane.ON_DEMAND
     label: str = ""
+    sweep: str = ""
     owner: OwnerId
     collection: CollectionId
     selection: Selection
@@ -170,6 +172,46 @@ class Tick(BaseModel):
     next: float
     run_id: str
     request: RunRequest
+
+
+class PublicationTick(BaseModel):
+    """A moment at which a sweep by publication is due. Times and lengths are whole seconds, since the epoch.
+
+    Attributes:
+        at: the tick.
+        target: what was published before it is to be searched by now.
+        first: the watermark where the ledger has none.
+        overlap: by which a window begins before the watermark.
+        longest: length of a window.
+        request: what the run of a window is to do; its selection is `Published`, with any window.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    at: float
+    target: int
+    first: int
+    overlap: int
+    longest: int
+    request: RunRequest
+
+
+class Watermark(BaseModel):
+    """The ledger's record of how far the windows of a sweep by publication have come. Times are as in its ticks.
+
+    Attributes:
+        at: what was published before it has been searched.
+        target: what was published before it is to be searched by now.
+        tick: the newest that is known.
+        run: that of the newest window.
+        until: the watermark once this run has ended well; None where no window goes on.
+    """
+
+    at: int
+    target: int
+    tick: float = 0
+    run: str = ""
+    until: int | None = None
 
 
 class SweepRecord(BaseModel):

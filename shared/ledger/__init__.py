@@ -8,6 +8,7 @@ from shared.ledger.ledger import Ledger, run_key
 from shared.ledger.outages import Outage, Outages
 from shared.ledger.replies import Next, Requests, reply_key
 from shared.ledger.sweeps import Sweeps
+from shared.ledger.watermarks import Watermarks, watermark_key
 
 __all__ = [
     "INTAKE",
@@ -22,7 +23,9 @@ __all__ = [
     "Requests",
     "Sweeps",
     "Taken",
+    "Watermarks",
     "lease",
     "reply_key",
     "run_key",
+    "watermark_key",
 ]

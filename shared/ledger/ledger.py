@@ -20,6 +20,7 @@ auxip:upload:KEY               hash: asset key -> the unfinished upload of the a
 auxip:uploads                  sorted set: id of an unfinished upload -> when it was begun or taken up again
 auxip:sweep:NAME               hash: the record of a sweep (see sweeps.py)
 auxip:counters                 hash: counters of what was done (see counters.py)
+auxip:watermark:SELECTION      hash: how far a sweep by publication has come (see watermarks.py)
 """
 
 import itertools
@@ -127,15 +128,18 @@ class Ledger:
             continuation: what the task queue must do with the result; opaque here.
             asked: digest of the call that asks for it.
         """
-        return bool(self._write_run(run_id, request, continuation, asked, None))
+        names, args = self.opening(run_id, request, continuation, asked)
+        return bool(self._open_run(keys=names, args=args))
 
     def write_run(self, pipe: Pipeline, run_id: str, request: RunRequest) -> None:
         """Add to a transaction what `open_run` does."""
-        self._write_run(run_id, request, "", "", pipe)
+        names, args = self.opening(run_id, request)
+        self._open_run(keys=names, args=args, client=pipe)
 
-    def _write_run(
-        self, run_id: str, request: RunRequest, continuation: str, asked: str, pipe: Pipeline | None
-    ) -> object:
+    def opening(
+        self, run_id: str, request: RunRequest, continuation: str = "", asked: str = ""
+    ) -> tuple[list[str], list[str | float]]:
+        """Return the keys and the arguments of the script that opens a run, for `open_run` and for other scripts."""
         now = repr(time.time())
         fields = {
             "request": request.model_dump_json(),
@@ -144,8 +148,7 @@ class Ledger:
             "continuation": continuation,
             "asked": asked,
         }
-        args: list[str | float] = [run_id, now, self.patience, *flat(fields)]
-        return self._open_run(keys=[run_key(run_id), _RUNS, OPEN], args=args, client=pipe)
+        return [run_key(run_id), _RUNS, OPEN], [run_id, now, self.patience, *flat(fields)]
 
     def run(self, run_id: str) -> Run:
         """Return the record of a run.

@@ -164,14 +164,21 @@ if redis.call('HEXISTS', KEYS[1], 'finished') == 0 then redis.call('HSET', KEYS[
 return 1
 """
 
-OPEN_RUN = f"""{CLOCK}
--- KEYS run, runs, open; ARGV id, now, patience, field, value, ... Returns 1 if the run is new; else changes nothing.
-if redis.call('HEXISTS', KEYS[1], 'request') == 1 then return 0 end
-redis.call('DEL', KEYS[1]) -- what a step has left there that came after the loss of the run
-redis.call('HSET', KEYS[1], unpack(ARGV, 4))
-redis.call('ZADD', KEYS[2], 'NX', ARGV[2], ARGV[1])
-redis.call('ZADD', KEYS[3], 'NX', seconds() + ARGV[3], ARGV[1])
-return 1
+OPEN_RUN_FUNCTION = f"""{CLOCK}
+-- What follows the keys: id, now, patience, field, value, ... Returns 1 if the run is new; else changes nothing.
+local function open_run(run, runs, open, what)
+  if redis.call('HEXISTS', run, 'request') == 1 then return 0 end
+  redis.call('DEL', run) -- what a step has left there that came after the loss of the run
+  redis.call('HSET', run, unpack(what, 4))
+  redis.call('ZADD', runs, 'NX', what[2], what[1])
+  redis.call('ZADD', open, 'NX', seconds() + what[3], what[1])
+  return 1
+end
+"""
+
+OPEN_RUN = f"""{OPEN_RUN_FUNCTION}
+-- KEYS run, runs, open; ARGV as `open_run` takes them
+return open_run(KEYS[1], KEYS[2], KEYS[3], ARGV)
 """
 
 BEGIN_WORK = """

@@ -43,11 +43,11 @@ class Sweeps:
         """Record that the first step of a run was put on its queue: whoever comes now need not do it again."""
         self._redis.hset(_sweep(name), "sent", run_id)
 
-    def record_manual(self, tick: Tick, run_id: str) -> None:
+    def record_manual(self, name: str, next_tick: float, run_id: str) -> None:
         """Record a run that a person has begun between the ticks."""
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(_sweep(tick.sweep), "manual", run_id)
-            self._forget(pipe, tick)
+            pipe.hset(_sweep(name), "manual", run_id)
+            self._forget(pipe, name, next_tick)
             pipe.execute()
 
     def _decide(self, tick: Tick, fields: dict[str, str], also: Callable[[Pipeline], None]) -> bool:
@@ -61,7 +61,7 @@ class Sweeps:
                 pipe.multi()
                 for field, value in {"tick": repr(tick.at), **fields}.items():
                     pipe.hset(name, field, value)
-                self._forget(pipe, tick)
+                self._forget(pipe, tick.sweep, tick.next)
                 also(pipe)
                 try:
                     pipe.execute()
@@ -69,9 +69,9 @@ class Sweeps:
                     continue  # another writer has decided meanwhile: read what
                 return True
 
-    def _forget(self, pipe: Pipeline, tick: Tick) -> None:
+    def _forget(self, pipe: Pipeline, name: str, next_tick: float) -> None:
         # Beyond the next tick, however far: a record that is gone would have its last tick run again.
-        pipe.expireat(_sweep(tick.sweep), int(tick.next) + self._ledger.keep_seconds)
+        pipe.expireat(_sweep(name), int(next_tick) + self._ledger.keep_seconds)
 
 
 def _sweep(name: str) -> str:

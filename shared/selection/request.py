@@ -89,9 +89,9 @@ class PolicySelection(BaseModel):
         to every station, and a best item may lie anywhere; so what intersects the window is asked for where the
         policy takes only such, and else every item of the type, and the policy is applied to what comes.
         """
-        conditions = [_equal("product:type", product_type)]
+        conditions = [equals("product:type", product_type)]
         if self.platform is not None:
-            conditions.append(_equal("platform", self.platform))
+            conditions.append(equals("platform", self.platform))
         if POLICIES[name].takes is not None:
             conditions.append({"op": "t_intersects", "args": [_VALIDITY, _interval(self.window())]})
         expression: Json = conditions[0] if len(conditions) == 1 else {"op": "and", "args": [*conditions]}
@@ -107,7 +107,8 @@ class Given(BaseModel):
     item_id: str = Field(min_length=1, max_length=512)
 
 
-def _equal(name: str, value: str) -> Json:
+def equals(name: str, value: str) -> Json:
+    """Return the CQL2 condition that a property has this value."""
     return {"op": "=", "args": [{"property": name}, value]}
 
 

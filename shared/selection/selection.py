@@ -6,8 +6,11 @@ from pydantic import Field
 
 from shared.selection.inputs import NamesSelection
 from shared.selection.orbits import OrbitSelection
+from shared.selection.published import Published
 from shared.selection.request import Given, PolicySelection
 from shared.stac.search import Cql2
 
-Search = Annotated[Cql2 | PolicySelection | OrbitSelection | NamesSelection, Field(discriminator="kind")]
-Selection = Annotated[Cql2 | PolicySelection | OrbitSelection | NamesSelection | Given, Field(discriminator="kind")]
+Search = Annotated[Cql2 | PolicySelection | OrbitSelection | NamesSelection | Published, Field(discriminator="kind")]
+Selection = Annotated[
+    Cql2 | PolicySelection | OrbitSelection | NamesSelection | Published | Given, Field(discriminator="kind")
+]

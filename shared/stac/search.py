@@ -33,6 +33,10 @@ def _cql2_json(expression: Json, info: ValidationInfo) -> Json:
     return expression
 
 
+Cql2Filter = Annotated[Json, AfterValidator(_cql2_json)]
+"""A CQL2-JSON filter, checked where it comes from somebody else."""
+
+
 class SortKey(BaseModel):
     """A key to sort by; stations take one only."""
 
@@ -48,7 +52,7 @@ class Cql2(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["cql2"] = "cql2"
-    filter: Annotated[Json, AfterValidator(_cql2_json)]
+    filter: Cql2Filter
     limit: int | None = Field(None, ge=1)
     sortby: tuple[SortKey, ...] = Field((), max_length=1)
 

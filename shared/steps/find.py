@@ -11,7 +11,16 @@ from shared.context import Context
 from shared.errors import Busy, NothingFound, Refused, Rejected, Retryable
 from shared.ledger import lease
 from shared.models import Run, RunState
-from shared.selection import Given, NamesSelection, OrbitSelection, PolicySelection, Search, choose
+from shared.selection import (
+    Given,
+    NamesSelection,
+    OrbitSelection,
+    PolicySelection,
+    Published,
+    Search,
+    choose,
+    everything_published,
+)
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 from shared.stations.station import Station
@@ -191,6 +200,8 @@ def _select(station: Station, selection: Search, deadline: float | None, tries: 
             return choose(selection, search)
         case OrbitSelection() | NamesSelection():
             return selection.choose(search)
+        case Published():
+            return everything_published(selection, search)
         case _:
             return search(selection)
 

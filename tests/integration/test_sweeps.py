@@ -129,7 +129,7 @@ def test_a_tick_left_out_stays_so_when_the_run_is_over(ticking: Ticking) -> None
 def test_a_run_begun_by_hand_holds_the_sweep_up_too(ticking: Ticking, context: Context) -> None:
     ticking.close(ticking.send(0))
     context.ledger.open_run("by-hand-" + ticking.name, REQUEST)
-    context.sweeps.record_manual(ticking.at(0), "by-hand-" + ticking.name)
+    context.sweeps.record_manual(ticking.name, ticking.at(0).next, "by-hand-" + ticking.name)
     assert ticking.begin(1) is None
 
     ticking.close("by-hand-" + ticking.name)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.audit.audit import Scope
 from shared.errors import Rejected
 from shared.models import Lane
-from shared.selection import PolicySelection
+from shared.selection import PolicySelection, Published
 from shared.settings import Settings, SettingsError
 from tests.unit.making import settings_of
 from workers.sweeps import Sweep, find_audit, find_sweep, load_audits, load_sweeps
@@ -179,7 +179,7 @@ def test_a_file_that_is_not_there_or_no_text_is_named(file: Path) -> None:
 def test_the_example_of_the_readme_is_one(file: Path) -> None:
     texts = re.findall("```toml\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
     (text,) = (each for each in texts if "[sweep." in each)
-    assert list(load_sweeps(of(file, text))) == ["orbits", "nightly"]
+    assert list(load_sweeps(of(file, text))) == ["orbits", "nightly", "everything"]
 
 
 def test_a_sweep_is_found_by_its_name(file: Path) -> None:
@@ -323,6 +323,88 @@ def test_a_policy_that_needs_a_window_is_refused_without_one(file: Path) -> None
     without = "\n".join(line for line in ORBITS.splitlines() if not line.startswith(("start", "end")))
     with pytest.raises(SettingsError, match="the policy ValCover needs start and end"):
         load_sweeps(of(file, without))
+
+
+BY_PUBLICATION = """
+[sweep.everything]
+by = "publication"
+every = "1h"
+jitter = "0s"
+owner = "operations"
+collection = "aux"
+product_types = ["A"]
+"""
+
+
+def by_publication(file: Path, *lines: str) -> Sweep:
+    (found,) = load_sweeps(of(file, BY_PUBLICATION + "\n".join(lines))).values()
+    return found
+
+
+def test_a_sweep_by_publication_needs_no_more_than_what_is_searched(file: Path) -> None:
+    tick = by_publication(file).publication_tick(NOON + timedelta(minutes=5), "adgs")
+    assert (tick.at, tick.target) == (NOON.timestamp(), (NOON - timedelta(minutes=40)).timestamp())
+    assert tick.first == (NOON - timedelta(days=7)).timestamp()
+    assert (tick.overlap, tick.longest) == (2400, 86_400)
+    request = tick.request
+    assert (request.label, request.sweep, request.stations) == ("sweep everything", "everything", ("adgs",))
+    assert request.lane is Lane.BULK
+
+
+def test_a_sweep_by_publication_has_a_selection_a_station_and_times_of_its_own(file: Path) -> None:
+    found = by_publication(
+        file,
+        'platform = "sentinel-1a"',
+        'station = "prip"',
+        'overlap = "1h"',
+        'lag = "2h"',
+        'longest = "6h"',
+        "since = 2024-03-01",
+        'filter = { op = "<", args = [{ property = "eo:cloud_cover" }, 10] }',
+    )
+    tick = found.publication_tick(NOON, "adgs")
+    assert (tick.target, tick.overlap, tick.longest) == ((NOON - 2 * HOUR).timestamp(), 3600, 6 * 3600)
+    assert tick.first == datetime(2024, 3, 1, tzinfo=UTC).timestamp()
+    assert tick.request.stations == ("prip",)
+    selection = tick.request.selection
+    assert isinstance(selection, Published)
+    assert (selection.product_types, selection.platform) == (("A",), "sentinel-1a")
+    assert selection.filter == {"op": "<", "args": [{"property": "eo:cloud_cover"}, 10]}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('start = "-3h"', "start: a sweep by publication does not have it"),
+        ('end = "0h"', "end: a sweep by publication does not have it"),
+        ('before = "1h"', "before: a sweep by publication does not have it"),
+        ('after = "1h"', "after: a sweep by publication does not have it"),
+        ('policy = "LatestValCover"', "policy: a sweep by publication does not have it: it stages every item"),
+        ('station = ["adgs", "prip"]', "station: each station has its own times of publication"),
+        ('longest = "40m"', "longest: a window must be longer than the overlap"),
+        ('since = "7d"', "since: it is after the tick; write it with a minus"),
+        ('filter = { op = "near", args = [] }', "the filter has operators that CQL2 does not know: near"),
+    ],
+)
+def test_what_makes_no_sense_by_publication_is_refused_in_one_line(file: Path, line: str, said: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        by_publication(file, line)
+    assert said in raised.value.reason
+    assert raised.value.reason.startswith(f"AUXIP_SWEEPS_FILE {file}: sweep.everything")
+
+
+def test_a_sweep_by_publication_of_nothing_is_refused(file: Path) -> None:
+    with pytest.raises(SettingsError, match="give product types, a filter, or both"):
+        load_sweeps(of(file, BY_PUBLICATION.replace('product_types = ["A"]', "")))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['overlap = "1h"', 'lag = "1h"', 'longest = "1d"', 'since = "-7d"', 'filter = { op = "=", args = [1, 1] }'],
+)
+def test_what_only_a_sweep_by_publication_has_is_refused_without_it(file: Path, line: str) -> None:
+    with pytest.raises(SettingsError, match='only a sweep with by = "publication" has it'):
+        load_sweeps(of(file, f"{ORBITS}{line}\n"))
 
 
 AUDIT = """

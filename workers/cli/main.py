@@ -24,6 +24,7 @@ COMMANDS = {
     "expand": ("workers.cli.expand:expand", "Expand one archive, or only look at it"),
     "audit": ("workers.cli.audit:audit", "Compare a collection of the catalog with the store"),
     "sweep": ("workers.cli.sweeps:sweep", "Run one sweep now"),
+    "replay": ("workers.cli.sweeps:replay", "Search again what was published between two dates"),
     "sweeps": ("workers.cli.sweeps:sweeps", "List the sweeps: their last runs and next times"),
     "runs": ("workers.cli.records:runs", "List the newest runs"),
     "show": ("workers.cli.records:show", "Show a run and each of its items"),

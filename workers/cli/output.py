@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
 
@@ -43,6 +43,19 @@ _AT_ONCE = 500
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a sweep by publication has come: its watermark, and where it would be now without any delay (epoch)."""
+
+    watermark: float
+    goal: float
+
+    @property
+    def behind(self) -> int:
+        """By how many seconds it is behind."""
+        return max(0, int(self.goal - self.watermark))
+
+
+@dataclass(frozen=True)
 class SweepStanding:
     """How a sweep stands: its last run if the ledger knows it, what else it knows, when it is due next (epoch)."""
 
@@ -51,6 +64,7 @@ class SweepStanding:
     last: Run | None
     record: SweepRecord
     next: float
+    progress: Progress | None = None
 
 
 def run_json(run: Run) -> Json:
@@ -208,28 +222,35 @@ def print_letters(letters: Iterable[Letter]) -> None:
 
 
 def sweep_json(standing: SweepStanding) -> Json:
-    """Return what a program wants to know of a sweep; `left_out` is the newest tick that had no run."""
-    last, record = standing.last, standing.record
+    """Return what a program wants to know of a sweep; `left_out` is the newest tick that had no run.
+
+    `watermark` and `behind`, in seconds, are those of a sweep by publication.
+    """
+    last, record, progress = standing.last, standing.record, standing.progress
     left_out: Json = {"tick": _instant(record.skipped or 0), "reason": record.reason}
     return {
         "sweep": standing.name,
         "schedule": standing.schedule,
         "last": None if last is None else {**run_json(last), "begun": _instant(last.created)},
         "left_out": None if record.skipped is None else left_out,
+        "watermark": None if progress is None else _instant(progress.watermark),
+        "behind": None if progress is None else progress.behind,
         "next": _instant(standing.next),
     }
 
 
 def print_sweeps(sweeps: Iterable[SweepStanding]) -> None:
-    """Print a table of sweeps: when each ran last, how that ended, and when it is due next."""
-    table = Table("sweep", "schedule", "next run", "last run", "begun", "outcome", box=None, header_style="bold")
+    """Print a table of sweeps: when each ran last, how that ended, how far it is behind, and when it is due next."""
+    columns = ("sweep", "schedule", "next run", "behind", "last run", "begun", "outcome")
+    table = Table(*columns, box=None, header_style="bold")
     for column in table.columns:
         column.overflow = "fold"
     for each in sweeps:
         last = each.last
         cells = ("", "") if last is None else (last.id, _instant(last.created))
         style = "" if last is None else _STYLES.get(last.state, "")
-        table.add_row(each.name, each.schedule, _instant(each.next), *cells, _text(_outcome(each)), style=style)
+        behind = "" if each.progress is None else str(timedelta(seconds=each.progress.behind))
+        table.add_row(each.name, each.schedule, _instant(each.next), behind, *cells, _text(_outcome(each)), style=style)
     _console().print(table)
 
 

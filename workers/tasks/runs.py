@@ -1,16 +1,18 @@
 """Queue `runs`: opening and closing runs, and the upkeep."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from celery import states
 from celery.exceptions import Ignore
+from kombu.exceptions import OperationalError
 
 from shared.errors import AuxipError, Busy, Refused, Retryable
 from shared.json_types import Json
 from shared.ledger import lease
-from shared.models import RunRequest
+from shared.models import Lane, PublicationTick, Run, RunRequest
 from shared.runs import tidy
 from shared.runs.close import close, close_failed, close_work
 from shared.runs.due import searching
@@ -19,6 +21,7 @@ from shared.runs.reconcile import reconcile
 from shared.runs.settle import begin_items
 from shared.runs.sweep import begin_tick
 from shared.runs.systems import needs_of_closing
+from shared.runs.windows import begin_window, window_now
 from workers import flows
 from workers.app import UnboundedTask, app, context
 from workers.base import GuardedTask, answer_if_lost, publish, retried
@@ -36,12 +39,13 @@ from workers.contract import (
 )
 from workers.forwarding import forward_lost
 from workers.identity import digest_of_call, require_own_run
-from workers.queues import lane_of
+from workers.queues import lane_of, queue_for
 from workers.replays import replay_due
-from workers.sweeps import find_sweep
+from workers.sweeps import Sweep, find_sweep, load_sweeps
 from workers.sweeps.recurring import newest_due
 
 _CLOSING_PAUSES = 10
+_FOLLOWS_WITHIN = 3600  # seconds, by when the reconciler has begun it long since
 
 
 @app.task(name="auxip.staging", bind=True, base=GuardedTask, ignore_result=False)
@@ -82,9 +86,15 @@ def unzip_decompress(self: BoundTask, message: UnzipMessage) -> None:
 @app.task(name="auxip.sweep", bind=True, base=GuardedTask)
 @takes(SweepMessage)
 def sweep(_self: BoundTask, message: SweepMessage) -> None:
-    """Begin the run of a sweep's newest tick, unless that was decided already or its last run still goes on."""
+    """Begin the run of a sweep's newest tick, unless that was decided already or its last run still goes on.
+
+    Of a sweep by publication: begin its next window, if it is due and none goes on.
+    """
     name = message.name
     found = find_sweep(context().settings, name)
+    if found.by:
+        _begin_window(found, newest_due(message.at))
+        return
     tick = found.tick(newest_due(message.at))
     with lease(context().ledger.redis, f"sweep:{name}", context().settings.lease):
         run_id = begin_tick(context(), tick)
@@ -98,8 +108,9 @@ def sweep_now(self: BoundTask, name: str) -> None:
     """Run a sweep now, whatever its schedule says; the result is `[status, ItemCollection or null]`."""
     found = find_sweep(context().settings, decode(SweepMessage, name=name).name)
     now = datetime.now(UTC)
-    context().sweeps.record_manual(found.tick(now), decode(RunId, run_id=self.request.id).run_id)
-    _open(self, found.request(now))
+    next_tick = found.next_due(now).timestamp()
+    context().sweeps.record_manual(found.name, next_tick, decode(RunId, run_id=self.request.id).run_id)
+    _open(self, window_now(context(), _publication_tick(found, now)) if found.by else found.request(now))
 
 
 @app.task(name="auxip.clean_up", base=GuardedTask, ignore_result=False)
@@ -110,12 +121,18 @@ def clean_up() -> list[str]:
 
 @app.task(name="auxip.reconcile")
 def reconcile_runs() -> None:
-    """Publish what was lost, replay what is due, probe systems that cannot be used; unless another worker is at it."""
+    """Publish what was lost, replay what is due, probe systems that cannot be used; unless another worker is at it.
+
+    Then begin the windows of sweeps by publication whose message was lost.
+    """
     with suppress(Busy), lease(context().ledger.redis, "reconcile", context().settings.lease):
         publish(reconcile(context()), again=True)
         forward_lost(context())
         replay_due(context())
         probe_systems(context())
+        for found in load_sweeps(context().settings).values():
+            if found.by:
+                _begin_window(found, datetime.now(UTC))
 
 
 @app.task(name="auxip.step.begin_items", base=GuardedTask)
@@ -148,7 +165,29 @@ def close_run(self: BoundTask, run_id: str) -> Json | list[bool | Json | None]:
             raise Ignore  # or it is a copy: the caller has its result
         run = context().ledger.run(run_id)
         with waiting_for_systems(context(), needs_of_closing(context(), run)):
-            return close(context(), run)
+            result = close(context(), run)
+        _begin_what_follows(run)
+        return result
+
+
+def _begin_what_follows(run: Run) -> None:
+    """Have the next window of a sweep by publication begin; where this message is lost, the reconciler begins it."""
+    if run.request.sweep:
+        args, queue = (run.request.sweep, time.time()), queue_for("auxip.sweep", Lane.BULK)
+        with suppress(OperationalError):
+            sweep.apply_async(args, queue=queue, expires=_FOLLOWS_WITHIN)
+
+
+def _begin_window(found: Sweep, now: datetime) -> None:
+    """Begin the next window of a sweep by publication; while another worker is at it, there is nothing to do."""
+    with suppress(Busy), lease(context().ledger.redis, f"sweep:{found.name}", context().settings.lease):
+        run_id = begin_window(context(), _publication_tick(found, now))
+        if run_id is not None:
+            publish([searching(context().ledger.run(run_id))])
+
+
+def _publication_tick(found: Sweep, now: datetime) -> PublicationTick:
+    return found.publication_tick(now, context().station().name)
 
 
 @contextmanager
