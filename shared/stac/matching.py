@@ -169,16 +169,40 @@ def _like(value: _Value, pattern: _Value) -> _Truth:
         text, wanted = value(item), pattern(item)
         if not isinstance(text, str) or not isinstance(wanted, str):
             return None
-        return _expression(wanted).fullmatch(text) is not None
+        return _is_like(text, wanted)
 
     return truth
 
 
+def _is_like(text: str, pattern: str) -> bool:
+    """Match the pieces between the `%` one after the other: one expression with many `.*` takes minutes."""
+    first, *others = _pieces(pattern)
+    if not others:
+        return first.fullmatch(text) is not None
+    *middle, last = others
+    begun = first.match(text)
+    if begun is None:
+        return False
+    at = begun.end()
+    for piece in middle:
+        found = piece.search(text, at)
+        if found is None:
+            return False
+        at = found.end()
+    return last.search(text, at) is not None
+
+
 @lru_cache(maxsize=256)
-def _expression(pattern: str) -> re.Pattern[str]:
-    wildcards = {"%": ".*", "_": "."}
-    parts = (re.escape(text) if literal else wildcards[text] for text, literal in pattern_parts(pattern))
-    return re.compile("".join(parts), re.DOTALL)
+def _pieces(pattern: str) -> tuple[re.Pattern[str], ...]:
+    """Return what is between the `%` of a pattern, the last one bound to the end of the text."""
+    pieces = [""]
+    for text, literal in pattern_parts(pattern):
+        if text == "%" and not literal:
+            pieces.append("")
+        else:
+            pieces[-1] += re.escape(text) if literal else "."
+    pieces[-1] += r"\Z"
+    return tuple(re.compile(piece, re.DOTALL) for piece in pieces)
 
 
 def _relation(name: str, left: JsonValue, right: JsonValue) -> _Truth:

@@ -1,10 +1,13 @@
 """Our own judge of CQL2 filters: true, false, and unknown where an item lacks a property."""
 
+import re
 import time
 from typing import Any
 
 import cql2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.errors import Rejected
 from shared.json_types import Json
@@ -79,6 +82,18 @@ TRUE, FALSE = part("=", "$n", 3), part("=", "$n", 4)
 )
 def test_what_an_expression_says_of_an_item(expression: Json, expected: bool) -> None:
     assert matches(expression, ITEM) is expected
+
+
+@given(st.text("ab", max_size=8), st.text("ab%_", max_size=8))
+def test_like_is_a_regular_expression_with_two_wildcards(text: str, pattern: str) -> None:
+    expected = re.fullmatch(pattern.replace("%", ".*").replace("_", "."), text) is not None
+    assert matches(part("like", "$product:type", pattern), made(**{"product:type": text})) is expected
+
+
+def test_a_long_pattern_takes_no_longer_than_its_length() -> None:
+    text, pattern, began = "a" * 500, "%a" * 200 + "b", time.process_time()
+    assert not matches(part("like", "$product:type", pattern), made(**{"product:type": text}))
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize(
