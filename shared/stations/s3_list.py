@@ -22,7 +22,6 @@ from shared.json_types import Json
 from shared.settings import Settings
 from shared.stac.item import Found
 from shared.stac.search import Cql2
-from shared.stations.asking import asked
 from shared.stations.config import S3ListConfig
 from shared.stations.eof import EofName
 from shared.stations.judging import found_of, judged
@@ -58,7 +57,7 @@ class _Entry:
 
 
 @dataclass(frozen=True)
-class _Page:
+class _Keys:
     entries: list[_Entry]
     token: str
     """To go on with; empty where this is the last page."""
@@ -91,7 +90,9 @@ class S3ListStation(Station):
         The filter decides which names are listed; then each item is judged by it. A key that is not the name of an EOF
         file with dates of the calendar is not offered.
         """
-        yield from judged(self._offered(scope_of(search.filter, _of_id), deadline, tries), search)
+        yield from judged(
+            self._offered(scope_of(search.filter, _of_id), deadline, tries), search, self._settings.max_items
+        )
 
     def _offered(self, scope: Scope, deadline: float | None, tries: int) -> Iterator[Found]:
         others: list[str] = []
@@ -124,7 +125,7 @@ class S3ListStation(Station):
         start, last, token = _first_wanted(prefix, scope), "", ""
         target = start
         while True:
-            page = self._page(prefix, start, token, deadline, tries)
+            page = self._keys(prefix, start, token, deadline, tries)
             tries = self._settings.attempts
             for entry in page.entries:
                 if entry.key <= last or not entry.key.startswith(prefix):
@@ -139,9 +140,9 @@ class S3ListStation(Station):
                 raise self._bad_answer("its pages lead in a circle")
             start, token = (target, "") if target > max(start, last) else ("", page.token)
 
-    def _page(self, prefix: str, start: str, token: str, deadline: float | None, tries: int) -> _Page:
+    def _keys(self, prefix: str, start: str, token: str, deadline: float | None, tries: int) -> _Keys:
         url = self._url(str(self._page_size), prefix, start, token)
-        return asked(lambda wait: self._read(url, wait), deadline, tries, self._settings)
+        return self._asked(lambda wait: self._read(url, wait), deadline, tries)
 
     def _url(self, size: str, prefix: str, start: str = "", token: str = "") -> str:
         query = {
@@ -153,7 +154,7 @@ class S3ListStation(Station):
         }
         return f"{self.api.url}/?{httpx.QueryParams({name: value for name, value in query.items() if value})}"
 
-    def _read(self, url: str, wait: float | None) -> _Page:
+    def _read(self, url: str, wait: float | None) -> _Keys:
         try:
             root = parse_xml(self.api.content(url, wait))
         except ValueError as error:
@@ -164,7 +165,7 @@ class S3ListStation(Station):
         token = "" if is_last else root.findtext("NextContinuationToken", "")
         if not is_last and not token:
             raise self._bad_answer("it is not the last page, and has no NextContinuationToken")
-        return _Page([_entry(each) for each in root.findall("Contents")], token)
+        return _Keys([_entry(each) for each in root.findall("Contents")], token)
 
     def _bad_answer(self, problem: str) -> Retryable:
         return Retryable("station-bad-answer", f"{shown(self.api.url)} gives no list of a bucket: {problem}")

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from shared.errors import Rejected, Retryable
 from shared.http.answers import shown
+from shared.http.api import Answer
 from shared.http.auth import origin
 from shared.http.probes import Fault, Finding, probe_api
 from shared.json_types import Json
@@ -21,7 +22,6 @@ from shared.settings import Settings
 from shared.stac.item import Found
 from shared.stac.requirements import bad_item
 from shared.stac.search import Cql2
-from shared.stations.asking import asked
 from shared.stations.config import SarMpcConfig
 from shared.stations.judging import found_of, judged
 from shared.stations.limits import Limits
@@ -53,7 +53,9 @@ class SarMpcStation(Station):
 
     def search(self, search: Cql2, deadline: float | None = None, tries: int = 1) -> Iterator[Found]:
         """Yield what a search finds, as `Station` says; what the service cannot be asked for is judged here."""
-        yield from judged(self._offered(scope_of(search.filter, _of_id), deadline, tries), search)
+        yield from judged(
+            self._offered(scope_of(search.filter, _of_id), deadline, tries), search, self._settings.max_items
+        )
 
     def _offered(self, scope: Scope, deadline: float | None, tries: int) -> Iterator[Found]:
         query = _query(scope)
@@ -65,20 +67,11 @@ class SarMpcStation(Station):
             if url in read:
                 raise Retryable("station-bad-answer", f"the station's pages lead in a circle, back to {shown(url)}")
             read.add(url)
-            answer = self._page(url, deadline, tries)
+            answer = self._page("GET", url, None, _require_results, deadline=deadline, tries=tries).body
             tries = self._settings.attempts
             for record in cast("list[JsonValue]", answer["results"]):
                 yield self._found(record, url)
             url = self._next(answer.get("next"), url)
-
-    def _page(self, url: str, deadline: float | None, tries: int) -> Json:
-        def ask(wait: float | None) -> Json:
-            answer = self.api.call("GET", url, wait=wait).body
-            if not isinstance(answer.get("results"), list):
-                raise Retryable("station-bad-answer", f"{shown(url)} answered with no list of results")
-            return answer
-
-        return asked(ask, deadline, tries, self._settings)
 
     def _next(self, link: JsonValue, url: str) -> str:
         """Return the URL of the next page; empty where this is the last one."""
@@ -107,6 +100,11 @@ class SarMpcStation(Station):
         except httpx.InvalidURL:
             reason = f"remote_url: {str(record['remote_url'])[:200]!r} is no URL"
             return Found.unusable(_bare(name), "bad-href", reason, self.name)
+
+
+def _require_results(answer: Answer) -> None:
+    if not isinstance(answer.body.get("results"), list):
+        raise Retryable("station-bad-answer", "the station answered with no list of results")
 
 
 def _query(scope: Scope) -> dict[str, str] | None:

@@ -4,7 +4,7 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx
 
@@ -20,6 +20,8 @@ from shared.stations.config import StationConfig
 from shared.stations.credentials import StationCredentials, TokenOf
 from shared.stations.limits import Limits
 from shared.stations.network import StationTransport
+
+_Page = TypeVar("_Page")
 
 _PATIENCE: Final = 10.0
 """Seconds to wait in place for a page; a longer pause is spent without holding a worker."""
@@ -121,10 +123,25 @@ class Station(ABC):
             tries: how often it is asked.
             unread: statuses of 4xx that are an answer by themselves.
         """
+
+        def ask(wait: float | None) -> Answer:
+            answer = self.api.call(method, url, payload, unread=unread, wait=wait)
+            check(answer)
+            return answer
+
+        return self._asked(ask, deadline, tries)
+
+    def _asked(self, ask: Callable[[float | None], _Page], deadline: float | None, tries: int) -> _Page:
+        """Return what a request of a search comes to; asks again after a pause where that may help.
+
+        Args:
+            ask: asks once; it is given the seconds that are left, or None where there is no limit.
+            deadline: instant of `time.monotonic()` at which the search must be over.
+            tries: how often it is asked.
+        """
         for attempt in itertools.count(1):
             try:
-                answer = self.api.call(method, url, payload, unread=unread, wait=_left(deadline))
-                check(answer)
+                return ask(_left(deadline))
             except (Busy, Refused):
                 raise
             except ItemFailed as error:  # a redirect that the transport refuses
@@ -135,8 +152,6 @@ class Station(ABC):
                 if delay is None or delay > _PATIENCE:
                     raise
                 time.sleep(delay if left is None else min(delay, left))
-            else:
-                return answer
         raise AssertionError  # the loop ends by itself
 
 

@@ -26,6 +26,8 @@ from shared.settings import PREFIX, load_settings
 from shared.stac.publication import without_manifests
 from tests.integration.delivery_app import QUEUES
 from tests.integration.reader import Reader
+from tests.stations.bucket import Bucket
+from tests.stations.serving import serving
 
 _FAST = {
     "AUXIP_ATTEMPTS": "3",
@@ -40,10 +42,22 @@ _FAST = {
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def orbits() -> Iterator[Bucket]:
+    """The public bucket of the station `orbits`; empty at first."""
+    bucket = Bucket()
+    with serving(bucket) as service:
+        bucket.url = service.url
+        yield bucket
+
+
+@pytest.fixture(scope="session")
+def stack(orbits: Bucket) -> Iterator[Stack]:
     before = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
     with Stack() as started:
         from workers.cli.fleet import adopt
+
+        stations = started.folder / "stations.toml"
+        stations.write_text(f'{stations.read_text()}\n[station.orbits]\nkind = "s3-list"\nurl = "{orbits.url}"\n')
 
         sweeps = started.folder / "sweeps.toml"
         sweeps.touch()  # the workers read it whenever a sweep is due; tests write theirs into it

@@ -15,6 +15,7 @@ class Bucket:
     """Keys and contents; what it lists may be changed by a test.
 
     Attributes:
+        url: where it is served.
         objects: contents by key.
         etags: of keys whose ETag is not their MD5.
         sizes: of keys whose size is stated wrongly.
@@ -22,7 +23,7 @@ class Bucket:
     """
 
     def __init__(self, name: str = "s1-orbits") -> None:
-        self.name = name
+        self.name, self.url = name, ""
         self.objects: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}
         self.sizes: dict[str, str] = {}

@@ -15,6 +15,8 @@ from shared.stations.config import (
     OAuth2ClientCredentials,
     OAuth2Password,
     ODataConfig,
+    S3ListConfig,
+    SarMpcConfig,
     StacConfig,
     StationConfig,
     load_stations,
@@ -247,6 +249,22 @@ def test_a_preset_fills_in_what_the_file_does_not_name(tmp_path: Path) -> None:
     assert one.auth == NoAuth()
     assert isinstance(one.download_auth, OAuth2Password)
     assert (one.download_auth.client_id, one.download_auth.username) == ("cdse-public", "me")
+
+
+@pytest.mark.parametrize(
+    ("preset", "kind", "url", "page_size"),
+    [
+        ("s1-orbits", S3ListConfig, "https://s1-orbits.s3.us-west-2.amazonaws.com", 1000),
+        ("sar-mpc", SarMpcConfig, "https://sar-mpc.eu/api/v1", 100),
+    ],
+)
+def test_a_preset_without_an_account_needs_nothing_else_and_its_fields_give_way(
+    tmp_path: Path, preset: str, kind: type[StationConfig], url: str, page_size: int
+) -> None:
+    one = load(f'[station.one]\npreset = "{preset}"', tmp_path)["one"]
+    assert (type(one), one.url, one.page_size, one.auth) == (kind, url, page_size, NoAuth())
+    own = load(f'[station.one]\npreset = "{preset}"\nurl = "http://mirror.example"\npage_size = 7', tmp_path)["one"]
+    assert (type(own), own.url, own.page_size) == (kind, "http://mirror.example", 7)
 
 
 def test_credentials_of_another_kind_than_the_presets_replace_them(tmp_path: Path) -> None:

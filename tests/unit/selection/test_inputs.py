@@ -91,7 +91,7 @@ class _Station:
         self.asked: list[object] = []
 
     def __call__(self, search: Cql2) -> Iterator[Found]:
-        (_, wanted) = search.filter["args"]  # type: ignore[misc]
+        wanted = search.filter["args"][1]  # type: ignore[index]
         self.asked.append(wanted)
         return (offered(each, "2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z") for each in self.ids if each == wanted)
 
