@@ -118,7 +118,7 @@ class OverlappedDigest:
         """Begin; a `function` other than MD5 is computed as well."""
         self._etag = RunningDigest(whole=False)
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._other = None if function == "md5" else _hasher(function)
+        self._other = None if function == "md5" else hasher(function)
         updates: list[Callable[[bytes | memoryview], object]] = [self._etag.update, self._md5.update]
         self._updates = updates if self._other is None else [*updates, self._other.update]
         self._pool = ThreadPoolExecutor(len(self._updates), thread_name_prefix="digest")
@@ -147,7 +147,7 @@ class OverlappedDigest:
 def digest_of(data: bytes, function: str = "md5") -> Written:
     """Return the digest of an object that is written in one PUT, of whatever size; with a `function` other than MD5."""
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    other = None if function == "md5" else _hasher(function)
+    other = None if function == "md5" else hasher(function)
     if other is not None:
         other.update(data)
     return Written(len(data), md5, md5, _other(other))
@@ -207,7 +207,8 @@ def md5_if_known(text: str | None) -> str | None:
     return checksum.hex if checksum is not None and checksum.function == "md5" else None
 
 
-def _hasher(function: str) -> "hashlib._Hash | blake3":
+def hasher(function: str) -> "hashlib._Hash | blake3":
+    """Return what computes the digest of a function that a `Checksum` may name."""
     return blake3() if function == "blake3" else hashlib.new(function, usedforsecurity=False)
 
 

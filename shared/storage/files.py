@@ -1,6 +1,5 @@
 """A station's file into a folder of this machine, for a person: verified before it has its name."""
 
-import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -8,12 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from shared.errors import Rejected, Retryable
+from shared.errors import ItemFailed, Rejected, Retryable
 from shared.http.answers import shown
 from shared.http.api import JsonApi
 from shared.settings import Settings
 from shared.stac.item import Asset
-from shared.storage.digests import Checksum, checksum_of
+from shared.storage.digests import Checksum, checksum_of, hasher, stated_size
 from shared.storage.download import Download
 from shared.storage.keys import safe_segment
 from shared.storage.uploads import StartOver
@@ -37,28 +36,34 @@ def save_asset(api: JsonApi, name: str, asset: Asset, folder: Path, settings: Se
     Raises:
         Rejected: `file-exists`, another file has that name; `bad-folder`, the folder cannot be written to; and what
             `Download` raises.
-        ItemFailed: `unsafe-asset-name`, `bad-checksum`, and what `Download` raises.
+        ItemFailed: `unsafe-asset-name`, `unsupported-href`, `bad-checksum`, and what `Download` raises.
         Retryable: `size-mismatch`, `checksum-mismatch`, and what `Download` raises.
     """
+    if not asset.href.startswith(("http://", "https://")):
+        raise ItemFailed("unsupported-href", f"{asset.href[:200]!r} is no http:// or https:// href; stage it instead")
     target, checksum = folder / safe_segment(name, "unsafe-asset-name"), checksum_of(asset.checksum)
     function = "md5" if checksum is None else checksum.function
+    size = stated_size(asset.size, asset.checksum)
     try:
         if checksum is not None and target.is_file() and _digest(target, function) == checksum:
             return target
         with _temporary(folder) as (file, path):
-            size, found = _download(api, asset, file, function, settings)
-            _require(asset, checksum, size, found)
+            received, found = _download(api, asset.href, size, checksum, file, settings)
+            _require(asset.href, size, checksum, received, found)
             _name(path, target, found)
     except OSError as error:
         raise Rejected("bad-folder", f"{folder}: {error.strerror or error}") from None
     return target
 
 
-def _download(api: JsonApi, asset: Asset, file: BinaryIO, function: str, settings: Settings) -> tuple[int, Checksum]:
-    proven = asset.size is not None or asset.checksum is not None
-    download = Download(api, asset.href, asset.size, proven, settings)
+def _download(
+    api: JsonApi, href: str, size: int | None, checksum: Checksum | None, file: BinaryIO, settings: Settings
+) -> tuple[int, Checksum]:
+    """Write a file, and return how many bytes it has and their digest."""
+    download = Download(api, href, size, size is not None or checksum is not None, settings)
+    function = "md5" if checksum is None else checksum.function
     while True:
-        digest = hashlib.new(function, usedforsecurity=False)
+        digest = hasher(function)
         file.seek(0)
         file.truncate()
         with suppress(StartOver):
@@ -70,13 +75,13 @@ def _download(api: JsonApi, asset: Asset, file: BinaryIO, function: str, setting
             return file.tell(), Checksum(function, digest.hexdigest())
 
 
-def _require(asset: Asset, checksum: Checksum | None, size: int, found: Checksum) -> None:
-    if asset.size is not None and size != asset.size:
-        raise Retryable("size-mismatch", f"{shown(asset.href)} gave {size} bytes where {asset.size} were announced")
+def _require(href: str, size: int | None, checksum: Checksum | None, received: int, found: Checksum) -> None:
+    if size is not None and received != size:
+        raise Retryable("size-mismatch", f"{shown(href)} gave {received} bytes where {size} were announced")
     if checksum is not None and found != checksum:
         raise Retryable(
             "checksum-mismatch",
-            f"{shown(asset.href)} has the {found.function} {found.hex} where {checksum.hex} was announced",
+            f"{shown(href)} has the {found.function} {found.hex} where {checksum.hex} was announced",
         )
 
 
@@ -94,7 +99,7 @@ def _name(path: Path, target: Path, found: Checksum) -> None:
 
 
 def _digest(path: Path, function: str) -> Checksum:
-    digest = hashlib.new(function, usedforsecurity=False)
+    digest = hasher(function)
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)

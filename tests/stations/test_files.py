@@ -91,6 +91,18 @@ def test_a_name_that_leads_elsewhere_is_refused(
         save_asset(station.api, name, asset(service), tmp_path, SETTINGS)
 
 
+@pytest.mark.parametrize("href", ["s3://bucket/x.EOF", "x.EOF", "file:///etc/passwd"])
+def test_only_what_http_gives_is_saved(station: S3ListStation, service: Service, tmp_path: Path, href: str) -> None:
+    with pytest.raises(ItemFailed, match="unsupported-href"):
+        save_asset(station.api, "x.EOF", Asset(href=href), tmp_path, SETTINGS)
+    assert service.asked == []
+
+
+def test_a_size_of_0_beside_a_checksum_is_unknown(service: Service, station: S3ListStation, tmp_path: Path) -> None:
+    wanted = asset(service).model_copy(update={"size": 0})
+    assert save_asset(station.api, "x.EOF", wanted, tmp_path, SETTINGS).read_bytes() == CONTENT
+
+
 def test_a_link_in_the_place_of_the_file_is_not_followed(
     service: Service, station: S3ListStation, tmp_path: Path
 ) -> None:

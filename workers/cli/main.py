@@ -12,7 +12,16 @@ _INTERRUPTED = 130
 _USAGE = 2
 
 # What the caller has to correct, whoever finds it: this process, or a worker.
-_WRONG_USAGE = {"bad-request", "bad-filter", "bad-window", "bad-datetime", "bad-href", "bad-parameter"}
+_WRONG_USAGE = {
+    "bad-request",
+    "bad-filter",
+    "bad-window",
+    "bad-datetime",
+    "bad-href",
+    "bad-parameter",
+    "bad-scene",
+    "bad-product",
+}
 
 # Where each command stands, and what it does. `auxip --help` loads none of them: Celery alone takes 0.2 s.
 COMMANDS = {
