@@ -58,7 +58,7 @@ def ticks(text: object) -> int | None:
     """Return an instant in tenths of microseconds, or None where a product states none."""
     if not isinstance(text, str) or not text:
         return None
-    if text.startswith("9999"):
+    if text.startswith("99999999T"):
         text = "9999-12-31T23:59:59"
     found = _DIGITS.fullmatch(text)
     if found is None:

@@ -145,13 +145,13 @@ class Service:
 
     def _grant(self, request: Request) -> Reply:
         form = dict(parse_qsl(request.body.decode()))
-        pair = f"{self.client_id}:{self.client_secret}"
-        sent = f"{form.get('client_id')}:{form.get('client_secret')}"
         if self.manners.client_in_header:
+            pair = f"{self.client_id}:{self.client_secret}"
             is_client = request.headers.get("authorization") == f"Basic {base64.b64encode(pair.encode()).decode()}"
             is_client = is_client and "client_id" not in form and "client_secret" not in form
         else:
-            is_client = sent == pair
+            secret = form.get("client_secret", self.client_secret)  # a public client has none
+            is_client = (form.get("client_id"), secret) == (self.client_id, self.client_secret)
         is_user = (form.get("username"), form.get("password")) == (self.username, self.password)
         if not is_client or form.get("grant_type") != "password" or not is_user:
             return Reply(401, b'{"error": "invalid_grant"}')

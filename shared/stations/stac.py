@@ -72,11 +72,12 @@ class StacStation(Station):
         Raises:
             Rejected: `search-timeout`, the deadline has passed; `unknown-property`, it answers 500 to a filter by one;
                 `station-foreign-link`, it sends us to another host for the next page; and what `JsonApi` raises.
-            Retryable: `station-bad-answer`, an answer is no GeoJSON FeatureCollection; and what `JsonApi` raises.
+            Retryable: `station-bad-answer`, an answer is no GeoJSON FeatureCollection; `station-incomplete`, fewer
+                items have come than the station says that it has found; and what `JsonApi` raises.
             Busy: `station-busy`, the limits of the station let nothing go soon.
         """
         left, found_any = search.limit, False
-        for features in self._described(self._pages(self._body(search), deadline, tries), search):
+        for features in self._described(self._complete(search, deadline, tries), search):
             found_any = found_any or bool(features)
             if left is not None:
                 del features[left:]
@@ -114,7 +115,29 @@ class StacStation(Station):
         unknown = properties_of(search.filter) - _ALWAYS_NAMED - set(named) if isinstance(named, dict) and named else ()
         return ", ".join(sorted(unknown))[:200]
 
-    def _pages(self, body: Json, deadline: float | None, tries: int) -> Iterator[list[object]]:
+    def _complete(self, search: Cql2, deadline: float | None, tries: int) -> Iterator[list[object]]:
+        """Yield the pages of a search, and once more from the first one where fewer items came than it matched.
+
+        The items that came are then yielded twice: whoever stages knows them, and to remember them all takes memory. A
+        search with a limit, which counts them, is left to the next try of its step.
+
+        Raises:
+            Retryable: `station-incomplete`.
+        """
+        claim = _Claim()
+        for _ in range(2 if search.limit is None else 1):
+            claim = _Claim()
+            yield from self._pages(self._body(search), deadline, tries, claim)
+            if claim.came >= claim.matched:
+                return
+            _log.warning("the station %s says that it has found %s, and gave %s", self.name, claim.matched, claim.came)
+            tries = self._settings.attempts
+        raise Retryable(
+            "station-incomplete",
+            f"the station says that it has found {claim.matched} items, and its pages have ended after {claim.came}",
+        )
+
+    def _pages(self, body: Json, deadline: float | None, tries: int, claim: "_Claim") -> Iterator[list[object]]:
         """Yield pages until one has no `next` link or, as RS-Server ends its searches, one is empty."""
         method, url, payload = "POST", f"{self.api.url}/search", body
         asked: set[int] = set()
@@ -128,6 +151,7 @@ class StacStation(Station):
             answer = self._page(method, url, sent, check, deadline=deadline, tries=tries).body
             tries = self._settings.attempts
             features, link = cast("list[object]", answer["features"]), _next_link(answer)
+            claim.add(answer, len(features))
             del answer
             is_last = link is None or not features
             yield features
@@ -182,6 +206,26 @@ class StacStation(Station):
                 own = next((str(link.get("href")) for link in item.links if link.get("rel") == "self"), "")
                 place = httpx.URL(f"{self.api.url}/").join(own)
                 asset.href = str(self._behind_tls(place).join(asset.href))
+
+
+class _Claim:
+    """What a station says that it has found, and what has come.
+
+    Attributes:
+        matched: the largest number that any page stated: what is added or deleted during a search changes it.
+        came: items on the pages so far.
+    """
+
+    def __init__(self) -> None:
+        self.matched = 0
+        self.came = 0
+
+    def add(self, page: Json, items: int) -> None:
+        """Count a page: `numberMatched` as OGC API Features has it, `context.matched` as its forerunner in STAC."""
+        context = page.get("context")
+        stated = [page.get("numberMatched"), context.get("matched") if isinstance(context, dict) else None]
+        self.matched = max([self.matched, *(number for number in stated if isinstance(number, int))])
+        self.came += items
 
 
 def _require_features(url: str, answer: Answer) -> None:

@@ -374,3 +374,48 @@ def test_an_answer_whose_bytes_come_one_by_one_does_not_outlast_the_deadline(
 def test_each_item_knows_the_station_that_found_it(station: Make) -> None:
     found = station(collection(item_json("A"), {"id": "B"}, item_json("C", assets={}))).search(FIND)
     assert [one.station for one in found] == ["one", "one", "one"]
+
+
+def counted(response: httpx.Response, matched: object, field: str = "numberMatched") -> httpx.Response:
+    said = {"numberMatched": matched} if field == "numberMatched" else {"context": {"matched": matched}}
+    return httpx.Response(200, json={**response.json(), **said})
+
+
+@pytest.mark.parametrize("field", ["numberMatched", "context"])
+def test_fewer_items_than_the_station_has_found_are_asked_for_once_more(station: Make, field: str) -> None:
+    cut, rest = counted(page("A"), 2, field), counted(page("B"), 2, field)
+    whole = counted(page("A", href="?page=2"), 2, field)
+    pages = Pages(cut, whole, rest)
+    assert set(ids(station(pages).search(FIND))) == {"A", "B"}
+    assert len(pages.requests) == 3
+
+
+@pytest.mark.parametrize("field", ["numberMatched", "context"])
+def test_fewer_items_than_the_station_has_found_twice_is_no_success(station: Make, field: str) -> None:
+    pages = Pages(*(counted(page("A"), 2, field) for _ in range(2)))
+    with pytest.raises(Retryable, match="found 2 items, and its pages have ended after 1") as raised:
+        ids(station(pages).search(FIND))
+    assert raised.value.code == "station-incomplete"
+
+
+def test_what_is_found_while_a_search_goes_on_must_come_as_well(station: Make) -> None:
+    pages = Pages(counted(page("A", href="?page=2"), 2), counted(page("B"), 3), counted(page("A", "B", "C"), 3))
+    assert set(ids(station(pages).search(FIND))) == {"A", "B", "C"}
+
+
+@pytest.mark.parametrize("matched", [2, 1, 0, -1, None, "9", True])
+def test_a_count_that_is_not_larger_than_what_came_says_nothing(station: Make, matched: object) -> None:
+    pages = Pages(counted(page("A", href="?page=2"), matched), counted(page("B"), 2))
+    assert ids(station(pages).search(FIND)) == ["A", "B"]
+    assert len(pages.requests) == 2
+
+
+def test_a_search_that_has_its_limit_needs_no_more(station: Make) -> None:
+    pages = Pages(counted(page("A", "B", href="?page=2"), 9))
+    assert ids(station(pages).search(Cql2(filter=ANY, limit=2))) == ["A", "B"]
+
+
+def test_a_search_that_ends_before_its_limit_is_left_to_the_next_try(station: Make) -> None:
+    pages = Pages(counted(page("A"), 3))
+    with pytest.raises(Retryable, match="station-incomplete"):
+        ids(station(pages).search(Cql2(filter=ANY, limit=2)))

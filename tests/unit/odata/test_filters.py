@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from local.odata.filters import holds
 from shared.errors import Rejected
 from shared.json_types import Json
 from shared.stations.odata.dialects import AUXIP, CDSE, Dialect
 from shared.stations.odata.filters import odata_filter, with_our_types
-from tests.stations.odata_filter import holds
 
 BY_NAME = replace(AUXIP, by_name=True)
 VALIDITY = {"interval": [{"property": "start_datetime"}, {"property": "end_datetime"}]}

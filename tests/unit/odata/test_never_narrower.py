@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from local.odata.filters import holds
 from shared.json_types import Json
 from shared.selection import PolicyName, PolicySelection, choose
 from shared.stac.item import Found, Item
@@ -20,7 +21,6 @@ from shared.stations.odata.dialects import AUXIP, CDSE, Dialect
 from shared.stations.odata.filters import odata_filter, with_our_types
 from shared.stations.odata.products import item_of
 from shared.times import parse_instant
-from tests.stations.odata_filter import holds
 from tests.unit.odata.products import URL, attribute, product, with_attributes
 from tests.unit.selection.offering import Offering, ids
 
