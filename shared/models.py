@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.archives import Expansion
-from shared.archives.rules import WantedLayout
+from shared.archives.members import Members, Strip
+from shared.archives.rules import Choice, WantedLayout
 from shared.errors import Rejected
 from shared.selection import Selection
 from shared.stac.item import Item
@@ -76,7 +77,14 @@ class RunRequest(BaseModel):
     decompress: bool = True
     asset_names: AssetNames | None = None
     layout: WantedLayout | None = Field(None, description="of expanded archives; None: that of the settings")
+    members: Members | None = Field(None, description="patterns of the members that are expanded; None: all")
+    strip: Strip = Field(0, description="leading folders that are removed from the paths of members")
     replays: int = 0
+
+    @property
+    def choice(self) -> Choice:
+        """What is chosen for the archives."""
+        return Choice(layout=self.layout, members=self.members, strip=self.strip)
 
 
 class RunState(StrEnum):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import wraps
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Self, TypeAlias, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -17,9 +17,11 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
 
-from shared.archives.rules import WantedLayout
+from shared.archives.members import Members, Strip
+from shared.archives.rules import Choice, WantedLayout
 from shared.errors import Rejected
 from shared.json_types import Json
 from shared.models import AssetNames, CollectionId, OwnerId, RunKind, RunRequest
@@ -101,6 +103,23 @@ Layout = Annotated[
 ]
 
 
+MemberPatterns = Annotated[
+    Members | None,
+    Field(description="patterns of the members that are expanded: *, ?, [...], and ** for folders; null is all"),
+]
+StripFolders = Annotated[Strip, Field(description="leading folders that are removed from the paths of members")]
+
+
+class _ExpandingMessage(_Message):
+    """A message whose archives are expanded; the fields themselves are declared by each, in the order of arguments."""
+
+    @model_validator(mode="after")
+    def _has_folders_to_strip(self) -> Self:
+        if getattr(self, "strip", 0) and getattr(self, "layout", None) == "flat":
+            raise ValueError("strip removes folders, and the layout flat has none: use tree or leave the layout out")
+        return self
+
+
 class SearchMessage(_Message):
     """`auxip.search`: what does the station have? Answers with an ItemCollection, or null."""
 
@@ -119,7 +138,7 @@ class SearchMessage(_Message):
         return _search(self.auxip_cql2, queries_file)
 
 
-class StagingMessage(_Message):
+class StagingMessage(_ExpandingMessage):
     """`auxip.staging`: stage what a CQL2 search finds. Answers with `[status, ItemCollection or null]`.
 
     In the place of a collection that has more than `AUXIP_MAX_RESULT_BYTES` stands a link to it, which has an `href`:
@@ -134,6 +153,8 @@ class StagingMessage(_Message):
     asset_names: AssetNames | None = None
     station: Stations = None
     layout: Layout = None
+    members: MemberPatterns = None
+    strip: StripFolders = 0
 
     def request(self, queries_file: Path | None) -> RunRequest:
         """Return what the run is to do; what it may raise is told by `fill`."""
@@ -146,10 +167,12 @@ class StagingMessage(_Message):
             decompress=self.decompress,
             asset_names=self.asset_names,
             layout=self.layout,
+            members=self.members,
+            strip=self.strip,
         )
 
 
-class OnDemandMessage(_Message):
+class OnDemandMessage(_ExpandingMessage):
     """`auxip.on_demand_staging`: stage what a chain of policies selects. Answers as `auxip.staging` does.
 
     The window may be left out where no policy of the chain looks at it; `before` and `after` widen it, in seconds.
@@ -169,6 +192,8 @@ class OnDemandMessage(_Message):
     before: Seconds = 0
     after: Seconds = 0
     layout: Layout = None
+    members: MemberPatterns = None
+    strip: StripFolders = 0
 
     def request(self) -> RunRequest:
         """Return what the run is to do.
@@ -194,6 +219,8 @@ class OnDemandMessage(_Message):
             decompress=self.decompress,
             asset_names=self.asset_names,
             layout=self.layout,
+            members=self.members,
+            strip=self.strip,
         )
 
 
@@ -254,12 +281,14 @@ class AuxMessage(_Message):
         )
 
 
-class UnzipMessage(_Message):
+class UnzipMessage(_ExpandingMessage):
     """`auxip.unzip_decompress`: expand the archives of an item that is in the catalog. Answers with the item."""
 
     env: Env
     auxip_item: Item
     layout: Layout = None
+    members: MemberPatterns = None
+    strip: StripFolders = 0
 
     def request(self) -> RunRequest:
         """Return what the run is to do.
@@ -280,19 +309,29 @@ class UnzipMessage(_Message):
             collection=collection,
             selection=Given(item_id=self.auxip_item.id),
             layout=self.layout,
+            members=self.members,
+            strip=self.strip,
         )
 
 
-class ProcessAssetMessage(_Message):
+class ProcessAssetMessage(_ExpandingMessage):
     """`auxip.process_asset`: replace an archive in S3 by its content. Answers with the new prefix.
 
-    The archive is below the owner's prefix; without `env` the owner is `AUXIP_DEFAULT_OWNER`.
+    The archive is below the owner's prefix; without `env` the owner is `AUXIP_DEFAULT_OWNER`. It stays where only some
+    of its members are expanded.
     """
 
     asset_href: str
     asset_name: str
     env: Env | None = None
     layout: Layout = None
+    members: MemberPatterns = None
+    strip: StripFolders = 0
+
+    @property
+    def choice(self) -> Choice:
+        """What is chosen for the archive."""
+        return Choice(layout=self.layout, members=self.members, strip=self.strip)
 
 
 class SweepMessage(_Message):

@@ -176,6 +176,10 @@ class Choice:
     strip: int = 0
 
 
+AS_SET = Choice()
+"""Nothing is chosen: the archives are expanded as the settings say."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """How archives are expanded.

@@ -9,7 +9,7 @@ from shared.audit.findings import Counts, Finding, Kind, Mend
 from shared.audit.sources import Sources
 from shared.errors import ItemFailed, Rejected
 from shared.stac.item import Asset, Item, Source
-from shared.steps.standing import original_names
+from shared.steps.standing import keeps_archive, original_names
 from shared.storage.digests import checksum_if_known, md5_if_known
 from shared.storage.location import Listed, Location, Stored
 
@@ -96,7 +96,7 @@ class Comparison:
                 yield from self._expanded(key, holding.prefix, holding.source)
             if holding.object is not None:
                 yield from self._object(key, asset, holding.object, holding.described)
-            if holding.source is not None:
+            if holding.source is not None and not keeps_archive(self._item, asset):
                 yield from self._archive(key, holding.source)
         for key, asset in self._item.assets.items():
             yield from self._unpublished_content(key, asset)

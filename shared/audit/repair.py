@@ -16,7 +16,7 @@ from shared.ledger import lease
 from shared.models import ItemRecord, ItemState, work_key
 from shared.stac.item import Item
 from shared.steps.publish import delete_archive
-from shared.steps.standing import Standing, expanded_standing
+from shared.steps.standing import Standing, expanded_standing, keeps_archive
 from shared.storage.location import Listed, Location
 
 _ITEMS_OF_A_RUN: Final = 50
@@ -128,16 +128,18 @@ def _was_expanded(shown: Item | None) -> bool:
     if shown is None:
         return True
     archives = [asset for key, asset in shown.assets.items() if is_archive(key) and asset.source is None]
-    return not archives or any(asset.source is not None for asset in shown.assets.values())
+    return not archives or any(
+        asset.source is not None and not keeps_archive(shown, asset) for asset in shown.assets.values()
+    )
 
 
 def _delete_archive(context: Context, collection: str, finding: Finding) -> str:
     shown = context.catalog_of(finding.owner).get(collection, finding.item)
     asset = None if shown is None else shown.assets.get(finding.asset)
     archive = Location.parse(finding.key)
-    if asset is None or expanded_standing(context, asset, archive) is not Standing.LEFTOVER:
+    if shown is None or asset is None or expanded_standing(context, asset, archive) is not Standing.LEFTOVER:
         return "left: its content is not whole; stage the item again"
-    delete_archive(context, asset)
+    delete_archive(context, shown, asset)
     return "deleted"
 
 

@@ -19,7 +19,7 @@ from shared.errors import Busy, ItemFailed, Rejected
 from shared.ledger import lease
 from shared.models import ItemRecord, Run
 from shared.steps.publish import delete_archive
-from shared.steps.standing import Standing, expanded_standing
+from shared.steps.standing import Standing, expanded_standing, keeps_archive
 from shared.storage.location import Location
 
 _DAY = timedelta(days=1)
@@ -101,11 +101,13 @@ def _remove_claimed(context: Context, run: Run, record: ItemRecord) -> list[str]
     shown = context.catalog_of(run.request.owner).get(run.request.collection, record.item_id)
     ours = {(expansion.archive, expansion.archive_etag) for expansion in record.expansions.values()}
     removed: list[str] = []
-    for asset in () if shown is None else shown.assets.values():
+    if shown is None:
+        return []
+    for asset in shown.assets.values():
         if asset.source is None or (asset.source.href, asset.source.etag) not in ours:
             continue
         archive = Location.parse(asset.source.href)
-        if expanded_standing(context, asset, archive) is Standing.LEFTOVER:
-            delete_archive(context, asset)
+        if not keeps_archive(shown, asset) and expanded_standing(context, asset, archive) is Standing.LEFTOVER:
+            delete_archive(context, shown, asset)
             removed.append(archive.key)
     return removed

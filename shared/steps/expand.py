@@ -1,11 +1,10 @@
 """Expand one archive: of an item in the catalog, or any object in S3 that a caller names."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from shared.archives import Inspection, Rules, expand, inspect_object, prefix_beside, prefix_for
 from shared.archives.manifest import load_manifest
-from shared.archives.rules import WantedLayout
+from shared.archives.rules import AS_SET, Choice
 from shared.context import Context
 from shared.errors import Rejected, Retryable
 from shared.ledger import lease
@@ -33,7 +32,7 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
         return  # expanded and published by another run
     asset = shown.assets[name]
     archive = Location.parse(asset.href)
-    rules = _rules(context, run.request.layout)
+    rules = _rules(context, run.request.choice)
     prefix = prefix_beside(archive, original_names(shown))
 
     def still_ours() -> None:
@@ -57,8 +56,10 @@ def _delete_left_members(context: Context, run: Run, prefix: Location, still_our
         context.store.delete(Location(prefix.bucket, member.key))
 
 
-def process_asset(context: Context, owner: str, href: str, layout: WantedLayout | None = None) -> str:
+def process_asset(context: Context, owner: str, href: str, choice: Choice = AS_SET) -> str:
     """Replace an archive object of an owner by its content: expand it, verify that, and then delete the archive.
+
+    An archive of which only some members were expanded stays.
 
     Returns:
         The href of the new prefix.
@@ -77,8 +78,9 @@ def process_asset(context: Context, owner: str, href: str, layout: WantedLayout 
     with lease(context.ledger.redis, work, context.settings.lease):
         if item_id:
             _require_unreferenced(context, owner, collection, item_id, href)
-        expansion = expand(context.store, archive, prefix, _rules(context, layout))
-        context.store.control.delete(archive, expansion.archive_etag)  # unless it is another one by now
+        expansion = expand(context.store, archive, prefix, _rules(context, choice))
+        if not expansion.partial:
+            context.store.control.delete(archive, expansion.archive_etag)  # unless it is another one by now
     return expansion.prefix
 
 
@@ -101,7 +103,7 @@ def _require_unreferenced(context: Context, owner: str, collection: str, item_id
         )
 
 
-def inspect_asset(context: Context, href: str, layout: WantedLayout | None = None) -> Inspection:
+def inspect_asset(context: Context, href: str, choice: Choice = AS_SET) -> Inspection:
     """Read an archive object as `process_asset` would, and write nothing.
 
     Raises:
@@ -109,9 +111,8 @@ def inspect_asset(context: Context, href: str, layout: WantedLayout | None = Non
         ItemFailed: `archive-missing`; `prefix-taken`, its content has no place.
     """
     archive = Location.parse(href)
-    return inspect_object(context.store, archive, prefix_for(archive), _rules(context, layout))
+    return inspect_object(context.store, archive, prefix_for(archive), _rules(context, choice))
 
 
-def _rules(context: Context, layout: WantedLayout | None = None) -> Rules:
-    rules = Rules.from_settings(context.settings)
-    return rules if layout is None else replace(rules, layout=layout)
+def _rules(context: Context, choice: Choice) -> Rules:
+    return Rules.from_settings(context.settings).with_choice(choice)

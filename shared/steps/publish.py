@@ -17,6 +17,7 @@ from shared.steps.standing import (
     expanded_standing,
     holds,
     holds_at,
+    keeps_archive,
     original_name,
     require_owner,
     shown_place,
@@ -66,6 +67,8 @@ def item_to_write(context: Context, run: Run, record: ItemRecord, shown: Item | 
 def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     """Write an item whose archives are expanded to the catalog, read it back, and then delete the archives.
 
+    An archive of which only some members were expanded stays an asset of the item, and is not deleted.
+
     Raises:
         Retryable: `catalog-mismatch`, `not-staged`, or the catalog or S3 could not answer.
     """
@@ -77,11 +80,12 @@ def publish_expanded(context: Context, run: Run, record: ItemRecord) -> None:
         raise Retryable("catalog-mismatch", f"the catalog does not show item {record.item_id!r} any more")
     item = _expanded_item(shown, record.expansions)
     if item.assets != shown.assets:
-        _require_objects(context, [one for one in item.assets.items() if original_name(*one) in record.expansions])
+        made = [one for one in item.assets.items() if one[1].source and original_name(*one) in record.expansions]
+        _require_objects(context, made)
         _write(context, run, record, composed(item, public_of(context.settings)), shown)
     context.ledger.require_claim(record)
     for asset in item.assets.values():
-        delete_archive(context, asset)
+        delete_archive(context, item, asset)
     context.ledger.reach(record, ItemState.EXPANDED)
 
 
@@ -95,7 +99,9 @@ def _restore_expanded(context: Context, run: Run, record: ItemRecord) -> None:
     shown = catalog.get(run.request.collection, record.item_id)
     archives = shown.assets.items() if shown is not None else ()
     if shown and any(key in expansions and asset.href == expansions[key].archive for key, asset in archives):
-        _write(context, run, record, composed(_expanded_item(shown, expansions), public_of(context.settings)), shown)
+        item = _expanded_item(shown, expansions)
+        if item.assets != shown.assets:
+            _write(context, run, record, composed(item, public_of(context.settings)), shown)
 
 
 def _write(context: Context, run: Run, record: ItemRecord, item: Item, shown: Item | None) -> None:
@@ -114,9 +120,12 @@ def _where_moved(context: Context, run: Run, item: Item, shown: Item | None) -> 
     return item
 
 
-def delete_archive(context: Context, expanded: Asset) -> None:
-    """Delete the archive that an asset was expanded from, unless another object is in its place by now."""
-    if expanded.source is not None and archive_stands(context, expanded):
+def delete_archive(context: Context, item: Item, expanded: Asset) -> None:
+    """Delete the archive that an asset was expanded from, unless another object is in its place by now.
+
+    An archive that is an asset of the item itself stays: the item has only some of its members beside it.
+    """
+    if expanded.source is not None and not keeps_archive(item, expanded) and archive_stands(context, expanded):
         context.store.control.delete(Location.parse(expanded.source.href), str(expanded.source.etag))
 
 
@@ -128,13 +137,34 @@ def _staged_item(context: Context, run: Run, offered: Item, staged: dict[str, St
     item.links = [{"rel": "collection", "type": "application/json", "href": href}]
     item.properties["owner"] = run.request.owner
     item.assets = {}
-    before = {original_name(key, asset): (key, asset) for key, asset in shown.assets.items()} if shown else {}
+    before = _by_original(shown)
     for key, asset in offered.assets.items():
-        name, current = _current_asset(context, key, asset, staged.get(key), before.pop(key, None))
+        name, current = _current_asset(context, key, asset, staged.get(key), before.get(key))
         item.assets[name] = current
-    for name, asset in before.values():
-        item.assets.setdefault(name, asset)
+    for name, asset in shown.assets.items() if shown else ():
+        if original_name(name, asset) not in offered.assets or _is_part_of(context, item, asset):
+            item.assets.setdefault(name, asset)
     return with_others(item, shown)
+
+
+def _by_original(shown: Item | None) -> dict[str, tuple[str, Asset]]:
+    """Return the catalog's assets by the keys of the station: the archive, where part of it is there too."""
+    found: dict[str, tuple[str, Asset]] = {}
+    for key, asset in shown.assets.items() if shown else ():
+        if asset.source is None:
+            found[key] = (key, asset)
+        else:
+            found.setdefault(asset.source.name, (key, asset))
+    return found
+
+
+def _is_part_of(context: Context, item: Item, expanded: Asset) -> bool:
+    """Whether an asset has members, whole, of an archive that is still an asset of the item, in that very version."""
+    source = expanded.source
+    archive = None if source is None else item.assets.get(source.name)
+    if source is None or archive is None or archive.etag != source.etag:
+        return False
+    return stands(context.store, Location.parse(expanded.href), source.etag)
 
 
 def _current_asset(
@@ -182,15 +212,18 @@ def _with_content(asset: Asset, staged: StagedAsset) -> Asset:
 
 
 def _expanded_item(shown: Item, expansions: dict[str, Expansion]) -> Item:
-    """The item with each expanded archive's asset under its new key, the other assets as they are, in their order."""
+    """The item with each expanded archive's asset under its new key, the other assets as they are, in their order.
+
+    An archive of which only some members were expanded stays, with these beside it.
+    """
     item = shown.model_copy(deep=True)
     item.assets = {}
     for key, asset in shown.assets.items():
+        if key not in expansions or expansions[key].partial:
+            item.assets[key] = asset
         if key in expansions:
             name = expansions[key].prefix.removesuffix("/").rpartition("/")[2]
             item.assets[name] = _expanded(key, asset, expansions[key])
-        else:
-            item.assets[key] = asset
     return item
 
 

@@ -45,10 +45,10 @@ def standing(context: Context, shown: Item | None, key: str, offered: Asset, tar
     """
     if shown is None:
         return Standing.MISSING
-    expanded = expanded_asset(shown, key, offered)
+    staged = shown.assets.get(key)  # where it is there, an asset that was expanded from it has only some of its members
+    expanded = expanded_asset(shown, key, offered) if staged is None else None
     if expanded is not None:
         return expanded_standing(context, expanded, target)
-    staged = shown.assets.get(key)
     if staged is None or staged.href != target.href or not same_content(staged, offered):
         return Standing.MISSING
     stored = context.store.head(target)
@@ -175,6 +175,12 @@ def expanded_standing(context: Context, expanded: Asset, target: Location) -> St
     if not stands(context.store, Location.parse(expanded.href), source.etag):
         return Standing.DAMAGED
     return Standing.LEFTOVER if archive_stands(context, expanded) else Standing.EXPANDED
+
+
+def keeps_archive(item: Item, expanded: Asset) -> bool:
+    """Whether the archive that an asset was expanded from is an asset of the item too: then it is not left over."""
+    source = expanded.source
+    return source is not None and any(asset.href == source.href for asset in item.assets.values())
 
 
 def archive_stands(context: Context, expanded: Asset) -> bool:

@@ -66,6 +66,13 @@ class _Parameter(click.ParamType[tuple[str, str]]):
 @click.option("--decompress/--no-decompress", default=True, show_default=True, help="expand the archives")
 @click.option("--asset", "assets", multiple=True, help="key of an asset; others stay; may be given several times")
 @click.option("--layout", type=click.Choice(get_args(WantedLayout)), help="of expanded archives; that of the workers")
+@click.option(
+    "--member",
+    "members",
+    multiple=True,
+    help="expand only the members that match, such as '*.xml' or 'folder/**'; may be given several times",
+)
+@click.option("--strip", default=0, show_default=True, help="leading folders to remove from the paths of members")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object at the end")
 def stage(
     query: str | None,
@@ -78,6 +85,8 @@ def stage(
     decompress: bool,
     assets: tuple[str, ...],
     layout: str | None,
+    members: tuple[str, ...],
+    strip: int,
     as_json: bool,
     **policy_options: str | float | tuple[str, ...] | None,
 ) -> None:
@@ -93,6 +102,8 @@ def stage(
         "asset_names": list(assets) or None,
         "station": list(stations) or None,
         "layout": layout,
+        "members": list(members) or None,
+        "strip": strip,
     }
     by_policy = _given(policy_options)
     if [bool(by_policy), filter_file is not None, query is not None].count(True) != 1 or (parameters and not query):

@@ -21,7 +21,7 @@ def process(self: BoundTask, message: ProcessAssetMessage) -> str:
     owner = message.env.owner_id if message.env else context().settings.default_owner
     require_own_id(context(), self)
     with plain_task_waiting_for_systems(context(), str(self.request.id), needs_of_asset(context(), owner)):
-        return process_asset(context(), owner, message.asset_href, message.layout)
+        return process_asset(context(), owner, message.asset_href, message.choice)
 
 
 @app.task(name="auxip.step.expand_asset", bind=True)
