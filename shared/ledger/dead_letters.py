@@ -20,6 +20,7 @@ from redis import Redis
 from redis.client import NEVER_DECODE
 
 from shared.errors import Rejected
+from shared.ledger.records import SHORTEST_PREFIX
 from shared.texts import printable
 
 Kind = Literal["message", "request", "item"]
@@ -38,6 +39,7 @@ WHOLE_RUN = "*"
 _MAX_REASON = 500
 _PAGE = 100
 _REMEMBERED = 7 * 86_400  # longer than any step of a run is delivered again
+_ID_DIGITS = 13  # milliseconds since the epoch, until the year 2286
 _ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 PARK_FUNCTION = """
@@ -211,6 +213,25 @@ class DeadLetters:
         if found is None:
             raise _unknown(letter_id)
         return found
+
+    def find(self, prefix: str) -> str:
+        """Return the id of the letter whose id is `prefix` or, where just one does, begins with it: by six digits.
+
+        Raises:
+            Rejected: `unknown-letter`, none does, or the prefix is too short; `ambiguous-id`, several do.
+        """
+        digits = prefix.removesuffix("-")
+        if not (digits.isascii() and digits.isdecimal() and SHORTEST_PREFIX <= len(digits) <= _ID_DIGITS):
+            return self.letter(prefix).id
+        begin, end = digits.ljust(_ID_DIGITS, "0"), digits.ljust(_ID_DIGITS, "9")
+        found = cast("list[tuple[str, dict[str, str]]]", self._redis.xrange(DEAD, begin, end, count=2))
+        if not found:
+            raise _unknown(prefix)
+        if len(found) > 1:
+            raise Rejected(
+                "ambiguous-id", f"several dead letters begin with {prefix!r}, {found[0][0]} is one; type more"
+            )
+        return found[0][0]
 
     def payload(self, letter_id: str) -> bytes:
         """Return the bytes of one letter, as they were found.

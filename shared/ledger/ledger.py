@@ -35,7 +35,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from shared.archives import Expansion
-from shared.errors import Busy
+from shared.errors import Busy, Rejected
 from shared.ledger import scripts
 from shared.ledger.agenda import OPEN, Agenda, pending_of
 from shared.ledger.answers import Answers, shown_of
@@ -45,6 +45,7 @@ from shared.ledger.counters import NOTHING, Counts, counts_json
 from shared.ledger.lease import check_acquired, held, lease_args
 from shared.ledger.records import (
     EXPANSION,
+    SHORTEST_PREFIX,
     WAITED,
     WAITED_SINCE,
     Fields,
@@ -163,14 +164,19 @@ class Ledger:
         return bool(self.redis.hexists(run_key(run_id), "request"))
 
     def find_run(self, prefix: str) -> Run:
-        """Return the run whose id is `prefix` or, where just one does, begins with it.
+        """Return the run whose id is `prefix` or, where just one does, begins with it: by six characters or more.
 
         Raises:
-            Rejected: `unknown-run`, none or several do.
+            Rejected: `unknown-run`, none does, or the prefix is too short; `ambiguous-id`, several do.
         """
         ids = [run_id for run_id in self._run_ids() if run_id.startswith(prefix)]
-        if prefix in ids or len(ids) != 1:
+        if prefix in ids or not ids:
             return self.run(prefix)
+        if len(prefix) < SHORTEST_PREFIX:
+            reason = f"{prefix!r} is too short: type {SHORTEST_PREFIX} characters of a run's id, or more"
+            raise Rejected("unknown-run", reason)
+        if len(ids) > 1:
+            raise Rejected("ambiguous-id", f"{len(ids)} runs begin with {prefix!r}: {', '.join(ids[:3])}; type more")
         return self.run(ids[0])
 
     def runs(self, newest: int) -> list[Run]:

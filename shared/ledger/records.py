@@ -23,6 +23,9 @@ WAITED: Final = "waited:"
 WAITED_SINCE: Final = "waited_since:"
 """Before a system: the name of the field that tells since when."""
 
+SHORTEST_PREFIX: Final = 6
+"""How many characters of an id people have to type at least."""
+
 _STAGED = "staged_asset:"
 _ENDED = "ended:"
 

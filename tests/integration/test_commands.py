@@ -102,6 +102,16 @@ def _chunks(terminal: int) -> Iterator[bytes]:
         yield chunk
 
 
+@pytest.mark.parametrize(("option", "status"), [([], 0), (["--error-if-empty"], 1)])
+def test_stage_says_that_nothing_was_found_and_fails_where_it_is_told_to(
+    caller: Caller, option: list[str], status: int
+) -> None:
+    ended = stage(caller, *WINDOW, "--product-type", "NO_SUCH_TYPE", *option)
+
+    assert ended.returncode == status, ended.stderr
+    assert " nothing found: 0 items" in ended.stdout.splitlines()[-1]
+
+
 def test_stage_says_when_items_failed_and_exits_with_1(caller: Caller) -> None:
     ended = stage(caller, *WINDOW, "--product-type", samples.FAULTY_PRODUCT_TYPE)
 
@@ -192,7 +202,7 @@ def test_the_tables_name_runs_items_and_the_report(caller: Caller) -> None:
     result = caller.stage(of_type("OPER_MPL_ORBSCT"))
     _, items = result_of(result.get(SECONDS))
 
-    assert result.id in auxip("runs").stdout
+    assert result.id[:8] in auxip("runs").stdout
     shown = auxip("show", result.id).stdout
     assert all(item.id in shown for item in items)
     assert f"report: s3://aux/runs/{result.id}/report.json" in shown

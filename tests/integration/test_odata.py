@@ -1,18 +1,8 @@
 """A whole run from a station that speaks OData: the same items as from a STAC API, staged once."""
 
-from collections.abc import Iterator
-from datetime import timedelta
-
-import pytest
-
-from local.samples import DEMO_END, DEMO_PRODUCT_TYPES, DEMO_START
 from local.stack import Stack
 from shared.context import Context
 from shared.models import RunState
-from shared.selection import PolicySelection, choose
-from shared.selection.policies import POLICIES
-from shared.stac.item import Found
-from shared.stations.station import Station
 from tests.integration.conftest import Caller, closed_run, of_type
 
 RESORB = "OPER_AUX_RESORB_OPOD"

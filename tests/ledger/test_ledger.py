@@ -101,14 +101,23 @@ def test_a_run_is_found_by_the_beginning_of_its_id(ledger: Ledger, run: Opened) 
     assert ledger.find_run(run.id[:20]).id == run.id
 
 
-def test_a_beginning_that_several_runs_share_finds_none(ledger: Ledger) -> None:
+def test_a_beginning_that_several_runs_share_is_refused_with_their_ids(ledger: Ledger) -> None:
     stem = f"run-{uuid.uuid4()}"
     for run_id in (f"{stem}-1", f"{stem}-2"):
         ledger.open_run(run_id, REQUEST)
-    with pytest.raises(Rejected, match="unknown-run"):
+    with pytest.raises(Rejected, match=f"ambiguous-id: 2 runs begin with '{stem}': {stem}-2, {stem}-1; "):
         ledger.find_run(stem)
     with pytest.raises(Rejected, match="unknown-run"):
         ledger.find_run(f"{stem}-3")
+
+
+def test_a_beginning_of_less_than_six_characters_is_too_short(ledger: Ledger) -> None:
+    for run_id in ("xyzabcdef", "xyzab"):
+        ledger.open_run(run_id, REQUEST)
+    assert ledger.find_run("xyzabc").id == "xyzabcdef"
+    assert ledger.find_run("xyzab").id == "xyzab"  # a whole id may be short
+    with pytest.raises(Rejected, match="unknown-run: 'xyza' is too short: type 6 characters"):
+        ledger.find_run("xyza")
 
 
 def test_an_id_is_found_though_another_begins_with_it(ledger: Ledger) -> None:

@@ -30,6 +30,20 @@ def test_a_letter_is_what_was_parked(letters: DeadLetters, where: str) -> None:
     assert (letter.size, letters.payload(letter.id)) == (256, BINARY)
 
 
+def test_a_letter_is_found_by_the_beginning_of_its_id(redis: Redis, letters: DeadLetters, where: str) -> None:
+    for number, letter_id in enumerate(("1000000000000-0", "1000000200000-0", "1000000200000-1", "1000001000000-7")):
+        redis.xadd(dead_letters.DEAD, {"number": number}, id=letter_id)
+    assert letters.find("1000000000") == "1000000000000-0"
+    assert letters.find("1000001") == "1000001000000-7"
+    assert letters.find("1000001000000-") == "1000001000000-7"
+    for shared_by_several in ("100000", "1000000", "1000000200000"):
+        with pytest.raises(Rejected, match="ambiguous-id: several dead letters begin with"):
+            letters.find(shared_by_several)
+    for unknown in ("10000", "1000003", "no-letter", "1000001000000-8", ""):
+        with pytest.raises(Rejected, match="unknown-letter"):
+            letters.find(unknown)
+
+
 def test_letters_are_listed_in_pages_newest_first(letters: DeadLetters, where: str) -> None:
     parked = [park(letters, where) for _ in range(5)]
     first = letters.page(size=2)

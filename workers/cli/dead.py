@@ -8,6 +8,7 @@ from itertools import islice
 import click
 
 from shared.context import Context
+from shared.errors import Rejected
 from shared.json_types import Json
 from shared.ledger import DeadLetters, Letter
 from shared.times import format_instant
@@ -45,9 +46,10 @@ def list_letters(newest: int, before: str, as_json: bool) -> None:
 @click.argument("letter")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object; the payload is in base64")
 def show(letter: str, as_json: bool) -> None:
-    """Show one dead letter with its payload."""
+    """Show one dead letter with its payload. LETTER is its id, or the beginning of it."""
     letters = _letters()
-    found, payload = letters.letter(letter), letters.payload(letter)
+    found = letters.letter(letters.find(letter))
+    payload = letters.payload(found.id)
     if as_json:
         print_json({**_json(found), "payload": base64.b64encode(payload).decode()})
         return
@@ -78,7 +80,7 @@ def replay(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: 
     A message or a request goes back to the queue that it came from; for an item a new run is begun.
     """
     context = connected()
-    chosen = list(_chosen(context.dead_letters, letters, kind, code, where))
+    chosen = list(_chosen(context, letters, kind, code, where))
     replayed: list[Json] = []
     for letter in chosen:
         replayed.append(_replayed(context, letter))
@@ -94,25 +96,39 @@ def replay(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: 
 @_of_letters
 def drop(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: bool) -> None:
     """Forget dead letters for good: those named, or all that the options describe."""
-    dead_letters = _letters()
-    chosen = list(_chosen(dead_letters, letters, kind, code, where))
+    context = connected()
+    chosen = list(_chosen(context, letters, kind, code, where))
     for letter in chosen:
-        dead_letters.drop(letter)
+        context.dead_letters.drop(letter)
     if as_json:
         print_json({"dropped": [*chosen]})
     else:
         click.echo(f"{len(chosen)} dead letters are forgotten")
 
 
-def _chosen(dead_letters: DeadLetters, named: tuple[str, ...], kind: str, code: str, where: str) -> Iterator[str]:
+def _chosen(context: Context, named: tuple[str, ...], kind: str, code: str, where: str) -> Iterator[str]:
     if bool(named) == bool(kind or code or where):
         raise click.UsageError("give the letters' ids, or options that describe them")
+    letters = context.dead_letters
     if named:
-        yield from named
+        yield from map(letters.find, named)
         return
+    place = _place(context, where)
     # No more than there are now: what is replayed may come back at once.
-    for letter in islice(dead_letters.letters(kind, code, where), dead_letters.count()):
+    for letter in islice(letters.letters(kind, code, place), letters.count()):
         yield letter.id
+
+
+def _place(context: Context, where: str) -> str:
+    """Return the name of a list as it is, and the whole id of a run that is given by its beginning."""
+    if not where or next(context.dead_letters.letters(where=where), None) is not None:
+        return where
+    try:
+        return context.ledger.find_run(where).id
+    except Rejected as error:
+        if error.code != "unknown-run":
+            raise
+        return where
 
 
 def _replayed(context: Context, letter: str) -> Json:

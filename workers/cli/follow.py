@@ -6,12 +6,19 @@ import click
 
 from shared.json_types import Json
 from workers.cli.connecting import checked_settings
-from workers.cli.output import print_outcomes, print_run_json, summary
+from workers.cli.output import NOTHING_FOUND, print_outcomes, print_run_json, summary, verdict
 from workers.cli.watch import watch
 
 
-def run_to_its_end(task: str, message: Json, as_json: bool) -> NoReturn:
-    """Send a public task, show how far its run is, print how it ended, and exit: 0 if all is well, else 1."""
+def run_to_its_end(task: str, message: Json, as_json: bool, error_if_empty: bool = False) -> NoReturn:
+    """Send a public task, show how far its run is, print how it ended, and exit: 0 if all is well, else 1.
+
+    Args:
+        task: public name.
+        message: its arguments, by name.
+        as_json: print one object instead of a table and a line.
+        error_if_empty: exit with 1 if nothing is found, too.
+    """
     checked_settings()
     from workers.app import context
     from workers.cli.enqueue import enqueue, raise_if_refused, workers_answer
@@ -30,5 +37,6 @@ def run_to_its_end(task: str, message: Json, as_json: bool) -> NoReturn:
         print_run_json(run, records)
     else:
         print_outcomes(records)
-        click.echo(summary(run))
-    raise SystemExit(0 if run.state == "successful" else 1)
+        click.secho(summary(run), fg="yellow" if verdict(run) == NOTHING_FOUND else None)
+    well = run.state == "successful" and not (error_if_empty and verdict(run) == NOTHING_FOUND)
+    raise SystemExit(0 if well else 1)

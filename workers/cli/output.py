@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
@@ -16,21 +15,12 @@ from rich.text import Text
 from shared.http.probes import Fault
 from shared.json_types import Json
 from shared.ledger import Letter, Outage
-from shared.models import ItemRecord, Run, SweepRecord
+from shared.models import ItemRecord, Run, RunState, SweepRecord
 from shared.report import Excerpt, repaired_part, report_wait, wait_sentence
 from shared.stac.item import Found
 from shared.texts import printable
 from shared.times import format_instant
-
-_STYLES = {
-    "failed": "red",
-    "partial": "yellow",
-    "cancelled": "yellow",
-    "skipped": "dim",
-    "expanded": "green",
-    "repaired": "yellow",
-    "successful": "green",
-}
+from workers.cli.tables import STYLES, Column, ago, console, marked, print_entries, print_table, short_id
 
 _FAULTS: Final = {
     Fault.UNAVAILABLE: "has been unavailable",
@@ -38,7 +28,10 @@ _FAULTS: Final = {
     Fault.BAD_ANSWER: "answers with something else than JSON",
     Fault.FULL: "is full",
 }
+NOTHING_FOUND: Final = "nothing found"
 _MOST_ROWS: Final = 1000
+_WHY: Final = 24
+_ITEM_HEADERS: Final = ("item", "state", "size", "downloaded", "why")
 _AT_ONCE = 500
 
 
@@ -107,9 +100,9 @@ def summary(run: Run) -> str:
     counts = run.counts
     took = "" if run.seconds is None else f" in {run.seconds:.1f} s"
     line = (
-        f"run {run.id[:8]} {run.state}: {counts.items} items, {counts.staged} staged ({counts.expanded} of them "
-        f"expanded), {repaired_part(counts)}{counts.skipped} skipped, {counts.failed} failed; "
-        f"{decimal(counts.bytes_downloaded)} downloaded{took}"
+        f"run {short_id(run.id)} {verdict(run)}: {counts.items} items, {counts.staged} staged "
+        f"({counts.expanded} of them expanded), {repaired_part(counts)}{counts.skipped} skipped, {counts.failed} "
+        f"failed; {decimal(counts.bytes_downloaded)} downloaded{took}"
     )
     return printable(f"{line}; {run.code}: {run.reason}" if run.code else line)
 
@@ -152,46 +145,61 @@ def print_outcomes(records: Iterable[ItemRecord]) -> None:
 
 def _print_excerpt(excerpt: Excerpt) -> None:
     records = excerpt.records()
-    explained = any(record.code for record in records)
-    table = Table("item", "state", "size", "downloaded", *(["why"] if explained else []), box=None, header_style="bold")
-    for column in table.columns:
-        column.overflow = "fold"
-    for record in records:
-        why = ": ".join(part for part in (record.code, record.reason) if part)
-        cells = (record.item_id, record.state, decimal(record.size), decimal(record.downloaded))
-        shown = (*cells, why) if explained else cells
-        table.add_row(*map(_text, shown), style=_STYLES.get(record.state, ""))
-    _console().print(table)
+    rows = [(STYLES.get(record.state, ""), _item_cells(record)) for record in records]
+    if _width([cells for _, cells in rows]) <= console().width:
+        print_table([Column(header, whole=header == "state") for header in _ITEM_HEADERS], rows)
+    else:
+        print_entries((style, item, ", ".join(filter(None, cells))) for style, (item, *cells) in rows)
     if excerpt.left_out:
         click.echo(f"{excerpt.left_out} more items are not shown; --json and the report have all")
 
 
+def _width(rows: list[tuple[str, ...]]) -> int:
+    """Return how wide a table of items is at least, where no name is broken and reasons have some room."""
+    *names, why = [max(map(len, cells)) for cells in zip(*rows, strict=True)] or [0]
+    wanted = [max(longest, len(header)) + 2 for longest, header in zip(names, _ITEM_HEADERS, strict=False) if longest]
+    return sum(wanted) + (_WHY if why else 0)
+
+
+def _item_cells(record: ItemRecord) -> tuple[str, ...]:
+    downloaded = f"{decimal(record.downloaded)}" if record.downloaded else ""
+    why = ": ".join(part for part in (record.code, record.reason) if part)
+    return (record.item_id, marked(record.state), decimal(record.size), downloaded, why)
+
+
 def print_runs(runs: Sequence[Run]) -> None:
     """Print a table of runs, and what they waited for."""
-    table = Table(
-        "run", "begun", "state", "items", "staged", "expanded", "repaired", "skipped", "failed", "downloaded", "label"
-    )
-    table.box = None
-    for run in runs:
-        counts = run.counts
-        numbers = (counts.items, counts.staged, counts.expanded, counts.repaired, counts.skipped, counts.failed)
-        cells = (
-            run.id,
-            _instant(run.created),
-            run.state,
-            *map(str, numbers),
-            decimal(counts.bytes_downloaded),
-        )
-        table.add_row(*cells, _text(run.request.label), style=_STYLES.get(run.state, ""))
-    _console().print(table)
+    columns = (Column("run", whole=True), Column("begun", whole=True), Column("state", whole=True), Column("outcome"))
+    print_table(columns, [(STYLES.get(verdict(run), ""), _run_cells(run)) for run in runs])
     for run in runs:
         print_waits(run)
+
+
+def verdict(run: Run) -> str:
+    """Return the state of a run for people: one that is successful and has found nothing says so."""
+    return NOTHING_FOUND if run.state is RunState.SUCCESSFUL and not run.counts.items else run.state
+
+
+def _run_cells(run: Run) -> tuple[str, ...]:
+    counts = run.counts
+    named = {
+        "staged": counts.staged,
+        "expanded": counts.expanded,
+        "repaired": counts.repaired,
+        "skipped": counts.skipped,
+        "failed": counts.failed,
+    }
+    numbers = ", ".join(f"{number} {name}" for name, number in named.items() if number)
+    items = f"{counts.items} items" + (f": {numbers}" if numbers else "")
+    downloaded = f"{decimal(counts.bytes_downloaded)} downloaded" if counts.bytes_downloaded else ""
+    outcome = "; ".join(filter(None, (items, downloaded, run.code, run.request.label)))
+    return (short_id(run.id), ago(run.created), marked(verdict(run)), outcome)
 
 
 def print_waits(run: Run) -> None:
     """Print what a run waited for, a line for each system."""
     for wait in run.waits:
-        click.echo(printable(f"run {run.id[:8]} {wait_sentence(report_wait(wait))}"))
+        click.echo(printable(f"run {short_id(run.id)} {wait_sentence(report_wait(wait))}"))
 
 
 def outages_json(outages: Mapping[str, Outage]) -> Json:
@@ -211,14 +219,14 @@ def print_outages(outages: Mapping[str, Outage]) -> None:
 
 def print_letters(letters: Iterable[Letter]) -> None:
     """Print a table of dead letters."""
-    table = Table("letter", "parked", "kind", "where", "size", "again at", "why", box=None, header_style="bold")
-    table.columns[-1].overflow = "fold"
-    for letter in letters:
-        due = "" if letter.due is None else _instant(letter.due)
-        why = _text(f"{letter.code}: {letter.reason}")
-        where = _text(letter.where)
-        table.add_row(letter.id, _instant(letter.parked), letter.kind, where, decimal(letter.size), due, why)
-    _console().print(table)
+    columns = (Column("letter", whole=True), Column("parked", whole=True), Column("what"))
+    print_table(columns, [("", (letter.id, ago(letter.parked), _said_of(letter))) for letter in letters])
+
+
+def _said_of(letter: Letter) -> str:
+    place = f"of run {short_id(letter.where)}" if letter.kind == "item" else f"of {letter.where}"
+    again = "" if letter.due is None else f"; again {ago(letter.due)}"
+    return f"{letter.kind} {place}: {letter.code}: {letter.reason}{again}"
 
 
 def sweep_json(standing: SweepStanding) -> Json:
@@ -248,10 +256,10 @@ def print_sweeps(sweeps: Iterable[SweepStanding]) -> None:
     for each in sweeps:
         last = each.last
         cells = ("", "") if last is None else (last.id, _instant(last.created))
-        style = "" if last is None else _STYLES.get(last.state, "")
+        style = "" if last is None else STYLES.get(last.state, "")
         behind = "" if each.progress is None else str(timedelta(seconds=each.progress.behind))
         table.add_row(each.name, each.schedule, _instant(each.next), behind, *cells, _text(_outcome(each)), style=style)
-    _console().print(table)
+    console().print(table)
 
 
 def _outcome(standing: SweepStanding) -> str:
@@ -272,9 +280,3 @@ def _text(text: str) -> Text:
 
 def _instant(seconds: float) -> str:
     return format_instant(datetime.fromtimestamp(int(seconds), UTC))
-
-
-def _console() -> Console:
-    # A pipe has no width: rows must not be cut for the 80 columns that a terminal is assumed to have.
-    console = Console()
-    return console if console.is_terminal else Console(width=200)

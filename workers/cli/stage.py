@@ -73,6 +73,7 @@ class _Parameter(click.ParamType[tuple[str, str]]):
     help="expand only the members that match, such as '*.xml' or 'folder/**'; may be given several times",
 )
 @click.option("--strip", default=0, show_default=True, help="leading folders to remove from the paths of members")
+@click.option("--error-if-empty", is_flag=True, help="exit with 1 if nothing is found")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object at the end")
 def stage(
     query: str | None,
@@ -87,6 +88,7 @@ def stage(
     layout: str | None,
     members: tuple[str, ...],
     strip: int,
+    error_if_empty: bool,
     as_json: bool,
     **policy_options: str | float | tuple[str, ...] | None,
 ) -> None:
@@ -115,7 +117,7 @@ def stage(
         cql2 = _filter(filter_file) if filter_file else _named(query, parameters)
         task, message = "auxip.staging", {**common, "cql2_filter": cql2}
         decode(StagingMessage, **message)  # which queries there are, the workers know
-    run_to_its_end(task, message, as_json)
+    run_to_its_end(task, message, as_json, error_if_empty)
 
 
 def _given(options: dict[str, str | float | tuple[str, ...] | None]) -> Json:
