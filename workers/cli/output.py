@@ -117,7 +117,7 @@ def print_found(found: Iterable[Found]) -> None:
             table.add_row(_text(one.item_id), "missing", "", _text(f"{one.code}: {one.reason}"), style="red")
         else:
             table.add_row(_text(one.item_id), "found", decimal(one.item.size), "", style="green")
-    _console().print(table)
+    console().print(table)
 
 
 def print_items(records: Iterable[ItemRecord]) -> None:
