@@ -309,6 +309,7 @@ class ItemRecord(BaseModel):
     expanded: float | None = None
     finished: float | None = None
     intact: bool = False
+    evicts: float | None = Field(None, description="when the station removes it, where it says so")
     damaged: bool = Field(False, description="the catalog had it, and objects of it were missing or wrong")
     unproven: str = Field("", description="why assets were staged without a checksum of the station")
     batched: str = Field("", description="1: published with others, and its own message is still to come")

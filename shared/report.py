@@ -16,9 +16,12 @@ MOST_ROWS: Final = 2000
 
 REPORT_TAIL: Final = "]}"
 
+EVICTED_SOON: Final = "evicted-soon"
+"""Warning at an item that is not staged, and that its station removes soon or has removed."""
+
 
 class ReportItem(BaseModel):
-    """How one item ended."""
+    """How one item ended; `evicts` is when its station removes it, where it says so."""
 
     id: str
     state: str
@@ -27,6 +30,8 @@ class ReportItem(BaseModel):
     size: int
     bytes_downloaded: int
     attempts: int
+    evicts: str = ""
+    warning: str = ""
 
 
 class ReportWait(BaseModel):
@@ -118,10 +123,21 @@ def report_head(report: Report) -> str:
     return f'{report.model_dump_json().removesuffix("}")},"items":[\n'
 
 
-def report_items(records: Iterable[ItemRecord]) -> Iterator[str]:
-    """Yield the items of the report, as JSON."""
+def report_items(records: Iterable[ItemRecord], warn_until: float = 0) -> Iterator[str]:
+    """Yield the items of the report, as JSON.
+
+    Args:
+        records: of the items.
+        warn_until: seconds since the epoch; what is not staged and removed before it has a warning.
+    """
     for record in records:
-        yield _report_item(record).model_dump_json()
+        yield _report_item(record, warn_until).model_dump_json()
+
+
+def evicted_soon(record: ItemRecord, warn_until: float) -> bool:
+    """Whether an item of a run that ends is not staged, and its station removes it before an instant."""
+    missing = record.state is ItemState.FAILED or (record.state is ItemState.SKIPPED and record.code == "cancelled")
+    return missing and record.evicts is not None and record.evicts < warn_until
 
 
 def page_of(report: Report, excerpt: Excerpt) -> str:
@@ -143,7 +159,7 @@ def page_of(report: Report, excerpt: Excerpt) -> str:
     )
 
 
-def _report_item(record: ItemRecord) -> ReportItem:
+def _report_item(record: ItemRecord, warn_until: float) -> ReportItem:
     return ReportItem(
         id=record.item_id,
         state=record.state,
@@ -152,6 +168,8 @@ def _report_item(record: ItemRecord) -> ReportItem:
         size=record.size,
         bytes_downloaded=record.downloaded,
         attempts=record.attempts,
+        evicts="" if record.evicts is None else format_instant(datetime.fromtimestamp(record.evicts, UTC)),
+        warning=EVICTED_SOON if evicted_soon(record, warn_until) else "",
     )
 
 

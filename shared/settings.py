@@ -187,6 +187,9 @@ class Settings(ArchiveSettings):
     dead_letter_rules: LetterRules = Field(
         [], description="JSON object: which failed items are tried again later, or dropped; see below"
     )
+    eviction_warning_days: float = Field(
+        7, ge=0, description="days before its station removes an item in which a run that has not staged it warns"
+    )
     uploads_max_age: float = Field(
         86_400, ge=3600, description="seconds after which a daily sweep aborts an unfinished upload"
     )

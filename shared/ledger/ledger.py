@@ -4,7 +4,8 @@ Keys:
 
 auxip:runs                     sorted set: run id -> created
 auxip:open                     sorted set: open runs (see agenda.py)
-auxip:run:RUN                  hash: request, state, counters, fed, code, reason, artifact, continuation, waits
+auxip:run:RUN                  hash: request, state, counters, fed, code, reason, artifact, continuation, waits;
+                               evicting, where the station evicts one of its items
 auxip:search:TASK              string: when a search that is no run began to wait for a system
 auxip:run:RUN:order            list: keys of its items in the order they were found; `fed` of them have had their turn
 auxip:run:RUN:pending          sorted set: items whose turn it is (see agenda.py)
@@ -49,6 +50,7 @@ from shared.ledger.records import (
     WAITED,
     WAITED_SINCE,
     Fields,
+    evicts_field,
     flat,
     item_fields,
     item_json,
@@ -240,8 +242,11 @@ class Ledger:
             pipe.execute()
 
     def begin_work(self, run_id: str) -> bool:
-        """Record that the search is over, so that its items may have their turn; returns whether it was not before."""
-        return bool(self._begin_work(keys=[run_key(run_id)]))
+        """Record that the search is over, so that its items may have their turn; returns whether it was not before.
+
+        Items that their station evicts have it first, the earliest eviction before the others.
+        """
+        return bool(self._begin_work(keys=[run_key(run_id), f"{run_key(run_id)}:order"], args=[_item(run_id, "")]))
 
     def cancel_run(self, run_id: str) -> bool:
         """Record that nothing new of a run is to be begun. Returns False where it was cancelled or closed already."""
@@ -298,7 +303,8 @@ class Ledger:
         if not item.assets.keys() - known.assets.keys():
             return
         merged = known.model_copy(update={"assets": {**item.assets, **known.assets}})
-        self._merge(keys=[_item(run_id, key), run_key(run_id)], args=[fields["stac"], merged.size, item_json(merged)])
+        args: list[str | int] = [fields["stac"], merged.size, item_json(merged), evicts_field(merged)]
+        self._merge(keys=[_item(run_id, key), run_key(run_id)], args=args)
 
     def keys(self, run_id: str, start: int = 0, stop: int | None = None) -> list[str]:
         """Return the keys of a run's items, in the order they were found, from `start` to before `stop`."""

@@ -40,7 +40,14 @@ def item_fields(key: str, found: Found) -> list[str | int]:
     state = ItemState.FOUND if found.item else ItemState.SKIPPED if found.skipped else ItemState.FAILED
     size = found.item.size if found.item else 0
     stac = item_json(found.item) if found.item else ""
-    return [key, found.item_id, state.value, size, found.code, found.reason, stac, found.station]
+    evicts = evicts_field(found.item) if found.item else ""
+    return [key, found.item_id, state.value, size, found.code, found.reason, stac, found.station, evicts]
+
+
+def evicts_field(item: Item) -> str:
+    """Return when the station removes an item as it is kept; empty where it does not say so."""
+    evicted = item.evicted
+    return "" if evicted is None else repr(evicted.timestamp())
 
 
 def run_record(run_id: str, fields: Fields) -> Run:

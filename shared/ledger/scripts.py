@@ -28,23 +28,35 @@ local function feed(run, order, pending, window, patience)
 end
 """
 
-ADD_ITEM = """
--- KEYS item, order, run; ARGV key, item_id, state, size, code, reason, stac, station. Returns 1 if the item is new.
+_EVICTS = """
+local function evicts(item, run, when)
+  if when == '' then return end
+  redis.call('HSET', item, 'evicts', when)
+  redis.call('HSET', run, 'evicting', '1')
+end
+"""
+
+ADD_ITEM = f"""{_EVICTS}
+-- KEYS item, order, run; ARGV key, item_id, state, size, code, reason, stac, station, when it is evicted or ''.
+-- Returns 1 if the item is new.
 if redis.call('HSETNX', KEYS[1], 'item_id', ARGV[2]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'state', ARGV[3], 'size', ARGV[4], 'code', ARGV[5], 'reason', ARGV[6], 'stac', ARGV[7],
     'station', ARGV[8])
+evicts(KEYS[1], KEYS[3], ARGV[9])
 redis.call('RPUSH', KEYS[2], ARGV[1])
 redis.call('HINCRBY', KEYS[3], 'items', 1)
 redis.call('HINCRBY', KEYS[3], 'bytes_found', ARGV[4])
 return 1
 """
 
-MERGE_ITEM = """
--- KEYS item, run; ARGV stac as it was read, size, stac. Returns 0, and changes nothing, where work has begun by now.
+MERGE_ITEM = f"""{_EVICTS}
+-- KEYS item, run; ARGV stac as it was read, size, stac, when it is evicted or ''.
+-- Returns 0, and changes nothing, where work has begun by now.
 if redis.call('HEXISTS', KEYS[1], 'claimed') == 1 or redis.call('HEXISTS', KEYS[1], 'finished') == 1
     or redis.call('HGET', KEYS[1], 'stac') ~= ARGV[1] then return 0 end
 redis.call('HINCRBY', KEYS[2], 'bytes_found', ARGV[2] - redis.call('HGET', KEYS[1], 'size'))
 redis.call('HSET', KEYS[1], 'state', 'found', 'size', ARGV[2], 'code', '', 'reason', '', 'stac', ARGV[3])
+evicts(KEYS[1], KEYS[2], ARGV[4])
 return 1
 """
 
@@ -182,9 +194,23 @@ return open_run(KEYS[1], KEYS[2], KEYS[3], ARGV)
 """
 
 BEGIN_WORK = """
--- KEYS run. Returns 0, and changes nothing, if the search of the run is not what it does.
+-- KEYS run, order; ARGV start of an item's key. Returns 0, and changes nothing, if the run is not searching.
+-- Items that the station evicts come first, the earliest before the others: none has begun yet.
 if redis.call('HGET', KEYS[1], 'state') ~= 'accepted' then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'working')
+if redis.call('HEXISTS', KEYS[1], 'evicting') == 0 then return 1 end
+local keys, when, place = redis.call('LRANGE', KEYS[2], 0, -1), {}, {}
+for i, key in ipairs(keys) do
+  local at = redis.call('HGET', ARGV[1] .. key, 'evicts')
+  when[key] = at and tonumber(at) or math.huge
+  place[key] = i
+end
+table.sort(keys, function(a, b)
+  if when[a] ~= when[b] then return when[a] < when[b] end
+  return place[a] < place[b]
+end)
+redis.call('DEL', KEYS[2])
+for first = 1, #keys, 1000 do redis.call('RPUSH', KEYS[2], unpack(keys, first, math.min(first + 999, #keys))) end
 return 1
 """
 

@@ -1,6 +1,8 @@
 """Close a run: its result for the caller, its artifacts in S3, its final record; in little memory, however large."""
 
 import json
+import logging
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Final
@@ -9,7 +11,18 @@ from shared.context import Context
 from shared.errors import Rejected
 from shared.json_types import Json
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunState
-from shared.report import MOST_ROWS, REPORT_TAIL, Excerpt, Report, page_of, report_head, report_items, report_of
+from shared.report import (
+    EVICTED_SOON,
+    MOST_ROWS,
+    REPORT_TAIL,
+    Excerpt,
+    Report,
+    evicted_soon,
+    page_of,
+    report_head,
+    report_items,
+    report_of,
+)
 from shared.runs.bury import bury_replay
 from shared.runs.counting import run_counts
 from shared.stac.item import Item
@@ -22,6 +35,10 @@ GEOJSON: Final = "application/geo+json"
 _COLLECTION_HEAD: Final = '{"type":"FeatureCollection","features":[\n'
 _COLLECTION_TAIL: Final = "]}"
 _CANCELLED: Final = "the run was cancelled before its item was expanded"
+_DAY: Final = 86_400
+_MOST_NAMED: Final = 5
+
+_log = logging.getLogger(__name__)
 
 
 def close(context: Context, run: Run) -> Json | list[bool | Json | None]:
@@ -143,21 +160,48 @@ def _write_lists(context: Context, run: Run, report: Report, excerpt: Excerpt) -
     ):
         written.begin()
         collected = _Collected(large, context.settings.max_result_bytes)
-        told = _told(context.ledger.record_batches(run.id), written, excerpt)
+        missing = _Missing(time.time() + context.settings.eviction_warning_days * _DAY)
+        told = _told(context.ledger.record_batches(run.id), written, excerpt, missing)
         for items in context.catalog_of(run.request.owner).items(run.request.collection, _held(told)):
             features = [json.dumps(item) for item in items]
             collected.add(features)
             if report.status is RunState.SUCCESSFUL:
                 artifact.add(features)
+        missing.log(run)
     return collected.result()
 
 
-def _told(batches: Iterable[list[ItemRecord]], report: JsonList, excerpt: Excerpt) -> Iterator[ItemRecord]:
+class _Missing:
+    """What a run has not staged and its station removes before an instant, in seconds since the epoch."""
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self._count = 0
+        self._named: list[str] = []
+
+    def add(self, record: ItemRecord) -> None:
+        """Take the next item."""
+        if evicted_soon(record, self.until):
+            self._count += 1
+            if len(self._named) < _MOST_NAMED:
+                self._named.append(record.item_id)
+
+    def log(self, run: Run) -> None:
+        """Log a warning if there is any such item."""
+        if self._count:
+            said = "%s: the run %s has not staged %d items that their station removes soon, among them %s"
+            _log.warning(said, EVICTED_SOON, run.id, self._count, ", ".join(self._named))
+
+
+def _told(
+    batches: Iterable[list[ItemRecord]], report: JsonList, excerpt: Excerpt, missing: _Missing
+) -> Iterator[ItemRecord]:
     """Pass the records of a run on, and tell of each of them."""
     for batch in batches:
-        report.add(report_items(batch))
+        report.add(report_items(batch, missing.until))
         for record in batch:
             excerpt.add(record)
+            missing.add(record)
             yield record
 
 

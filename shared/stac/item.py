@@ -1,14 +1,18 @@
 """STAC items and assets as they arrive from a station or a catalog."""
 
 from collections.abc import Collection
+from contextlib import suppress
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared.errors import Rejected
 from shared.json_types import Json
 from shared.stac.requirements import require_fields, require_storable
 from shared.stac.times import spell_times
 from shared.texts import printable
+from shared.times import OPEN_END, parse_instant
 
 AUX_STAGING = "aux_staging:"
 """The prefix of our own fields; see `aux_staging.py`."""
@@ -79,9 +83,24 @@ class Item(BaseModel):
         """Bytes of all assets, as far as they are stated."""
         return sum(asset.size or 0 for asset in self.assets.values())
 
+    @property
+    def evicted(self) -> datetime | None:
+        """When the station removes the first of the assets (`eviction_datetime`), or None where it does not say so."""
+        stated = [self.properties, *(asset.model_extra or {} for asset in self.assets.values())]
+        found = [parse_eviction(fields.get("eviction_datetime")) for fields in stated]
+        return min((each for each in found if each is not None), default=None)
+
     def to_json(self) -> Json:
         """Return the item as it goes over the wire: fields that were never there stay away, nulls that were stay."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def parse_eviction(value: object) -> datetime | None:
+    """Return when something is removed, or None for never: stations write the end of the calendar, or no instant."""
+    with suppress(Rejected):
+        instant = parse_instant(value) if isinstance(value, str) else OPEN_END
+        return None if instant >= OPEN_END else instant
+    return None
 
 
 class Found(BaseModel):

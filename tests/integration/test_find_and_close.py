@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -20,6 +21,7 @@ from shared.steps.expand import expand_asset, process_asset
 from shared.steps.find import find_items, search_items
 from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.stage import stage_item
+from shared.storage.keys import run_location
 from shared.storage.location import Location
 from tests.integration.conftest import of_id, of_type
 from tests.integration.test_steps import Work
@@ -285,3 +287,27 @@ def test_what_is_no_archive_by_its_name_is_not_touched(context: Context) -> None
 def test_an_href_that_is_no_place_in_s3_is_refused(context: Context, href: str) -> None:
     with pytest.raises(Rejected, match=r"bad-href|foreign-place"):
         process_asset(context, "me", href)
+
+
+def test_what_is_not_staged_and_soon_removed_by_its_station_is_in_the_report_and_the_log(
+    context: Context, stack: Stack, collection: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    soon = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+    evicting: Json = {"x.EOF": {"href": "http://h/x", "eviction_datetime": soon}}
+    offer(stack, feature("LATER"), feature("SOON", assets=evicting))
+    run = opened(context, collection, Cql2(filter=of_type("ANY")))
+    find_items(context, run)
+    context.ledger.begin_work(run.id)
+    for record in records(context, run):
+        context.ledger.fail(record, "not-done", "the test says so")
+        settle_item(context, run, record)
+    run = context.ledger.run(run.id)
+    close(context, run)
+
+    place = context.owners[run.request.owner].place
+    report = json.loads(context.store.get(run_location(place, run.id, "report.json"), 2**20) or b"")
+    assert [(item["id"], item["warning"]) for item in report["items"]] == [("SOON", "evicted-soon"), ("LATER", "")]
+    (said,) = [entry.getMessage() for entry in caplog.records if "evicted-soon" in entry.getMessage()]
+    assert said == (
+        f"evicted-soon: the run {run.id} has not staged 1 items that their station removes soon, among them SOON"
+    )

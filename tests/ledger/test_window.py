@@ -11,6 +11,7 @@ from redis import Redis
 from shared.ledger import Ledger
 from shared.ledger.agenda import pending_of
 from shared.models import ItemState, Outcome, RunState
+from shared.stac.item import Found
 from tests.ledger.opened import DONE, THREADS, Opened, at_once, found
 
 WINDOW = 5
@@ -41,6 +42,27 @@ def test_items_have_their_turn_in_the_order_they_were_found_as_many_as_the_windo
     assert run.begin() == run.keys[:WINDOW]
     assert ledger.feed(run.id) == []
     assert sorted(pending(run)) == sorted(run.keys[:WINDOW])
+
+
+def evicted(item_id: str, day: int) -> Found:
+    one = found(item_id)
+    assert one.item is not None
+    one.item.properties["eviction_datetime"] = f"2024-04-{day:02}T00:00:00Z"
+    return one
+
+
+def test_items_that_the_station_evicts_have_their_turn_first_the_earliest_before_the_others(ledger: Ledger) -> None:
+    offered = [found("never"), evicted("late", 20), evicted("soon", 2), found("never either"), evicted("first", 1)]
+    run = Opened(ledger, *offered)
+    turns = [ledger.item(run.id, key).item_id for key in run.begin()]
+    assert turns == ["first", "soon", "late", "never", "never either"]
+
+
+def test_ordering_by_eviction_loses_none_of_many_items(ledger: Ledger) -> None:
+    run = Opened(ledger, *(found(f"item-{number}") for number in range(2100)), evicted("first", 1))
+    (first, *_) = run.begin()
+    assert ledger.item(run.id, first).item_id == "first"
+    assert sorted(ledger.keys(run.id)) == sorted(run.keys)
 
 
 def test_an_item_that_is_settled_gives_its_place_to_the_next(ledger: Ledger) -> None:

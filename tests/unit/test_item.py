@@ -1,6 +1,7 @@
 """Items: reading and writing one changes nothing that we do not mean to change."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -175,3 +176,21 @@ def test_an_item_with_a_geometry_and_no_bbox_is_refused(bbox: dict[str, Any]) ->
 @pytest.mark.parametrize("fields", [{"geometry": POINT, "bbox": [0, 0, 0, 0]}, {"geometry": None}])
 def test_an_item_with_both_or_neither_is_taken(fields: dict[str, Any]) -> None:
     assert offered_item(item_json(**fields)).to_json().items() >= fields.items()
+
+
+def evicting(properties: Json, *assets: Json) -> Item:
+    described = {f"a{number}": {"href": "http://h/x", **fields} for number, fields in enumerate(assets)}
+    return item_of(properties=properties, assets=described)
+
+
+def test_an_item_is_evicted_with_the_first_of_its_assets() -> None:
+    item = evicting(
+        {}, {"eviction_datetime": "2024-04-02T00:00:00Z"}, {"eviction_datetime": "2024-04-01T02:00:00+02:00"}
+    )
+    assert item.evicted == datetime(2024, 4, 1, tzinfo=UTC)
+    assert evicting({"eviction_datetime": "2024-03-31T00:00:00Z"}, {}).evicted == datetime(2024, 3, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("stated", [None, "", "soon", 5, "9999-12-31T23:59:59.999999Z", "99999999T999999"])
+def test_an_item_whose_station_states_no_eviction_is_never_evicted(stated: JsonValue) -> None:
+    assert evicting({}, {"eviction_datetime": stated}).evicted is None

@@ -2,6 +2,9 @@
 
 import json
 import re
+from datetime import UTC, datetime
+
+import pytest
 
 from shared.models import Counts, ItemRecord, ItemState, RunState, Wait
 from shared.report import REPORT_TAIL, Excerpt, page_of, report_head, report_items, report_of
@@ -45,7 +48,31 @@ def test_a_report_says_how_the_run_and_each_item_ended() -> None:
         "size": 1_234_567,
         "bytes_downloaded": 1_234_567,
         "attempts": 1,
+        "evicts": "",
+        "warning": "",
     }
+
+
+EVICTS = datetime(2024, 3, 25, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "seconds_before", "warned"),
+    [
+        (ItemState.FAILED, "not-done", 1, True),
+        (ItemState.SKIPPED, "cancelled", 1, True),
+        (ItemState.FAILED, "not-done", 0, False),
+        (ItemState.CATALOGUED, "", 1, False),
+        (ItemState.SKIPPED, "already-staged", 1, False),
+    ],
+)
+def test_an_item_that_is_not_staged_and_removed_soon_has_a_warning(
+    state: ItemState, code: str, seconds_before: float, warned: bool
+) -> None:
+    record = record_of(state=state, code=code, evicts=EVICTS.timestamp())
+    told = json.loads(next(report_items([record], EVICTS.timestamp() + seconds_before)))
+    assert told["evicts"] == "2024-03-25T09:00:00Z"
+    assert told["warning"] == ("evicted-soon" if warned else "")
 
 
 def test_a_report_is_json_for_a_program() -> None:
