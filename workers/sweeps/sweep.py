@@ -11,6 +11,7 @@ from shared.errors import Rejected
 from shared.json_types import Json
 from shared.models import CollectionId, Lane, OwnerId, PublicationTick, RunRequest, Tick
 from shared.selection import Platform, PolicyName, PolicySelection, ProductType, Published
+from shared.stac.search import RECORDED
 from shared.stations.config import StationName
 from shared.times import parse_duration, parse_instant
 from workers.sweeps.recurring import Duration, Recurring
@@ -146,7 +147,7 @@ class Sweep(Recurring):
         """
         tick = self.newest(now)
         first = _at(tick, self.since) or tick
-        selection = self._everything_published(first, first + self.longest)
+        selection = self._everything_published(first, first + self.longest, RECORDED)  # checked when the file was read
         return PublicationTick(
             at=tick.timestamp(),
             target=int((tick - self.lag).timestamp()),
@@ -156,10 +157,9 @@ class Sweep(Recurring):
             request=self._run(selection, self.station or (default_station,)),
         )
 
-    def _everything_published(self, begin: datetime, end: datetime) -> Published:
-        return Published(
-            product_types=self.product_types, platform=self.platform, filter=self.filter, begin=begin, end=end
-        )
+    def _everything_published(self, begin: datetime, end: datetime, context: str = "") -> Published:
+        fields = {"product_types": self.product_types, "platform": self.platform, "filter": self.filter}
+        return Published.model_validate({**fields, "begin": begin, "end": end}, context=context)
 
     def request(self, begin: datetime) -> RunRequest:
         """Return what a run of the sweep is to do, in bulk, with a window relative to `begin`."""
