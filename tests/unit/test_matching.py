@@ -158,33 +158,35 @@ def test_ends_that_are_open_are_equal(end: str) -> None:
 
 # The validity is 1 to 2 January; each window with the operators that hold for it, by OGC 21-065r2.
 WINDOWS = [
-    (("2023-12-30", "2023-12-31"), {"t_after", "t_disjoint"}),
-    (("2023-12-30", "2024-01-01"), {"t_intersects", "t_metBy"}),
-    (("2023-12-31", "2024-01-01T12:00:00Z"), {"t_intersects", "t_overlappedBy"}),
-    (("2024-01-01", "2024-01-01T12:00:00Z"), {"t_intersects", "t_startedBy"}),
-    (("2024-01-01", "2024-01-02"), {"t_intersects", "t_equals"}),
-    (("2024-01-01", "2024-01-03"), {"t_intersects", "t_starts"}),
-    (("2024-01-01T06:00:00Z", "2024-01-01T12:00:00Z"), {"t_intersects", "t_contains"}),
-    (("2024-01-01T06:00:00Z", "2024-01-02"), {"t_intersects", "t_finishedBy"}),
-    (("2023-12-31", "2024-01-02"), {"t_intersects", "t_finishes"}),
-    (("2023-12-31", "2024-01-03"), {"t_intersects", "t_during"}),
-    (("2024-01-01T12:00:00Z", "2024-01-03"), {"t_intersects", "t_overlaps"}),
-    (("2024-01-02", "2024-01-03"), {"t_intersects", "t_meets"}),
-    (("2024-01-03", "2024-01-04"), {"t_before", "t_disjoint"}),
-    (("..", "2024-01-01T12:00:00Z"), {"t_intersects", "t_overlappedBy"}),
-    (("2024-01-01T12:00:00Z", ".."), {"t_intersects", "t_overlaps"}),
-    (("..", ".."), {"t_intersects", "t_during"}),
-    (("2024-01-03", ".."), {"t_before", "t_disjoint"}),
+    (("2023-12-30", "2023-12-31"), ("t_after", "t_disjoint")),
+    (("2023-12-30", "2024-01-01"), ("t_intersects", "t_metBy")),
+    (("2023-12-31", "2024-01-01T12:00:00Z"), ("t_intersects", "t_overlappedBy")),
+    (("2024-01-01", "2024-01-01T12:00:00Z"), ("t_intersects", "t_startedBy")),
+    (("2024-01-01", "2024-01-02"), ("t_intersects", "t_equals")),
+    (("2024-01-01", "2024-01-03"), ("t_intersects", "t_starts")),
+    (("2024-01-01T06:00:00Z", "2024-01-01T12:00:00Z"), ("t_intersects", "t_contains")),
+    (("2024-01-01T06:00:00Z", "2024-01-02"), ("t_intersects", "t_finishedBy")),
+    (("2023-12-31", "2024-01-02"), ("t_intersects", "t_finishes")),
+    (("2023-12-31", "2024-01-03"), ("t_intersects", "t_during")),
+    (("2024-01-01T12:00:00Z", "2024-01-03"), ("t_intersects", "t_overlaps")),
+    (("2024-01-02", "2024-01-03"), ("t_intersects", "t_meets")),
+    (("2024-01-03", "2024-01-04"), ("t_before", "t_disjoint")),
+    (("..", "2024-01-01T12:00:00Z"), ("t_intersects", "t_overlappedBy")),
+    (("2024-01-01T12:00:00Z", ".."), ("t_intersects", "t_overlaps")),
+    (("..", ".."), ("t_intersects", "t_during")),
+    (("2024-01-03", ".."), ("t_before", "t_disjoint")),
 ]
 
 
 @pytest.mark.parametrize(("window", "holding"), WINDOWS, ids=str)
-def test_each_temporal_operator_holds_where_the_standard_says(window: tuple[str, str], holding: set[str]) -> None:
+def test_each_temporal_operator_holds_where_the_standard_says(
+    window: tuple[str, str], holding: tuple[str, ...]
+) -> None:
     found = {
         name for name in [*RELATIONS, "t_disjoint"] if matches(part(name, VALIDITY, {"interval": [*window]}), ITEM)
     }
 
-    assert found == holding
+    assert found == {*holding}
 
 
 def test_an_instant_is_an_interval_of_no_length() -> None:
