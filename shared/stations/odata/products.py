@@ -8,6 +8,7 @@ from pydantic import JsonValue, ValidationError
 
 from shared.errors import ItemFailed, Rejected
 from shared.json_types import Json
+from shared.stac.checksums import stated_checksum
 from shared.stac.item import Found, offered_item
 from shared.stac.publication import AUXIP_SCHEMA
 from shared.stac.requirements import bad_item
@@ -26,19 +27,8 @@ _SENTINEL_1: Final = re.compile(r"S1[A-Z_]_(AUX_[0-9A-Z]{3})_")
 _SENTINEL_3: Final = re.compile(r"S3[A-Z_]_([0-9A-Z_]{11})_[0-9]{8}T")
 _MISSION: Final = re.compile(r"S([0-9])([A-Z_])_")
 
-_EMPTY_MD5: Final = "d41d8cd98f00b204e9800998ecf8427e"
-_MULTIHASHES: Final = {
-    "SHA256": "1220",
-    "SHA512": "1340",
-    "SHA384": "2030",
-    "SHA3256": "1620",
-    "SHA3384": "1530",
-    "SHA3512": "1440",
-    "BLAKE3": "1e20",
-    "SHA1": "1114",
-}
-"""What precedes the hex of a digest in `file:checksum`, by its Algorithm; see `shared.storage.digests`."""
-
+_EMPTY: Final = stated_checksum([("MD5", "d41d8cd98f00b204e9800998ecf8427e")])
+"""The checksum of a file without a byte."""
 _NO_TYPES: Final[Mapping[str, str]] = {}
 
 
@@ -157,20 +147,14 @@ def _size(stated: JsonValue, checksum: str | None) -> JsonValue:
     if isinstance(stated, bool):
         raise bad_item("ContentLength: it is not a number")
     if stated in (0, "0", ""):
-        return 0 if checksum == _EMPTY_MD5 else None
+        return 0 if checksum == _EMPTY else None
     return stated
 
 
 def _checksum(stated: JsonValue) -> str | None:
-    """Return `file:checksum`: the MD5, else the multihash of another digest that we know; their order says nothing."""
-    known: dict[str, str] = {}
-    for each in stated if isinstance(stated, list) else []:
-        algorithm, value = (each.get("Algorithm"), each.get("Value")) if isinstance(each, dict) else (None, None)
-        if isinstance(algorithm, str) and isinstance(value, str) and value:
-            known.setdefault(re.sub("[^A-Z0-9]", "", algorithm.upper()), value.strip().lower())
-    if "MD5" in known:
-        return known["MD5"]
-    return next((prefix + known[name] for name, prefix in _MULTIHASHES.items() if name in known), None)
+    listed = [each for each in stated if isinstance(each, dict)] if isinstance(stated, list) else []
+    pairs = [(each.get("Algorithm"), each.get("Value")) for each in listed]
+    return stated_checksum((name, value) for name, value in pairs if isinstance(name, str) and isinstance(value, str))
 
 
 def _eviction(stated: JsonValue) -> str | None:
