@@ -314,6 +314,13 @@ def test_collections_and_spellings_of_types_go_into_the_filter(station: Make) ->
     assert "Collection/Name eq 'SENTINEL-1'" in simulator.filters[0]
 
 
+@pytest.mark.parametrize("asked", ["AUX_RESORB", "OPER_AUX_RESORB_OPOD"])
+def test_a_type_may_be_asked_for_in_the_stations_spelling(station: Make, asked: str) -> None:
+    made = station(open_to_all(Manners(), *several(3)), product_types={"OPER_AUX_RESORB_OPOD": "AUX_RESORB"})
+    search = Cql2(filter={"op": "=", "args": [{"property": "product:type"}, asked]})
+    assert len(list(made.search(search))) == 3
+
+
 def test_files_are_below_the_url_for_downloads(station: Make) -> None:
     made = station(open_to_all(Manners(), *several(1)), download_url="http://files.example/odata/v1")
     (found,) = made.search(Cql2(filter=RESORB))

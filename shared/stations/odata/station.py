@@ -21,7 +21,7 @@ from shared.stations.config import ODataConfig
 from shared.stations.credentials import TokenOf
 from shared.stations.limits import Limits
 from shared.stations.odata.dialects import DIALECTS
-from shared.stations.odata.filters import odata_filter
+from shared.stations.odata.filters import odata_filter, with_our_types
 from shared.stations.odata.paging import Progress, spelled
 from shared.stations.odata.products import item_of
 from shared.stations.ordering import in_order
@@ -86,7 +86,8 @@ class ODataStation(Station):
 
         Another order is made here, of at most AUXIP_MAX_ITEMS items.
         """
-        found = self._found(search, deadline, tries)
+        wanted = with_our_types(search.filter, self._product_types)
+        found = self._found(search.model_copy(update={"filter": wanted}), deadline, tries)
         if search.sortby:
             found = in_order(found, search.sortby[0], search.limit, self._settings.max_items)
         return islice(found, search.limit)
