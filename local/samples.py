@@ -11,7 +11,7 @@ from pathlib import Path
 
 from local.products.defects import FAULTY_PRODUCT_TYPE, Defect, FaultySample, faulty_samples
 from local.products.demo import DEMO_END, DEMO_START, demo_products
-from local.products.product import OPEN_END, STATION_COLLECTION, Product, asset, item
+from local.products.product import OPEN_END, STATION_COLLECTION, Product, asset, item, odata_product
 
 __all__ = [
     "AS_LONG_AS_WINDOW",
@@ -34,6 +34,7 @@ __all__ = [
     "Product",
     "catalogue",
     "faulty",
+    "odata_products",
     "product",
     "write_samples",
 ]
@@ -96,6 +97,11 @@ def write_samples(folder: Path, base_url: str) -> list[dict[str, object]]:
         if sample.defect is Defect.NOT_FOUND:
             (folder / str(sample.product.uuid)).unlink()
     return items
+
+
+def odata_products(folder: Path) -> list[dict[str, object]]:
+    """Describe every product without a defect as OData does; `write_samples` has written their files into `folder`."""
+    return [odata_product(each, (folder / str(each.uuid)).read_bytes()) for each in catalogue()]
 
 
 def _write(each: Product, folder: Path, base_url: str) -> dict[str, object]:

@@ -1,9 +1,10 @@
-"""The embedded stack: Valkey, SeaweedFS, a STAC server and sample products, for one demo or one test session.
+"""The embedded stack: Valkey, SeaweedFS, a STAC server, an OData station and sample products, for one session.
 
 Everything listens on the loopback address only, with credentials made at each start, and ends with the process
 that started it, however that ends.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -40,6 +41,18 @@ url = "{url}"
 [station.local.auth]
 kind = "api-key"
 api_key = {{ file = "station_key" }}
+
+[station.odata]
+kind = "odata"
+url = "{odata_url}/odata/v1"
+
+[station.odata.auth]
+kind = "oauth2-password"
+token_url = "{odata_url}/oauth2/token"
+client_id = "client"
+client_secret = {{ file = "odata_client_secret" }}
+username = "test"
+password = {{ file = "odata_password" }}
 """
 
 Rule = Mapping[str, object]
@@ -113,9 +126,18 @@ class Stack:
         return self._station_key
 
     @property
+    def odata_url(self) -> str:
+        """The service root of the station that speaks OData, called `odata` in the file of stations."""
+        return f"{self._odata_url}/odata/v1"
+
+    def odata_downloads(self) -> int:
+        """How many files the station that speaks OData was asked for since its start."""
+        return int(self._http.get(f"{self._odata_url}/downloads").raise_for_status().text)
+
+    @property
     def children(self) -> tuple[Child, ...]:
         """Every process of the stack, in the order of their start."""
-        return (self._valkey.child, self._seaweed.child, self._stac, *self._started)
+        return (self._valkey.child, self._seaweed.child, self._stac, self._odata, *self._started)
 
     def start_process(self, name: str, argv: Sequence[str], environ: Mapping[str, str]) -> Child:
         """Start a process that ends before the stack does.
@@ -139,7 +161,7 @@ class Stack:
         """Start a part of the stack that has ended: on its folder and its ports, with its data.
 
         Args:
-            name: of the part, `valkey`, `seaweedfs` or `stac`; it is usable once `wait` has returned.
+            name: of the part, `valkey`, `seaweedfs`, `stac` or `odata`; it is usable once `wait` has returned.
 
         Raises:
             StackError: the program cannot be run.
@@ -151,6 +173,8 @@ class Stack:
                 self._seaweed.start_again()
             case "stac":
                 self._stac = self._start_stac()
+            case "odata":
+                self._odata = self._start_odata()
             case _:
                 raise StackError(f"the stack has no part {name!r}")
 
@@ -163,6 +187,7 @@ class Stack:
         self._valkey.wait(_READY_SECONDS)
         self._seaweed.wait(_READY_SECONDS)
         processes.wait_until(self._stac_answers, self._stac, _READY_SECONDS)
+        processes.wait_until(self._odata_answers, self._odata, _READY_SECONDS)
 
     def set_store_full(self, full: bool) -> None:
         """Let the store refuse new objects, as if its disk were full, or take them again; for a stack of one volume.
@@ -204,9 +229,10 @@ class Stack:
         undo.enter_context(_loopback_without_proxy())
         _remove_leftovers()
         self.folder = undo.enter_context(_private_folder())
-        valkey_port, stac_port, *others = processes.free_ports(2 + seaweed.PORTS)
-        self._url = f"http://{LOOPBACK}:{stac_port}"
+        valkey_port, stac_port, self._odata_port, *others = processes.free_ports(3 + seaweed.PORTS)
+        self._url, self._odata_url = f"http://{LOOPBACK}:{stac_port}", f"http://{LOOPBACK}:{self._odata_port}"
         self._station_key, self._catalog_key = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        self._odata_password, self._odata_secret = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self._write_stations()
         self._http = undo.enter_context(httpx.Client())
         self._valkey = Valkey(self._folder("valkey"), valkey_port, secrets.token_urlsafe(24), self._fsync)
@@ -219,6 +245,8 @@ class Stack:
         self._started: list[Child] = []
         undo.callback(lambda: processes.stop_all(self._started, _GRACE_SECONDS))
         self._offer_samples()  # while the others are starting
+        self._odata = self._start_odata()
+        undo.callback(lambda: self._odata.stop(_STOP_SECONDS))
         self.wait()
 
     def _folder(self, name: str) -> Path:
@@ -227,10 +255,18 @@ class Stack:
         return folder
 
     def _write_stations(self) -> None:
-        key = self._folder("secrets") / "station_key"
-        key.touch(mode=0o600)
-        key.write_text(self._station_key, "utf-8")
-        (self.folder / "stations.toml").write_text(_STATIONS.format(url=self.station_url), "utf-8")
+        folder = self._folder("secrets")
+        secret_of = {
+            "station_key": self._station_key,
+            "odata_password": self._odata_password,
+            "odata_client_secret": self._odata_secret,
+        }
+        for name, secret in secret_of.items():
+            file = folder / name
+            file.touch(mode=0o600)
+            file.write_text(secret, "utf-8")
+        stations = _STATIONS.format(url=self.station_url, odata_url=self._odata_url)
+        (self.folder / "stations.toml").write_text(stations, "utf-8")
 
     def _prepare_stac(self, port: int) -> Configuration:
         configuration = Configuration(
@@ -260,10 +296,29 @@ class Stack:
             stdin=self._configuration.model_dump_json(),
         )
 
+    def _start_odata(self) -> Child:
+        given = {
+            "port": self._odata_port,
+            "password": self._odata_password,
+            "client_secret": self._odata_secret,
+            "products": str(self.folder / "odata.json"),
+            "folder": str(self.folder / "products"),
+        }
+        return processes.start(
+            "odata",
+            [sys.executable, "-m", "local.odata.server"],
+            _stac_environment(),
+            self.folder,
+            self.folder / "odata.log",
+            stdin=json.dumps(given),
+        )
+
     def _offer_samples(self) -> None:
         items = samples.write_samples(self.folder / "products", self.station_url)
         with closing(store.Store(self.folder / "station.sqlite")) as station:
             station.add_items(samples.STATION_COLLECTION, items)
+        products = samples.odata_products(self.folder / "products")
+        (self.folder / "odata.json").write_text(json.dumps(products), "utf-8")
 
     def _stac_answers(self) -> bool:
         try:
@@ -271,6 +326,12 @@ class Stack:
         except httpx.TransportError:
             return False
         return answer.is_success
+
+    def _odata_answers(self) -> bool:
+        try:
+            return self._http.get(f"{self._odata_url}/odata/v1/").status_code == httpx.codes.UNAUTHORIZED
+        except httpx.TransportError:
+            return False
 
     def _set_faults(self, api: str, key: str, rules: Sequence[Rule]) -> None:
         answer = self._http.put(f"{self._url}/{api}/faults", json=list(rules), headers={"x-api-key": key})

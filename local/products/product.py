@@ -115,6 +115,44 @@ def asset(product: Product, content: bytes, base_url: str) -> dict[str, object]:
     }
 
 
+def odata_product(product: Product, content: bytes) -> dict[str, object]:
+    """The same product as a station that speaks OData describes it.
+
+    Args:
+        product: its record.
+        content: its bytes.
+    """
+    published = _timestamp(product.created)
+    constellation, unit = product.platform[: len("sentinel-1")], product.platform[len("sentinel-1") :]
+    attributes = {
+        "productType": product.product_type,
+        "platformShortName": constellation.upper(),
+        **({"platformSerialIdentifier": unit.upper()} if unit else {}),
+        "processingDate": _timestamp(product.generated),
+    }
+    return {
+        "Id": str(product.uuid),
+        "Name": product.name,
+        "ContentType": "application/octet-stream",
+        "ContentLength": len(content),
+        "OriginDate": published,
+        "PublicationDate": published,
+        "EvictionDate": "9999-12-31T23:59:59.999Z",
+        "Checksum": [
+            {
+                "Algorithm": "MD5",
+                "Value": hashlib.md5(content, usedforsecurity=False).hexdigest().upper(),
+                "ChecksumDate": published,
+            }
+        ],
+        "ContentDate": {"Start": _timestamp(product.start), "End": _timestamp(product.end)},
+        "Attributes": [
+            {"Name": name, "ValueType": "DateTimeOffset" if name.endswith("Date") else "String", "Value": value}
+            for name, value in attributes.items()
+        ],
+    }
+
+
 def _timestamp(instant: datetime) -> str:
     if instant == OPEN_END:
         return "9999-12-31T23:59:59Z"

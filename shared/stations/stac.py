@@ -148,7 +148,7 @@ class StacStation(Station):
             asked.add(request)
             sent = payload if method == "POST" else None
             check = partial(_require_features, url)
-            answer = self._page(method, url, sent, check, deadline=deadline, tries=tries).body
+            answer = self._answer_to(method, url, sent, check, deadline=deadline, tries=tries).body
             tries = self._settings.attempts
             features, link = cast("list[object]", answer["features"]), _next_link(answer)
             claim.add(answer, len(features))

@@ -101,7 +101,7 @@ class Station(ABC):
         self.api.close()
         self._credentials.close()
 
-    def _page(
+    def _answer_to(
         self,
         method: str,
         url: str,

@@ -146,7 +146,7 @@ class ODataStation(Station):
 
     def _answer(self, progress: Progress, url: str, deadline: float | None, tries: int) -> Answer:
         unread = (_NOTHING, _SKIPS_TOO_MUCH) if progress.skip else (_NOTHING,)
-        answer = self._page("GET", url, None, _require_value, deadline=deadline, tries=tries, unread=unread)
+        answer = self._answer_to("GET", url, None, _require_value, deadline=deadline, tries=tries, unread=unread)
         if answer.status == _SKIPS_TOO_MUCH:
             raise Rejected(
                 "station-incomplete",

@@ -229,6 +229,6 @@ def test_a_part_that_cannot_start_stops_the_others(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(seaweed, "_binary", lambda: Path("/bin/false"))
     with pytest.raises(StackError, match="seaweedfs ended with status 1 while starting"), Stack():
         pass
-    assert [child.name for child in started] == ["valkey", "seaweedfs", "stac"]
+    assert [child.name for child in started] == ["valkey", "seaweedfs", "stac", "odata"]
     assert not [child.name for child in started if child.popen.poll() is None]
     assert not started[0].log.parent.parent.exists()
