@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 from pydantic import SecretStr
 
-from local.odata.manners import CDSE, Manners
+from local.odata.manners import CDSE, RS_MOCK, STRICT, Manners
 from shared.errors import AuxipError, ItemFailed, Refused, Rejected
 from shared.http.probes import Fault
 from shared.json_types import Json
@@ -78,8 +78,9 @@ def content(made: ODataStation, url: str) -> bytes:
         return b"".join(response.iter_raw())
 
 
-def test_one_token_is_for_search_and_download(serve: Serve, station: Make) -> None:
-    simulator = serve()
+@pytest.mark.parametrize("manners", [STRICT, RS_MOCK, dataclasses.replace(CDSE, open_search=False)])
+def test_one_token_is_for_search_and_download(serve: Serve, station: Make, manners: Manners) -> None:
+    simulator = serve(manners)
     made = station(simulator)
     assert content(made, href(made)) == b"abc"
     assert simulator.grants == 1

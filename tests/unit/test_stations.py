@@ -1,6 +1,7 @@
 """The file of stations: what is wrong is named with its line, and no secret is in it or shown."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -279,3 +280,11 @@ def test_every_preset_needs_nothing_but_a_name_and_a_password(tmp_path: Path) ->
         me = 'username = "me"\npassword = { env = "ONE_KEY" }'
         tables = "".join(f"\n[station.one.{table}]\n{me}" for table in needed)
         assert load(f'[station.one]\npreset = "{name}"{tables}', tmp_path)["one"].preset == name
+
+
+def test_the_readme_has_a_file_that_works_for_every_preset(tmp_path: Path, folder: Path) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    shown = [block for block in blocks if "preset =" in block]
+    for name in re.findall(r'file = "(\w+)"', "".join(shown)):
+        (folder / name).write_text("hush", "utf-8")
+    assert {station.preset for block in shown for station in load(block, tmp_path).values()} == PRESETS.keys()
