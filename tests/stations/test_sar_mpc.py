@@ -156,6 +156,15 @@ def test_type_mission_and_validity_are_asked_for(service: Service, station: Make
     }
 
 
+def test_a_validity_that_ends_as_the_window_begins_meets_it_though_the_service_compares_strictly(
+    muninn: Muninn, station: Make
+) -> None:
+    name = "S1A_AUX_INS_V20190101T000000_G20200101T000000.SAFE.zip"
+    muninn.add(name, stop="2020-01-01T00:00:00")
+    wanted = both(equals("product:type", "AUX_INS"), valid_at("2020-01-01T00:00:00Z"))
+    assert [one.item_id for one in search(station(), wanted)] == bare(name)
+
+
 def test_several_types_are_asked_for_at_once(service: Service, station: Make) -> None:
     wanted: Json = {"op": "in", "args": [{"property": "product:type"}, ["AUX_PP1", "AUX_CAL"]]}
     assert len(search(station(), wanted)) == 4
@@ -203,8 +212,9 @@ def test_every_page_is_read_once(muninn: Muninn, service: Service, station: Make
     assert len(service.asked) == 3
 
 
-def test_a_next_page_on_another_host_is_refused(muninn: Muninn, station: Make) -> None:
-    muninn.next_url = "http://169.254.169.254/api/v1/?page=2"
+@pytest.mark.parametrize("host", ["169.254.169.254", "127.0.0.1:1", "127.0.0.1"])
+def test_a_next_page_on_another_host_or_port_is_refused(muninn: Muninn, station: Make, host: str) -> None:
+    muninn.next_url = f"http://{host}/api/v1/?page=2"
     with pytest.raises(Rejected, match="station-foreign-link"):
         search(station(), equals("product:type", "AUX_CAL"))
 
