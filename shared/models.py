@@ -149,6 +149,15 @@ class Wait(BaseModel):
     reason: str
 
 
+class Notice(BaseModel):
+    """What a caller should know of a run that has not failed by it: a code, as failures have, and a sentence."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    reason: str
+
+
 class Run(BaseModel):
     """The ledger's record of a run. Times are seconds since the epoch; `cancelled` is when somebody asked for that."""
 
@@ -163,6 +172,7 @@ class Run(BaseModel):
     closed: float | None = None
     artifact: str = ""
     waits: tuple[Wait, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
     @property
     def seconds(self) -> float | None:

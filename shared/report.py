@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from shared.models import Counts, ItemRecord, ItemState, Run, RunState, Wait
+from shared.models import Counts, ItemRecord, ItemState, Notice, Run, RunState, Wait
 from shared.texts import printable
 from shared.times import format_instant
 
@@ -55,6 +55,7 @@ class Report(BaseModel):
     written: str
     counts: Counts
     waits: list[ReportWait] = []
+    notices: list[Notice] = []
 
 
 class Excerpt:
@@ -99,6 +100,7 @@ def report_of(run: Run, state: RunState) -> Report:
         written=format_instant(datetime.now(UTC)),
         counts=run.counts,
         waits=[report_wait(wait) for wait in run.waits],
+        notices=list(run.notices),
     )
 
 
@@ -111,6 +113,11 @@ def report_wait(wait: Wait) -> ReportWait:
 def wait_sentence(wait: ReportWait) -> str:
     """Return a sentence about what a run waited for."""
     return f"waited for the {wait.system} from {wait.since} to {wait.until}: {wait.reason}"
+
+
+def notice_sentence(notice: Notice) -> str:
+    """Return a notice for a person to read."""
+    return f"notice: {notice.code}: {notice.reason}"
 
 
 def repaired_part(counts: Counts) -> str:
@@ -155,6 +162,7 @@ def page_of(report: Report, excerpt: Excerpt) -> str:
         ),
         rows="\n".join(_row(record) for record in rows),
         waits="".join(f"<p>{escape(printable(wait_sentence(wait)))}</p>" for wait in report.waits),
+        notices="".join(f"<p>{escape(printable(notice_sentence(notice)))}</p>" for notice in report.notices),
         left_out=_LEFT_OUT.format(count=f"{excerpt.left_out:,}") if excerpt.left_out else "",
     )
 
@@ -195,7 +203,7 @@ td:nth-child(3) {{ text-align: right; white-space: nowrap }}
 .failed td:nth-child(2) {{ color: #b3261e; font-weight: 600 }}
 .skipped td:nth-child(2) {{ color: #5b6770 }}
 </style></head>
-<body><h1>{title}</h1><p><strong>{status}</strong></p><p>{summary}</p>{waits}{left_out}
+<body><h1>{title}</h1><p><strong>{status}</strong></p><p>{summary}</p>{notices}{waits}{left_out}
 <table><thead><tr><th>Item</th><th>State</th><th>Bytes</th><th>Why</th></tr></thead><tbody>
 {rows}
 </tbody></table></body></html>

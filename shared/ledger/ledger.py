@@ -5,7 +5,7 @@ Keys:
 auxip:runs                     sorted set: run id -> created
 auxip:open                     sorted set: open runs (see agenda.py)
 auxip:run:RUN                  hash: request, state, counters, fed, code, reason, artifact, continuation, waits;
-                               evicting, where the station evicts one of its items
+                               notices; evicting, where the station evicts one of its items
 auxip:search:TASK              string: when a search that is no run began to wait for a system
 auxip:run:RUN:order            list: keys of its items in the order they were found; `fed` of them have had their turn
 auxip:run:RUN:pending          sorted set: items whose turn it is (see agenda.py)
@@ -46,6 +46,7 @@ from shared.ledger.counters import NOTHING, Counts, counts_json
 from shared.ledger.lease import check_acquired, held, lease_args
 from shared.ledger.records import (
     EXPANSION,
+    NOTICED,
     SHORTEST_PREFIX,
     WAITED,
     WAITED_SINCE,
@@ -64,6 +65,7 @@ from shared.models import (
     ItemRecord,
     ItemState,
     Job,
+    Notice,
     Outcome,
     Run,
     RunRequest,
@@ -240,6 +242,10 @@ class Ledger:
             pipe.hsetnx(run_key(run_id), f"{WAITED_SINCE}{wait.system}", repr(wait.since))
             pipe.hset(run_key(run_id), f"{WAITED}{wait.system}", told)
             pipe.execute()
+
+    def record_notice(self, run_id: str, notice: Notice) -> None:
+        """Record what the caller of a run should know; the same notice again changes nothing."""
+        self.redis.hset(run_key(run_id), f"{NOTICED}{notice.reason}", notice.code)
 
     def begin_work(self, run_id: str) -> bool:
         """Record that the search is over, so that its items may have their turn; returns whether it was not before.

@@ -20,6 +20,9 @@ EXPANSION: Final = "expansion:"
 WAITED: Final = "waited:"
 """Before a system: the name of the field that tells how long a run waited for it, and why."""
 
+NOTICED: Final = "noticed:"
+"""Before a sentence: the name of the field that has the code of a notice."""
+
 WAITED_SINCE: Final = "waited_since:"
 """Before a system: the name of the field that tells since when."""
 
@@ -62,7 +65,8 @@ def run_record(run_id: str, fields: Fields) -> Run:
     since = {system: float(text) for system, text in _under(WAITED_SINCE, fields)}
     waits = [{"system": system, "since": since[system], **json.loads(text)} for system, text in _under(WAITED, fields)]
     waits.sort(key=lambda wait: wait["since"])
-    facts = {"id": run_id, "request": _request(fields["request"]), "counts": counts, "waits": waits}
+    notices = [{"code": code, "reason": reason} for reason, code in sorted(_under(NOTICED, fields))]
+    facts = {"id": run_id, "request": _request(fields["request"]), "counts": counts, "waits": waits, "notices": notices}
     return Run.model_validate({**fields, **facts})
 
 

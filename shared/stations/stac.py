@@ -76,9 +76,8 @@ class StacStation(Station):
                 items have come than the station says that it has found; and what `JsonApi` raises.
             Busy: `station-busy`, the limits of the station let nothing go soon.
         """
-        left, found_any = search.limit, False
+        left = search.limit
         for features in self._described(self._complete(search, deadline, tries), search):
-            found_any = found_any or bool(features)
             if left is not None:
                 del features[left:]
                 left -= len(features)
@@ -87,8 +86,6 @@ class StacStation(Station):
                 yield self._found(features.pop())  # so that no page is in memory beside the next one
             if left == 0:
                 return
-        if not found_any and (unknown := self._unnamed(search)):
-            _log.warning("the station %s finds nothing, and its queryables do not name %s", self.name, unknown)
 
     def _described(self, pages: Iterator[list[object]], search: Cql2) -> Iterator[list[object]]:
         """Yield pages; a property that the station does not know is named where it answers 500, as pgSTAC does to it.
@@ -99,12 +96,12 @@ class StacStation(Station):
         try:
             yield from pages
         except Retryable as error:
-            if error.status != _INTERNAL_ERROR or not (unknown := self._unnamed(search)):
+            if error.status != _INTERNAL_ERROR or not (unknown := self.unknown_properties(search)):
                 raise
             reason = f"{error.reason}, and the queryables of the station {self.name} do not name {unknown}"
             raise Rejected("unknown-property", reason) from error
 
-    def _unnamed(self, search: Cql2) -> str:
+    def unknown_properties(self, search: Cql2) -> str:
         """Return the properties of a filter that are not among the station's queryables; empty where it lists none."""
         collections = self._collections
         path = f"/collections/{quote(collections[0], safe='')}/queryables" if len(collections) == 1 else "/queryables"

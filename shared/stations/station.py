@@ -84,6 +84,10 @@ class Station(ABC):
             Busy: `station-busy`, the limits of the station let nothing go soon.
         """
 
+    def unknown_properties(self, search: Cql2) -> str:  # noqa: ARG002 - others need it
+        """Return the properties of a filter that the station does not say it knows; empty where it lists none."""
+        return ""
+
     @abstractmethod
     def probe(self, suspected: Fault) -> Finding | None:
         """Return what is wrong with the station, or None; it is asked for what it is sure to let us have."""

@@ -1,8 +1,10 @@
 """Find the items of a run: drain the station's pages into the ledger before any work on them begins."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -10,7 +12,7 @@ from typing import TypeVar
 from shared.context import Context
 from shared.errors import Busy, NothingFound, Refused, Rejected, Retryable
 from shared.ledger import lease
-from shared.models import Run, RunState
+from shared.models import Notice, Run, RunState
 from shared.selection import (
     Given,
     NamesSelection,
@@ -25,6 +27,8 @@ from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 from shared.stations.station import Station
 from shared.steps.standing import require_owner
+
+_log = logging.getLogger(__name__)
 
 _BATCH = 200
 _Answer = TypeVar("_Answer", int, list[Item], list[Found])
@@ -67,11 +71,11 @@ def find_items(context: Context, run: Run) -> int:
     if isinstance(selection, Given):
         context.ledger.add_items(run.id, [_given(context, run, selection)])
     else:
-        deadline = _deadline(context, run)
+        deadline, record = _deadline(context, run), partial(context.ledger.record_notice, run.id)
         first_that_finds(
             context,
             run.request.stations,
-            lambda station, tries: _drain(context, run, _select(station, selection, deadline, tries)),
+            lambda station, tries: _drain(context, run, _select(_Asking(station, deadline, tries, record), selection)),
         )
     count = context.ledger.run(run.id).counts.items
     if run.request.replays and not count:
@@ -87,9 +91,19 @@ def search_items(context: Context, search: Cql2, error_if_empty: bool, stations:
         Rejected: `unknown-station`, `bad-item` for an item that is malformed, or `too-many-items` where they have more
             bytes than `AUXIP_MAX_RESULT_BYTES`: what a run finds is in the ledger, these are in the result alone.
     """
-    items = first_that_finds(context, stations, lambda station, tries: _items(context, station, search, tries)) or []
+    notices: list[Notice] = []
+    items = (
+        first_that_finds(
+            context,
+            stations,
+            lambda station, tries: _items(context, _Asking(station, None, tries, notices.append)(search)),
+        )
+        or []
+    )
     if not items and error_if_empty:
-        raise NothingFound(str(search.filter)[:500])
+        raise NothingFound("; ".join([str(search.filter)[:500], *(notice.reason for notice in notices)]))
+    for notice in notices:
+        _log_notice(notice)
     return items
 
 
@@ -99,7 +113,12 @@ def select_at_station(context: Context, selection: Search, stations: Sequence[st
     What is offered and cannot be used is in the list, too. What it may raise is that of `first_that_finds`.
     """
     return (
-        first_that_finds(context, stations, lambda station, tries: list(_select(station, selection, None, tries))) or []
+        first_that_finds(
+            context,
+            stations,
+            lambda station, tries: list(_select(_Asking(station, None, tries, _log_notice), selection)),
+        )
+        or []
     )
 
 
@@ -153,10 +172,10 @@ def _drain(context: Context, run: Run, found: Iterator[Found]) -> int:
     return offered
 
 
-def _items(context: Context, station: Station, search: Cql2, tries: int) -> list[Item]:
+def _items(context: Context, offered: Iterator[Found]) -> list[Item]:
     limit, size = context.settings.max_result_bytes, 0
     items: dict[tuple[str, ...], Item] = {}
-    for found in station.search(search, tries=tries):
+    for found in offered:
         if found.item is None and found.code != "no-assets":
             raise Rejected(found.code, f"{found.item_id}: {found.reason}")
         if found.item is None:
@@ -193,8 +212,38 @@ def require_time_left(context: Context, run: Run) -> None:
         raise Rejected("search-timeout", "what the search waits for was away for longer than its timeout_seconds")
 
 
-def _select(station: Station, selection: Search, deadline: float | None, tries: int) -> Iterator[Found]:
-    search = partial(station.search, deadline=deadline, tries=tries)
+@dataclass(frozen=True)
+class _Asking:
+    """Searches at a station, for one selection.
+
+    Attributes:
+        station: that is searched.
+        deadline: as `Station.search` takes it.
+        tries: as `Station.search` takes it.
+        notice: takes what the caller should know of a search that finds nothing.
+    """
+
+    station: Station
+    deadline: float | None
+    tries: int
+    notice: Callable[[Notice], None]
+
+    def __call__(self, search: Cql2) -> Iterator[Found]:
+        """Yield what a search finds."""
+        found_any = False
+        for found in self.station.search(search, self.deadline, self.tries):
+            found_any = True
+            yield found
+        if not found_any and (unknown := self.station.unknown_properties(search)):
+            reason = f"the station {self.station.name} finds nothing, and its queryables do not name {unknown}"
+            self.notice(Notice(code="unknown-property", reason=reason))
+
+
+def _log_notice(notice: Notice) -> None:
+    _log.warning("%s: %s", notice.code, notice.reason)
+
+
+def _select(search: _Asking, selection: Search) -> Iterator[Found]:
     match selection:
         case PolicySelection():
             return choose(selection, search)

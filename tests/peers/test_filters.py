@@ -1,19 +1,26 @@
 """Filters by properties that pgSTAC knows, does not know, or does not allow."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from local import samples
-from shared.errors import Rejected
+from shared.errors import NothingFound, Rejected
 from shared.json_types import Json
+from shared.models import Notice, RunState
 from shared.stac.search import Cql2
-from tests.integration.conftest import of_type
+from shared.steps.find import search_items
+from shared.storage.location import Location
+from tests.integration.conftest import of_id
 from tests.peers.deployment import Deployment
 from tests.peers.pgstac import PgStac
 
 MISSPELT: Json = {"op": "=", "args": [{"property": "product:typ"}, "OPER_AUX_RESORB_OPOD"]}
-TOLD = "its queryables do not name product:typ"
+NOTICE = Notice(
+    code="unknown-property",
+    reason="the station pgstac finds nothing, and its queryables do not name product:typ",
+)
 
 
 def ids(deployment: Deployment, expression: Json) -> list[str]:
@@ -31,18 +38,29 @@ def closed(pgstac: PgStac) -> Iterator[None]:
     pgstac.restart()
 
 
-def test_a_property_that_finds_nothing_and_is_not_registered_is_named(
-    on_pgstac: Deployment, caplog: pytest.LogCaptureFixture
+def test_a_run_that_finds_nothing_by_a_property_that_is_not_registered_says_so_and_so_does_its_report(
+    on_pgstac: Deployment, collection: str
 ) -> None:
-    assert ids(on_pgstac, MISSPELT) == []
-    assert TOLD in caplog.text
+    run = on_pgstac.run(collection, cql2_filter=MISSPELT)
+
+    assert (run.state, run.counts.items, run.notices) == (RunState.SUCCESSFUL, 0, (NOTICE,))
+    report = on_pgstac.context.store.get(Location.parse(run.artifact), 10**6) or b""
+    assert json.loads(report)["notices"] == [NOTICE.model_dump()]
 
 
-def test_a_property_that_is_not_registered_and_finds_something_is_not_spoken_of(
-    on_pgstac: Deployment, caplog: pytest.LogCaptureFixture
+def test_a_plain_search_that_must_find_something_says_so_in_its_error(on_pgstac: Deployment) -> None:
+    with pytest.raises(NothingFound, match=NOTICE.reason):
+        search_items(on_pgstac.context, Cql2(filter=MISSPELT), error_if_empty=True)
+
+
+def test_a_run_that_finds_something_by_a_property_that_is_not_registered_has_no_notice(
+    on_pgstac: Deployment, collection: str
 ) -> None:
-    assert ids(on_pgstac, of_type(samples.product(samples.AS_LONG_AS_WINDOW).product_type))
-    assert caplog.text == ""
+    product = samples.product(samples.AS_LONG_AS_WINDOW)
+    both: Json = {"op": "or", "args": [of_id(product.item_id), MISSPELT]}
+    run = on_pgstac.run(collection, cql2_filter=both)
+
+    assert (run.counts.items, run.notices) == (1, ())
 
 
 @pytest.mark.usefixtures("closed")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from shared.models import ItemRecord, ItemState, Wait
+from shared.models import ItemRecord, ItemState, Notice, Wait
 from tests.unit.making import record_of, run_of
-from workers.cli.output import print_items, print_outcomes, print_run_json, print_runs
+from workers.cli.output import print_items, print_notices, print_outcomes, print_run_json, print_runs
 
 LINES = 1000
 
@@ -22,6 +22,15 @@ def skipped(count: int, **changes: object) -> list[ItemRecord]:
 
 def names(text: str) -> list[str]:
     return [line.split()[0] for line in text.splitlines()[1:]]
+
+
+def test_a_notice_is_a_line_for_people_and_an_object_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    notice = Notice(code="unknown-property", reason="the station finds nothing")
+    print_notices(run_of(notices=(notice,)))
+    assert capsys.readouterr().out == "notice: unknown-property: the station finds nothing\n"
+
+    print_run_json(run_of(notices=(notice,)), [])
+    assert json.loads(capsys.readouterr().out)["notices"] == [notice.model_dump()]
 
 
 def test_a_table_of_few_items_has_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.models import Counts, ItemRecord, ItemState, RunState, Wait
+from shared.models import Counts, ItemRecord, ItemState, Notice, RunState, Wait
 from shared.report import REPORT_TAIL, Excerpt, page_of, report_head, report_items, report_of
 from tests.unit.making import record_of, run_of
 
@@ -135,6 +135,14 @@ def test_an_excerpt_keeps_no_more_than_it_shows_of_failed_items_too() -> None:
 
     assert [record.item_id for record in kept.records()] == ["f0", "f1", "f2", "f3"]
     assert (kept.seen, kept.left_out) == (13, 9)
+
+
+def test_a_report_and_its_page_have_the_notices_of_the_run() -> None:
+    notice = Notice(code="unknown-property", reason="finds nothing by <a>")
+    report = report_of(run_of(notices=(notice,)), RunState.SUCCESSFUL)
+
+    assert json.loads(report_head(report) + REPORT_TAIL)["notices"] == [notice.model_dump()]
+    assert "<p>notice: unknown-property: finds nothing by &lt;a&gt;</p>" in page_of(report, Excerpt(9))
 
 
 def test_a_report_says_what_the_run_waited_for() -> None:

@@ -6,7 +6,7 @@ import click
 
 from shared.json_types import Json
 from workers.cli.connecting import checked_settings
-from workers.cli.output import NOTHING_FOUND, print_outcomes, print_run_json, summary, verdict
+from workers.cli.output import NOTHING_FOUND, print_notices, print_outcomes, print_run_json, summary, verdict
 from workers.cli.watch import watch
 
 
@@ -38,5 +38,6 @@ def run_to_its_end(task: str, message: Json, as_json: bool, error_if_empty: bool
     else:
         print_outcomes(records)
         click.secho(summary(run), fg="yellow" if verdict(run) == NOTHING_FOUND else None)
+        print_notices(run)
     well = run.state == "successful" and not (error_if_empty and verdict(run) == NOTHING_FOUND)
     raise SystemExit(0 if well else 1)

@@ -16,7 +16,7 @@ from shared.http.probes import Fault
 from shared.json_types import Json
 from shared.ledger import Letter, Outage
 from shared.models import ItemRecord, Run, RunState, SweepRecord
-from shared.report import Excerpt, repaired_part, report_wait, wait_sentence
+from shared.report import Excerpt, notice_sentence, repaired_part, report_wait, wait_sentence
 from shared.stac.item import Found
 from shared.texts import printable
 from shared.times import format_instant
@@ -79,6 +79,7 @@ def run_json(run: Run) -> Json:
         "seconds": None if run.seconds is None else round(run.seconds, 2),
         "artifact": run.artifact,
         "waits": [report_wait(wait).model_dump() for wait in run.waits],
+        "notices": [notice.model_dump() for notice in run.notices],
     }
 
 
@@ -200,6 +201,12 @@ def print_waits(run: Run) -> None:
     """Print what a run waited for, a line for each system."""
     for wait in run.waits:
         click.echo(printable(f"run {short_id(run.id)} {wait_sentence(report_wait(wait))}"))
+
+
+def print_notices(run: Run) -> None:
+    """Print what the caller of a run should know, a line for each notice."""
+    for notice in run.notices:
+        click.echo(printable(notice_sentence(notice)))
 
 
 def outages_json(outages: Mapping[str, Outage]) -> Json:

@@ -6,6 +6,7 @@ from workers.cli.connecting import connected
 from workers.cli.output import (
     outages_json,
     print_items,
+    print_notices,
     print_outages,
     print_run_json,
     print_runs,
@@ -46,6 +47,7 @@ def show(run: str, as_json: bool) -> None:
     print_items(records)
     click.echo(summary(found))
     print_waits(found)
+    print_notices(found)
     if found.artifact:
         click.echo(f"report: {found.artifact}")
 
