@@ -79,12 +79,13 @@ class RunRequest(BaseModel):
     layout: WantedLayout | None = Field(None, description="of expanded archives; None: that of the settings")
     members: Members | None = Field(None, description="patterns of the members that are expanded; None: all")
     strip: Strip = Field(0, description="leading folders that are removed from the paths of members")
+    dbl: bool = Field(False, description="a .DBL is expanded as well, if its content is an archive")
     replays: int = 0
 
     @property
     def choice(self) -> Choice:
         """What is chosen for the archives."""
-        return Choice(layout=self.layout, members=self.members, strip=self.strip)
+        return Choice(layout=self.layout, members=self.members, strip=self.strip, dbl=self.dbl)
 
 
 class RunState(StrEnum):

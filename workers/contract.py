@@ -109,6 +109,8 @@ MemberPatterns = Annotated[
 ]
 StripFolders = Annotated[Strip, Field(description="leading folders that are removed from the paths of members")]
 
+Dbl = Annotated[bool, Field(description="expand a .DBL as well, if its content is a tar or a tgz")]
+
 
 class _ExpandingMessage(_Message):
     """A message whose archives are expanded; the fields themselves are declared by each, in the order of arguments."""
@@ -155,6 +157,7 @@ class StagingMessage(_ExpandingMessage):
     layout: Layout = None
     members: MemberPatterns = None
     strip: StripFolders = 0
+    dbl: Dbl = False
 
     def request(self, queries_file: Path | None) -> RunRequest:
         """Return what the run is to do; what it may raise is told by `fill`."""
@@ -169,6 +172,7 @@ class StagingMessage(_ExpandingMessage):
             layout=self.layout,
             members=self.members,
             strip=self.strip,
+            dbl=self.dbl,
         )
 
 
@@ -194,6 +198,7 @@ class OnDemandMessage(_ExpandingMessage):
     layout: Layout = None
     members: MemberPatterns = None
     strip: StripFolders = 0
+    dbl: Dbl = False
 
     def request(self) -> RunRequest:
         """Return what the run is to do.
@@ -221,6 +226,7 @@ class OnDemandMessage(_ExpandingMessage):
             layout=self.layout,
             members=self.members,
             strip=self.strip,
+            dbl=self.dbl,
         )
 
 
@@ -289,6 +295,7 @@ class UnzipMessage(_ExpandingMessage):
     layout: Layout = None
     members: MemberPatterns = None
     strip: StripFolders = 0
+    dbl: Dbl = False
 
     def request(self) -> RunRequest:
         """Return what the run is to do.
@@ -311,6 +318,7 @@ class UnzipMessage(_ExpandingMessage):
             layout=self.layout,
             members=self.members,
             strip=self.strip,
+            dbl=self.dbl,
         )
 
 
@@ -327,11 +335,12 @@ class ProcessAssetMessage(_ExpandingMessage):
     layout: Layout = None
     members: MemberPatterns = None
     strip: StripFolders = 0
+    dbl: Dbl = False
 
     @property
     def choice(self) -> Choice:
         """What is chosen for the archive."""
-        return Choice(layout=self.layout, members=self.members, strip=self.strip)
+        return Choice(layout=self.layout, members=self.members, strip=self.strip, dbl=self.dbl)
 
 
 class SweepMessage(_Message):

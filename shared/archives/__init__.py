@@ -3,7 +3,15 @@
 from shared.archives.expansion import Expansion, expand, inspect_object, stands
 from shared.archives.inspection import Inspected, Inspection, inspect
 from shared.archives.manifest import Manifest, Member, load_manifest
-from shared.archives.names import expanded_name, format_of, is_archive, manifest_for, prefix_beside, prefix_for
+from shared.archives.names import (
+    expanded_name,
+    format_of,
+    is_archive,
+    is_data_block,
+    manifest_for,
+    prefix_beside,
+    prefix_for,
+)
 from shared.archives.rules import ArchiveFailed, Kind, Problem, Rules
 from shared.archives.sources import FileSource, Source
 
@@ -25,6 +33,7 @@ __all__ = [
     "inspect",
     "inspect_object",
     "is_archive",
+    "is_data_block",
     "load_manifest",
     "manifest_for",
     "prefix_beside",

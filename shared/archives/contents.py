@@ -1,14 +1,14 @@
 """What an archive comes to: the files to write, nested archives piped through, each with its place below the prefix."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from posixpath import basename
 from tempfile import SpooledTemporaryFile
 
 from shared.archives.budget import Budget, Omissions
 from shared.archives.members import Selection
-from shared.archives.names import Format, expanded_name, format_of, is_archive
+from shared.archives.names import Format, expanded_name, format_of, is_archive, is_data_block
 from shared.archives.paths import Census, Placement, Shape
 from shared.archives.rules import ArchiveFailed, Kind, Layout, Problem, Rules, flaw
 from shared.archives.sources import FileSource, Source
@@ -18,6 +18,8 @@ from shared.archives.zip_directory import Record
 from shared.archives.zips import ZipArchive
 
 _HEAD_BYTES = 512
+_BEGINNING = 8192
+_GZIP = b"\x1f\x8b"
 _SPOOL_IN_MEMORY = 8 * 2**20
 _MAGIC = {
     b"PK\3\4": "zip",
@@ -198,9 +200,13 @@ class Contents:
         for entry in _without_apple_doubles(taken, omitted):
             source = f"{around}/{entry.path}" if around else entry.path
             if self._is_nested(entry.path):
-                all_of_it = whole or self.selection.matches(source)
-                yield from self._expanded(entry, placement, depth + 1, source, omitted, all_of_it)
-                continue
+                chosen = whole or self.selection.matches(source)
+                if _may_be_expanded(entry):
+                    yield from self._expanded(entry, placement, depth + 1, source, omitted, chosen)
+                    continue
+                if not chosen:
+                    self.selection.leave(source)
+                    continue
             try:
                 placed = self._placed(entry, placement, around, source)
             except ArchiveFailed as found:
@@ -262,6 +268,8 @@ class Contents:
         return FileSource(file)
 
     def _is_nested(self, path: str) -> bool:
+        if is_data_block(path):
+            return self._rules.dbl
         return is_archive(path) and (self._rules.nested_zip or format_of(path) is not Format.ZIP)
 
     def _placed(self, entry: Entry, placement: Placement, around: str, source: str) -> Placed:
@@ -287,10 +295,12 @@ def collision(target: str, first: str, second: str) -> ArchiveFailed:
 def _untied(chunks: Iterable[Chunk], form: Format, path: str, omitted: Omissions) -> ByteStream:
     """Return the tar within a .tar or .tgz: whether it is compressed its content says, and not its name."""
     stream = ByteStream(chunks)
+    if form is Format.DBL and not _is_tar(stream.peek(_BEGINNING)):
+        raise flaw(Kind.TYPE_MISMATCH, path, "is no archive: this .DBL is neither a tar nor a tgz")
     found = _type_of(stream.peek(_HEAD_BYTES), path)
     if found not in ("gzip", "tar"):
         raise _mismatch(form, found, path)
-    if found != _CONTENT[form]:
+    if form is not Format.DBL and found != _CONTENT[form]:
         omitted.notice(Kind.TYPE_MISMATCH, path, f"has the name of a {form.value} and the content of a {found}")
     return ByteStream(gunzip(stream.rest())) if found == "gzip" else stream
 
@@ -308,6 +318,28 @@ def _type_of(head: bytes, path: str) -> str:
     if found is None:
         raise flaw(Kind.BAD_HEADER, path, "begins like no archive that is known")
     return found
+
+
+def _may_be_expanded(entry: Entry) -> bool:
+    """Whether a member with the name of an archive is to be expanded: a .DBL only if its content is one."""
+    if not is_data_block(entry.path):
+        return True
+    stream = ByteStream(entry.chunks)
+    found = _is_tar(stream.peek(_BEGINNING))
+    entry.chunks = stream.rest()
+    return found
+
+
+def _is_tar(beginning: bytes) -> bool:
+    """Whether this is the beginning of a tar that has a member, or of a tgz."""
+    if beginning.startswith(_GZIP):
+        produced = bytearray()
+        with suppress(ArchiveFailed):  # it is only the beginning
+            for chunk in gunzip([beginning]):
+                produced += chunk
+        beginning = bytes(produced)
+    head = beginning[:_HEAD_BYTES]
+    return len(head) == _HEAD_BYTES and head.strip(b"\0") != b"" and is_header(head)
 
 
 def _mismatch(form: Format, found: str, path: str) -> ArchiveFailed:

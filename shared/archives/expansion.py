@@ -74,7 +74,7 @@ def expand(
 
     Args:
         store: holds the archive and receives the members.
-        archive: a .zip, .tar, .tgz or .tar.gz, in any letter case.
+        archive: a .zip, .tar, .tgz or .tar.gz, in any letter case; or a .DBL, whose content is a tar or a tgz.
         prefix: receives the members; see `prefix_for`. Nobody else writes there.
         rules: layout and limits.
         md5: (hex) that the archive must have, where somebody has stated it.
@@ -163,6 +163,8 @@ def _check_owner(archive: Location, prefix: Location, manifest: Manifest | None)
 
 def _is_done(manifest: Manifest, stored: Stored | None, rules: Rules) -> bool:
     if manifest.state != "complete" or not manifest.has_all_of(rules.members):
+        return False
+    if rules.dbl and not manifest.dbl and stored is not None:
         return False
     return stored is None or _same_version(manifest, stored, rules, rules.layouts)
 
@@ -272,7 +274,7 @@ class _Attempt:
     def _fits(self, manifest: Manifest) -> bool:
         """Whether the members of a manifest are of this version, and where this attempt would put them."""
         same = _same_version(manifest, self.stored, self.rules, [self.layout])
-        return same and manifest.nested_zip == self.rules.nested_zip
+        return same and (manifest.nested_zip, manifest.dbl) == (self.rules.nested_zip, self.rules.dbl)
 
     @property
     def _before(self) -> Manifest | None:
@@ -367,6 +369,7 @@ class _Attempt:
             nested_zip=self.rules.nested_zip,
             chosen=self._chosen(),
             strip=self.rules.strip,
+            dbl=self.rules.dbl,
             earlier=self._before if self._kept() else None,
             expanded_at=datetime.now(UTC),
         )

@@ -45,6 +45,7 @@ class Manifest(BaseModel):
         chosen: the patterns of the files that were taken, those of earlier calls included; None is all of them.
         not_chosen: how many files were not taken; the archive still has them.
         strip: leading folders that were removed from each path.
+        dbl: a .DBL within the archive was expanded if it is an archive.
         earlier: while `writing`, the complete manifest of what was taken of this archive before, and stays.
     """
 
@@ -67,6 +68,7 @@ class Manifest(BaseModel):
     chosen: tuple[str, ...] | None = None
     not_chosen: int = 0
     strip: int = 0
+    dbl: bool = False
     earlier: "Manifest | None" = None
 
     @property

@@ -1,6 +1,6 @@
 """What the names of archives say: whether we expand one, and where its content and its manifest go."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from posixpath import dirname
 
@@ -16,18 +16,28 @@ class Format(StrEnum):
     ZIP = "zip"
     TAR = "tar"
     TGZ = "tgz"
+    DBL = "dbl"
 
 
 _SUFFIXES = {".tar.gz": Format.TGZ, ".tgz": Format.TGZ, ".tar": Format.TAR, ".zip": Format.ZIP}
+_ON_REQUEST = {".dbl": Format.DBL}
+"""The data block of an Earth Explorer product: beside some headers a tar or a tgz, and mostly no archive at all."""
+
+_ALL = {**_SUFFIXES, **_ON_REQUEST}
 
 
 def is_archive(name: str) -> bool:
     """Say whether a name, or a key, ends as that of an archive: .zip, .tar, .tgz or .tar.gz, in any letter case."""
-    return bool(_suffix(name))
+    return bool(_suffix(name, _SUFFIXES))
+
+
+def is_data_block(name: str) -> bool:
+    """Say whether a name, or a key, ends in .DBL: it is expanded only on request, if its content is a tar or a tgz."""
+    return bool(_suffix(name, _ON_REQUEST))
 
 
 def format_of(name: str) -> Format:
-    """Return the format that a name, or a key, promises.
+    """Return the format that a name, or a key, promises; that of a .DBL, which it may have, too.
 
     Raises:
         UnsupportedArchive: it is that of no archive.
@@ -35,7 +45,7 @@ def format_of(name: str) -> Format:
     suffix = _suffix(name)
     if not suffix:
         raise UnsupportedArchive(name)
-    return _SUFFIXES[suffix.lower()]
+    return _ALL[suffix.lower()]
 
 
 def expanded_name(name: str, siblings: Collection[str] = ()) -> str:
@@ -52,10 +62,11 @@ def expanded_name(name: str, siblings: Collection[str] = ()) -> str:
     Raises:
         UnsupportedArchive: `name` is that of no archive.
     """
-    if not is_archive(name):
+    if not _suffix(name):
         raise UnsupportedArchive(name)
     names = {name, *siblings}
-    archives = sorted(other for other in names if is_archive(other))
+    known = _ALL if is_data_block(name) else _SUFFIXES  # that of a .zip is the same whether a .DBL is expanded or not
+    archives = sorted(other for other in names if _suffix(other, known))
     stems = [_stem(archive) for archive in archives]
     free = {stem for stem in stems if stem not in names and stems.count(stem) == 1}
     if _stem(name) in free:
@@ -98,10 +109,10 @@ def manifest_for(prefix: Location) -> Location:
     return Location(prefix.bucket, prefix.key.rstrip("/") + MANIFEST_SUFFIX)
 
 
-def _suffix(name: str) -> str:
+def _suffix(name: str, known: Mapping[str, Format] = _ALL) -> str:
     base = name.rpartition("/")[2]
     lower = base.lower()
-    return next((base[-len(suffix) :] for suffix in _SUFFIXES if lower.endswith(suffix) and lower != suffix), "")
+    return next((base[-len(suffix) :] for suffix in known if lower.endswith(suffix) and lower != suffix), "")
 
 
 def _stem(name: str) -> str:

@@ -153,6 +153,11 @@ class ArchiveFailed(ItemFailed):
         # Plain values: a Celery result carries them as JSON and makes the error again from them.
         self.args = ([(each.kind.value, each.path, each.detail) for each in self.problems], self.total, archive)
 
+    @property
+    def is_of_another_type(self) -> bool:
+        """Whether the archive itself, and none within it, has other content than its name says."""
+        return any(each.kind is Kind.TYPE_MISMATCH and not each.path for each in self.problems)
+
     def about(self, archive: str) -> "ArchiveFailed":
         """Return the same error with the archive named in its reason."""
         return ArchiveFailed(self.problems, self.total, archive)
@@ -169,11 +174,12 @@ def flaw(kind: Kind, path: str, detail: str) -> ArchiveFailed:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a caller chooses for the archives of one request; see `Rules`. None and 0 are the default."""
+    """What a caller chooses for the archives of one request; see `Rules`. The defaults choose nothing."""
 
     layout: WantedLayout | None = None
     members: tuple[str, ...] | None = None
     strip: int = 0
+    dbl: bool = False
 
 
 AS_SET = Choice()
@@ -197,6 +203,7 @@ class Rules:
         members: patterns of the files that are taken (see `members.py`), or None for all.
         strip: leading folders that are removed from the path of each file of the archive, not of nested ones. It
             implies the layout `tree`. What has no more segments than that is not taken, as tar has it.
+        dbl: expand a .DBL within an archive, if its content is a tar or a tgz.
     """
 
     layout: WantedLayout = "auto"
@@ -210,6 +217,7 @@ class Rules:
     memory: int = 128 * 2**20
     members: tuple[str, ...] | None = None
     strip: int = 0
+    dbl: bool = False
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
@@ -221,7 +229,7 @@ class Rules:
     def with_choice(self, choice: Choice) -> Self:
         """Return the same rules with what a caller has chosen."""
         layout = self.layout if choice.layout is None else choice.layout
-        return replace(self, layout=layout, members=choice.members, strip=choice.strip)
+        return replace(self, layout=layout, members=choice.members, strip=choice.strip, dbl=choice.dbl)
 
     @classmethod
     def from_settings(cls, settings: ArchiveSettings) -> Self:

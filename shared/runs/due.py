@@ -92,7 +92,7 @@ def rest_of(run: Run, record: ItemRecord) -> Iterator[Stage]:
         yield (step(StepName.STAGE),)
     if not in_catalog:
         yield (step(StepName.PUBLISH),)
-    archives = archives_of(record.stac_item()) if run.request.decompress and record.stac else []
+    archives = archives_of(record.stac_item(), run.request.dbl) if run.request.decompress and record.stac else []
     left = [name for name in archives if name not in record.ended]
     if left:
         yield tuple(step(StepName.EXPAND, name) for name in left)

@@ -84,7 +84,8 @@ def outcome(run: Run, record: ItemRecord) -> Outcome:
         return Outcome(state=ItemState.REPAIRED, code="repaired", reason=_REPAIRED)
     if record.intact:
         return Outcome(state=ItemState.SKIPPED, code="already-staged", reason="catalog and S3 have it as it should be")
-    goal = ItemState.EXPANDED if run.request.decompress and archives_of(record.stac_item()) else ItemState.CATALOGUED
+    expands = run.request.decompress and archives_of(record.stac_item(), run.request.dbl)
+    goal = ItemState.EXPANDED if expands else ItemState.CATALOGUED
     if record.state is goal:
         left_out = [expansion.note for expansion in record.expansions.values() if expansion.note]
         notes = [*left_out, *([record.unproven] if record.unproven else [])]

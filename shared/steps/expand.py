@@ -2,7 +2,16 @@
 
 from collections.abc import Callable
 
-from shared.archives import Inspection, Rules, expand, inspect_object, prefix_beside, prefix_for
+from shared.archives import (
+    ArchiveFailed,
+    Inspection,
+    Rules,
+    expand,
+    inspect_object,
+    is_data_block,
+    prefix_beside,
+    prefix_for,
+)
 from shared.archives.manifest import load_manifest
 from shared.archives.rules import AS_SET, Choice
 from shared.context import Context
@@ -39,7 +48,12 @@ def expand_asset(context: Context, run: Run, record: ItemRecord, name: str) -> N
         context.ledger.require_claim(record)
 
     _delete_left_members(context, run, prefix, still_ours)
-    expansion = expand(context.store, archive, prefix, rules, md5_if_known(asset.checksum), still_ours)
+    try:
+        expansion = expand(context.store, archive, prefix, rules, md5_if_known(asset.checksum), still_ours)
+    except ArchiveFailed as failure:
+        if is_data_block(name) and failure.is_of_another_type:
+            return  # it is no archive, as most of these are, and stays as it is
+        raise
     context.ledger.record_expansion(record, name, expansion)
 
 

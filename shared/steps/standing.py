@@ -7,7 +7,7 @@ each 1,000 members) and a HEAD for the archive, which must be gone. No object bu
 import re
 from enum import Enum, auto
 
-from shared.archives import is_archive, stands
+from shared.archives import is_archive, is_data_block, stands
 from shared.context import Context
 from shared.errors import ItemFailed, Rejected
 from shared.models import Run, StagedAsset
@@ -111,7 +111,7 @@ def shown_place(shown: Item, key: str) -> Location | None:
 
 def is_intact(run: Run, item: Item, stands: dict[str, Standing]) -> bool:
     """Whether nothing of an item is left to do for a run: all is staged, and expanded where the run wants that."""
-    to_expand = archives_of(item) if run.request.decompress else []
+    to_expand = archives_of(item, run.request.dbl) if run.request.decompress else []
     wanted = {key: {Standing.EXPANDED} if key in to_expand else {Standing.STAGED, Standing.EXPANDED} for key in stands}
     return all(one in wanted[key] for key, one in stands.items())
 
@@ -134,9 +134,13 @@ def same_content(known: Asset | StagedAsset, offered: Asset) -> bool:
     return stated is None or checksum_if_known(known.checksum) == stated
 
 
-def archives_of(item: Item) -> list[str]:
-    """Return the keys of an item's assets that are archives still, by their names."""
-    return [key for key, asset in item.assets.items() if is_archive(key) and asset.source is None]
+def archives_of(item: Item, dbl: bool = False) -> list[str]:
+    """Return the keys of an item's assets that are archives still, by their names; with `dbl` those that may be."""
+    return [
+        key
+        for key, asset in item.assets.items()
+        if asset.source is None and (is_archive(key) or (dbl and is_data_block(key)))
+    ]
 
 
 def original_name(key: str, asset: Asset) -> str:

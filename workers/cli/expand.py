@@ -15,6 +15,8 @@ from workers.cli.printing import print_json
 from workers.contract import ProcessAssetMessage, decode
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from shared.json_types import Json
 
 _REFUSED = 3
@@ -39,6 +41,7 @@ _REFUSED = 3
     help="expand only the members that match, such as '*.xml' or 'folder/**', and keep the archive; several times",
 )
 @click.option("--strip", default=0, show_default=True, help="leading folders to remove from the paths of members")
+@click.option("--dbl", is_flag=True, help="expand .DBL files in the archive as well, those that are a tar or a tgz")
 @click.option("--dry-run", is_flag=True, help="read it all, write nothing, list every member and every problem")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def expand(
@@ -48,6 +51,7 @@ def expand(
     layout: WantedLayout | None,
     members: tuple[str, ...],
     strip: int,
+    dbl: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -61,7 +65,7 @@ def expand(
     if (href is None) == (file is None) or (file is not None and not dry_run):
         raise click.UsageError("give HREF, or --local FILE with --dry-run")
     name = href or str(file)
-    message = _message(name, owner, layout, members, strip)
+    message = _message(name, owner, layout=layout, members=[*members] or None, strip=strip or None, dbl=dbl or None)
     choice = decode(ProcessAssetMessage, **message).choice
     try:
         if dry_run:
@@ -74,9 +78,8 @@ def expand(
         _show_refusal(name, error, as_json)
 
 
-def _message(name: str, owner: str | None, layout: WantedLayout | None, members: tuple[str, ...], strip: int) -> "Json":
+def _message(name: str, owner: str | None, **chosen: "JsonValue") -> "Json":
     message: Json = {"asset_href": name, "asset_name": name.rpartition("/")[2]}
-    chosen: Json = {"layout": layout, "members": [*members] or None, "strip": strip or None}
     message |= {key: value for key, value in chosen.items() if value is not None}
     return message if owner is None else {**message, "env": {"owner_id": owner}}
 

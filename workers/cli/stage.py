@@ -73,6 +73,7 @@ class _Parameter(click.ParamType[tuple[str, str]]):
     help="expand only the members that match, such as '*.xml' or 'folder/**'; may be given several times",
 )
 @click.option("--strip", default=0, show_default=True, help="leading folders to remove from the paths of members")
+@click.option("--dbl", is_flag=True, help="expand .DBL files as well, those that are a tar or a tgz")
 @click.option("--error-if-empty", is_flag=True, help="exit with 1 if nothing is found")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object at the end")
 def stage(
@@ -88,6 +89,7 @@ def stage(
     layout: str | None,
     members: tuple[str, ...],
     strip: int,
+    dbl: bool,
     error_if_empty: bool,
     as_json: bool,
     **policy_options: str | float | tuple[str, ...] | None,
@@ -106,6 +108,7 @@ def stage(
         "layout": layout,
         "members": list(members) or None,
         "strip": strip,
+        "dbl": dbl,
     }
     by_policy = _given(policy_options)
     if [bool(by_policy), filter_file is not None, query is not None].count(True) != 1 or (parameters and not query):
