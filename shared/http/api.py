@@ -179,6 +179,11 @@ class JsonApi:
                 is_object = False  # too large
             return Reply(response.status_code, is_object, label if is_object else f"{label}, and no JSON object")
 
+    def observe(self, seen: Callable[[httpx.Request], object]) -> None:
+        """Have each request shown as it is sent, with its credentials: whoever looks must not print these."""
+        hooks = self._client.event_hooks
+        self._client.event_hooks = {**hooks, "request": [*hooks["request"], seen]}
+
     @property
     def patience(self) -> float:
         """Seconds to wait for the next bytes."""

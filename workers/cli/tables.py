@@ -38,6 +38,8 @@ _MARKS: Final = {
     "nothing found": ("\N{EN DASH}", "-"),
     "partial": ("!", "!"),
     "failed": ("\N{BALLOT X}", "x"),
+    "ok": ("\N{CHECK MARK}", "+"),
+    "warning": ("!", "!"),
 }
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHORT: Final = 8
@@ -73,12 +75,17 @@ def ago(when: float) -> str:
 
 def marked(state: str) -> str:
     """Return a state with its mark, which says the same without a colour."""
+    return f"{mark_of(state)} {state}"
+
+
+def mark_of(state: str) -> str:
+    """Return the mark of a state; a letter or a sign of ASCII where the terminal has no other."""
     mark, plain = _MARKS.get(state, ("?", "?"))
     try:
         mark.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
-        mark = plain
-    return f"{mark} {state}"
+        return plain
+    return mark
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[tuple[str, Sequence[str]]]) -> None:
