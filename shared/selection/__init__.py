@@ -1,4 +1,4 @@
-"""What a run selects: policies, a CQL2 search, the orbit of a scene, names, what is published, or one given item."""
+"""What a run selects: by policies, a CQL2 search, publication, the orbit of a scene, files by name, or a given item."""
 
 from shared.selection.choice import choose
 from shared.selection.generation import generation_time
@@ -6,7 +6,7 @@ from shared.selection.inputs import FileNames, NamesSelection, inputs_of
 from shared.selection.named import NamedQuery, fill
 from shared.selection.orbits import OrbitSelection, Scene, orbit_kind
 from shared.selection.policies import POLICIES, PolicyName, validity
-from shared.selection.published import Published, everything_published
+from shared.selection.published import Published
 from shared.selection.request import Given, Instant, Margin, Platform, PolicySelection, ProductType
 from shared.selection.selection import Search, Selection
 
@@ -28,7 +28,6 @@ __all__ = [
     "Search",
     "Selection",
     "choose",
-    "everything_published",
     "fill",
     "generation_time",
     "inputs_of",

@@ -1,6 +1,6 @@
 """The selection of a sweep by publication: every item that a station has published within a window."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Literal, Self
 
@@ -60,6 +60,15 @@ class Published(BaseModel):
             conditions += [_compare(">=", self.begin.replace(microsecond=0)), _compare("<", _rounded_up(self.end))]
             yield Cql2.model_construct(filter={"op": "and", "args": [*conditions]}, limit=None, sortby=())
 
+    def choose(self, ask: Ask) -> Iterator[Found]:
+        """Yield what the station has published within the window, and what it offers that cannot be used.
+
+        Args:
+            ask: sends a search to the station.
+        """
+        for search in self.searches():
+            yield from filter(self.takes, ask(search))
+
     def takes(self, found: Found) -> bool:
         """Whether an answer of the station belongs to the window.
 
@@ -67,18 +76,6 @@ class Published(BaseModel):
         """
         published = None if found.item is None else found.item.properties.get("published")
         return not isinstance(published, str) or self.begin <= parse_instant(published) < self.end
-
-
-def everything_published(selection: Published, ask: Ask) -> Iterator[Found]:
-    """Yield what a station has published within a window, and what it offers that cannot be used.
-
-    Args:
-        selection: what is looked for, and the window.
-        ask: sends a search to the station.
-    """
-    for search in selection.searches():
-        answer: Iterable[Found] = ask(search)
-        yield from filter(selection.takes, answer)
 
 
 def _compare(operator: str, instant: datetime) -> Json:

@@ -10,7 +10,7 @@ from shared.selection.published import Published
 from shared.selection.request import Given, PolicySelection
 from shared.stac.search import Cql2
 
-Search = Annotated[Cql2 | PolicySelection | OrbitSelection | NamesSelection | Published, Field(discriminator="kind")]
+Search = Annotated[Cql2 | PolicySelection | Published | OrbitSelection | NamesSelection, Field(discriminator="kind")]
 Selection = Annotated[
-    Cql2 | PolicySelection | OrbitSelection | NamesSelection | Published | Given, Field(discriminator="kind")
+    Cql2 | PolicySelection | Published | OrbitSelection | NamesSelection | Given, Field(discriminator="kind")
 ]

@@ -13,16 +13,7 @@ from shared.context import Context
 from shared.errors import Busy, NothingFound, Refused, Rejected, Retryable
 from shared.ledger import lease
 from shared.models import Notice, Run, RunState
-from shared.selection import (
-    Given,
-    NamesSelection,
-    OrbitSelection,
-    PolicySelection,
-    Published,
-    Search,
-    choose,
-    everything_published,
-)
+from shared.selection import Given, NamesSelection, OrbitSelection, PolicySelection, Published, Search, choose
 from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 from shared.stations.station import Station
@@ -247,10 +238,8 @@ def _select(search: _Asking, selection: Search) -> Iterator[Found]:
     match selection:
         case PolicySelection():
             return choose(selection, search)
-        case OrbitSelection() | NamesSelection():
+        case OrbitSelection() | NamesSelection() | Published():
             return selection.choose(search)
-        case Published():
-            return everything_published(selection, search)
         case _:
             return search(selection)
 

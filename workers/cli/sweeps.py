@@ -89,7 +89,7 @@ def replay(name: str, begin: datetime, end: datetime, as_json: bool) -> None:
 
     if end <= begin:
         raise click.UsageError("--to must be after --from")
-    context = Context(load_settings())
+    context = connected()
     found = find_sweep(context.settings, name)
     if not found.by:
         raise Rejected(

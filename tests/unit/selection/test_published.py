@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import Rejected
 from shared.json_types import Json
-from shared.selection import Published, everything_published
+from shared.selection import Published
 from shared.stac.item import Found
 from shared.stac.search import Cql2
 from tests.unit.making import item_of
@@ -37,7 +37,7 @@ def taken(selection: Published, *offered: Found) -> list[Found]:
     def ask(_: Cql2) -> list[Found]:
         return list(offered)
 
-    return list(everything_published(selection, ask))
+    return list(selection.choose(ask))
 
 
 def test_a_search_has_the_product_type_and_the_half_open_window() -> None:
