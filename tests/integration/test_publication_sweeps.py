@@ -390,17 +390,17 @@ def test_auxip_replay_refuses_a_sweep_that_is_not_by_publication(swept: Swept) -
         'policy = "LatestGeneration"\n'
     )
     ended = auxip("replay", "--from", "2024-03-01T00:00:00Z", "--to", "2024-03-02T00:00:00Z", swept.name)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert ended.stderr.startswith(f"auxip: bad-request: the sweep '{swept.name}' is not by publication")
 
 
 @pytest.mark.long
 def test_auxip_replay_of_dates_that_make_no_sense_begins_nothing(swept: Swept) -> None:
     swept.write()
-    for begin, end, status in [
-        ("soon", "2024-03-02T00:00:00Z", 2),
-        ("2024-03-02T00:00:00Z", "2024-03-02T00:00:00Z", 2),
-        ("2014-03-02T00:00:00Z", "2024-03-02T00:00:00Z", 1),
+    for begin, end in [
+        ("soon", "2024-03-02T00:00:00Z"),
+        ("2024-03-02T00:00:00Z", "2024-03-02T00:00:00Z"),
+        ("2014-03-02T00:00:00Z", "2024-03-02T00:00:00Z"),
     ]:
-        assert auxip("replay", "--from", begin, "--to", end, swept.name).returncode == status
+        assert auxip("replay", "--from", begin, "--to", end, swept.name).returncode == 2
     assert swept.runs() == []
