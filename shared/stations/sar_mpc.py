@@ -67,7 +67,7 @@ class SarMpcStation(Station):
             if url in read:
                 raise Retryable("station-bad-answer", f"the station's pages lead in a circle, back to {shown(url)}")
             read.add(url)
-            answer = self._page("GET", url, None, _require_results, deadline=deadline, tries=tries).body
+            answer = self._answer_to("GET", url, None, _require_results, deadline=deadline, tries=tries).body
             tries = self._settings.attempts
             for record in cast("list[JsonValue]", answer["results"]):
                 yield self._found(record, url)
