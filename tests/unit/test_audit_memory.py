@@ -129,9 +129,7 @@ def peak_of(count: int) -> int:
             try:
                 while position.walk != "done":
                     position, _ = audit.step(position)
-                    cast(
-                        "Any", urllib.parse.urlsplit
-                    ).cache_clear()  # it keeps the last 128 URLs, with keys in them
+                    cast("Any", urllib.parse.urlsplit).cache_clear()  # it keeps the last 128 URLs, with keys in them
                     gc.collect()  # else garbage in cycles is measured, which grows until Python looks for it
                 peak = tracemalloc.get_traced_memory()[1]
             finally:
