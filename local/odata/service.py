@@ -71,7 +71,7 @@ class Service:
         evicted: Ids of products whose files are deleted already.
         searches: the query options of each search, in their order.
         downloads: the names of the products whose files were asked for, in their order.
-        grants: how many tokens were asked for with a name and a password.
+        grants: how many tokens were given.
         files_at: URL of the service that gives the files, to which downloads are sent on; empty for this one.
     """
 
@@ -90,6 +90,7 @@ class Service:
         self.grants = 0
         self.files_at = ""
         self._token = secrets.token_urlsafe(16)
+        self._refresh_token = secrets.token_urlsafe(16)
         self._busy = 0
         self._lock = threading.Lock()
 
@@ -152,11 +153,18 @@ class Service:
         else:
             secret = form.get("client_secret", self.client_secret)  # a public client has none
             is_client = (form.get("client_id"), secret) == (self.client_id, self.client_secret)
-        is_user = (form.get("username"), form.get("password")) == (self.username, self.password)
-        if not is_client or form.get("grant_type") != "password" or not is_user:
+        match form.get("grant_type"):
+            case "password":
+                is_user = (form.get("username"), form.get("password")) == (self.username, self.password)
+            case "refresh_token":
+                is_user = form.get("refresh_token") == self._refresh_token
+            case _:
+                is_user = False
+        if not (is_client and is_user):
             return Reply(401, b'{"error": "invalid_grant"}')
         self.grants += 1
-        return _json({"access_token": self._token, "expires_in": 600, "token_type": "Bearer"})
+        lasts = {"expires_in": 600, "refresh_expires_in": 3600, "token_type": "Bearer"}
+        return _json({"access_token": self._token, "refresh_token": self._refresh_token, **lasts})
 
     def _require_token(self, request: Request) -> None:
         header = self.manners.token_header

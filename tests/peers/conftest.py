@@ -7,11 +7,11 @@ import pytest
 
 from local import samples
 from tests.peers.deployment import Deployment
-from tests.peers.odata import Station
 from tests.peers.pgstac import PgStac
 from tests.peers.postgres import PostgreSQL
 from tests.peers.programs import has_postgresql, programs
 from tests.peers.rs_server import RsServer
+from tests.stations.simulator import Simulator
 
 _HERE = Path(__file__).parent
 _MISSING = "tests/peers needs PostgreSQL with PostGIS: apt-get install postgresql-15 postgresql-15-postgis-3"
@@ -88,9 +88,9 @@ password = {{ env = "PEERS_STATION_PASSWORD" }}
 
 
 @pytest.fixture(scope="session")
-def odata() -> Iterator[Station]:
+def odata() -> Iterator[Simulator]:
     """The station behind RS-Server's AUXIP service."""
-    with Station() as station:
+    with Simulator() as station:
         yield station
 
 
@@ -101,14 +101,14 @@ def rs_server(postgres: PostgreSQL) -> RsServer:
 
 
 @pytest.fixture(scope="session")
-def on_rs_server(rs_server: RsServer, odata: Station) -> Iterator[Deployment]:
+def on_rs_server(rs_server: RsServer, odata: Simulator) -> Iterator[Deployment]:
     """The project with RS-Server's AUXIP service as its station and its catalog, whose bucket is not ours."""
     stations = _RS_SERVER.format(url=rs_server.auxip_url, station=odata)
     environment = {"AUXIP_CATALOG_URL": rs_server.catalog_url, "PEERS_STATION_PASSWORD": odata.password}
     with pytest.MonkeyPatch.context() as patch, Deployment(environment, stations) as deployment:
         patch.setenv("PEERS_STATION_PASSWORD", odata.password)
         products = [item for item in deployment.sample_items() if item["properties"]["product:type"] != "AUX_FAULTY"]
-        odata.offer(products, deployment.stack.folder / "products")
+        odata.offer_items(products, deployment.stack.folder / "products")
         rs_server.start(deployment.environment, odata)
         yield deployment
         rs_server.stop()

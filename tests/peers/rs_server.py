@@ -12,8 +12,8 @@ import httpx
 
 from local import processes
 from local.processes import LOOPBACK, Child
-from tests.peers.odata import Station
 from tests.peers.postgres import PostgreSQL
+from tests.stations.simulator import Simulator
 
 USER = "operations"
 """The user that both services run for."""
@@ -49,7 +49,7 @@ class RsServer:
         environ = postgres.environment(_DATABASE)
         subprocess.run([programs / "pypgstac", "migrate"], env=environ, check=True, capture_output=True)
 
-    def start(self, store: dict[str, str], station: Station) -> None:
+    def start(self, store: dict[str, str], station: Simulator) -> None:
         """Start both services, and wait until they answer.
 
         Args:
@@ -124,7 +124,7 @@ class RsServer:
         assert answer.is_success, answer.text
         return answer
 
-    def _configure(self, station: Station) -> None:
+    def _configure(self, station: Simulator) -> None:
         """Write the services' configuration: their examples, with the station's address and credentials."""
         (examples,) = self._programs.parent.glob("lib/python*/site-packages/config")
         (self._folder / ".config").mkdir(exist_ok=True)

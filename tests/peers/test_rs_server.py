@@ -16,9 +16,9 @@ from shared.steps.standing import holds, holds_at
 from shared.storage.location import Location
 from tests.integration.conftest import wait_for
 from tests.peers.deployment import Deployment
-from tests.peers.odata import Station
 from tests.peers.rs_server import USER, RsServer
 from tests.stac_schemas import require_valid
+from tests.stations.simulator import Simulator
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400), pytest.mark.usefixtures("on_rs_server")]
 
@@ -88,7 +88,7 @@ def test_an_expanded_archives_asset_is_its_manifest_which_leads_to_every_member(
 
 @pytest.mark.parametrize(("product_type", "decompress"), [(PLAIN, False), (ARCHIVES, True)])
 def test_a_second_run_downloads_nothing(
-    on_rs_server: Deployment, odata: Station, collection: str, product_type: str, decompress: bool
+    on_rs_server: Deployment, odata: Simulator, collection: str, product_type: str, decompress: bool
 ) -> None:
     first = staged(on_rs_server, collection, product_type, decompress=decompress)
     downloads = len(odata.downloads)
@@ -166,7 +166,7 @@ def test_each_item_is_its_owners_and_valid(on_rs_server: Deployment, rs_server: 
 
 
 def test_runs_that_overlap_and_a_restart_of_the_catalog_lose_nothing(
-    on_rs_server: Deployment, rs_server: RsServer, odata: Station, collection: str
+    on_rs_server: Deployment, rs_server: RsServer, odata: Simulator, collection: str
 ) -> None:
     downloads = len(odata.downloads)
     runs = [on_rs_server.begin(collection, owner=USER, **of_type(name)) for name in (ARCHIVES, ARCHIVES, PLAIN)]
