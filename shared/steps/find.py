@@ -101,16 +101,14 @@ def search_items(context: Context, search: Cql2, error_if_empty: bool, stations:
 def select_at_station(context: Context, selection: Search, stations: Sequence[str] = ()) -> list[Found]:
     """Return what a selection comes to at a station, for a person who wants to see it before anything is staged.
 
-    What is offered and cannot be used is in the list, too. What it may raise is that of `first_that_finds`.
+    What is offered and cannot be used is in the list, too. Nobody begins this search again later, so each page is asked
+    for as often as a step is tried. What it may raise is that of `first_that_finds`.
     """
-    return (
-        first_that_finds(
-            context,
-            stations,
-            lambda station, tries: list(_select(_Asking(station, None, tries, _log_notice), selection)),
-        )
-        or []
+    tries = context.settings.attempts
+    found = first_that_finds(
+        context, stations, lambda station, _: [*_select(_Asking(station, None, tries, _log_notice), selection)]
     )
+    return found or []
 
 
 def first_that_finds(context: Context, names: Sequence[str], ask: Callable[[Station, int], _Answer]) -> _Answer | None:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from local import samples
+from local.stack import Stack
 from shared.context import Context
 from tests.integration.conftest import Caller, closed_run
 from tests.integration.test_commands import auxip, last_object
 from tests.integration.test_runs import SECONDS, result_of
 from tests.stations.bucket import Bucket, fill, orbit_key
+from tests.stations.serving import Reply
 
 SCENE = "S1A_IW_SLC__1SDV_20250310T170000_20250310T170027_058244_0732B5_1A2B"
 PRECISE = "S1A_OPER_AUX_POEORB_OPOD_20250330T120000_V20250309T225942_20250311T005942"
@@ -22,7 +24,7 @@ CONTENT = b"<Earth_Explorer_File/>"
 
 
 @pytest.fixture
-def bucket(orbits: Bucket) -> Iterator[Bucket]:
+def bucket(orbits: Bucket, stack: Stack) -> Iterator[Bucket]:
     """The bucket with two weeks of orbits, of which those of the scene have a content of their own."""
     fill(orbits, datetime(2025, 3, 1, tzinfo=UTC), 14)
     passes = datetime(2025, 3, 10, 15, tzinfo=UTC)
@@ -98,6 +100,13 @@ def test_the_command_ends_with_1_where_there_is_no_orbit(bucket: Bucket) -> None
     assert status == 1
     assert said["error"]["code"] == "nothing-found"  # type: ignore[index]
     assert error.startswith(f"auxip: nothing-found: no orbit file covers {SCENE}; the precise one")
+
+
+@pytest.mark.long
+def test_the_command_asks_again_where_the_station_stumbles(bucket: Bucket) -> None:
+    bucket.listing = [Reply(b"slow down", 503)]
+    status, said, error = orbit()
+    assert (status, said.get("orbit")) == (0, PRECISE), error
 
 
 @pytest.mark.long
