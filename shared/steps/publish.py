@@ -142,7 +142,7 @@ def _staged_item(context: Context, run: Run, offered: Item, staged: dict[str, St
         name, current = _current_asset(context, key, asset, staged.get(key), before.get(key))
         item.assets[name] = current
     for name, asset in shown.assets.items() if shown else ():
-        if original_name(name, asset) not in offered.assets or _is_part_of(context, item, asset):
+        if original_name(name, asset) not in offered.assets or (shown and _is_part(context, shown, item, asset)):
             item.assets.setdefault(name, asset)
     return with_others(item, shown)
 
@@ -158,13 +158,13 @@ def _by_original(shown: Item | None) -> dict[str, tuple[str, Asset]]:
     return found
 
 
-def _is_part_of(context: Context, item: Item, expanded: Asset) -> bool:
-    """Whether an asset has members, whole, of an archive that is still an asset of the item, in that very version."""
+def _is_part(context: Context, shown: Item, item: Item, expanded: Asset) -> bool:
+    """Whether an asset has some members, whole, of an archive that the item had beside it, and has in that version."""
     source = expanded.source
     archive = None if source is None else item.assets.get(source.name)
-    if source is None or archive is None or archive.etag != source.etag:
+    if source is None or archive is None or archive.etag != source.etag or not keeps_archive(shown, expanded):
         return False
-    return stands(context.store, Location.parse(expanded.href), source.etag)
+    return not expanded_standing(context, expanded, Location.parse(archive.href)).absent
 
 
 def _current_asset(
