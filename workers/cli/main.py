@@ -6,6 +6,7 @@ from importlib import import_module
 import click
 
 from shared.errors import AuxipError, Retryable
+from workers.cli.examples import GROUPS, epilog
 from workers.cli.printing import error_json, print_error, print_json
 
 _INTERRUPTED = 130
@@ -62,14 +63,16 @@ class _Commands(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)  # noqa: S101 - the table is ours
+        command.epilog = epilog(cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
+        for group, names in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(name, COMMANDS[name][1]) for name in names])
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=epilog(""))
 @click.version_option(package_name="auxip-workers")
 def auxip() -> None:
     """Stage Copernicus auxiliary data into S3 and a STAC catalog, with Celery workers."""
