@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -11,6 +13,7 @@ from local.odata.manners import CDSE, RS_MOCK, STRICT, Manners
 from shared.errors import AuxipError, Refused, Rejected, Retryable
 from shared.http.probes import Fault
 from shared.json_types import Json
+from shared.selection import Published
 from shared.settings import Settings
 from shared.stac.item import Found
 from shared.stac.search import Cql2, SortKey
@@ -87,6 +90,18 @@ def test_what_real_stations_have_answered_becomes_items(station: Make, manners: 
     assert sorted(one.item_id for one in found) == names(samples())
     assert {one.code for one in found} == {""}
     assert {one.station for one in found} == {"one"}
+
+
+@pytest.mark.parametrize("manners", [STRICT, CDSE, RS_MOCK, Manners()], ids=["strict", "cdse", "rs-mock", "plain"])
+def test_windows_of_publication_that_follow_each_other_find_every_product_once(station: Make, manners: Manners) -> None:
+    bounds = [datetime(2026, 11, 24, hour, tzinfo=UTC) for hour in range(0, 24, 3)]
+    instants = [bound + timedelta(milliseconds=shift) for bound in bounds[1:-1] for shift in (-1, 0, 1)]
+    offered = [product(n, f"{each.isoformat(timespec='milliseconds')[:-6]}Z") for n, each in enumerate(instants, 1)]
+    offered += storm(150, published="2026-11-24T09:00:00.000Z", first=1001)
+    asked = station(open_to_all(manners, *offered), page_size=40)
+    windows = [Published(product_types=("AUX_RESORB",), begin=begin, end=end) for begin, end in pairwise(bounds)]
+    found = [one.item_id for window in windows for one in window.choose(asked.search)]
+    assert sorted(found) == names(offered)
 
 
 def test_a_storm_of_one_instant_comes_whole(station: Make) -> None:
