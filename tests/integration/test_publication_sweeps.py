@@ -197,6 +197,17 @@ def test_products_of_one_instant_at_the_end_of_a_window_are_all_found(swept: Swe
     assert found == once(ids)
 
 
+@pytest.mark.long
+def test_a_storm_that_two_windows_find_is_staged_once(served: Swept) -> None:
+    times = {"since": (NOW - 2 * HOUR).isoformat(), "lag": "0s"}
+    ids = served.publisher.publish(*[NOW - HOUR - MINUTE] * 200)
+    first, second = (served.done(served.begun(now, **times)) for now in (NOW - HOUR, NOW))
+
+    assert (first.counts.staged, second.counts.skipped) == (200, 200)
+    assert second.counts.bytes_downloaded == 0
+    assert served.staged() == once(ids)
+
+
 def test_a_window_whose_run_fails_is_searched_again_at_the_next_tick(served: Swept, stack: Stack) -> None:
     ids = served.publisher.publish(NOW - 3 * HOUR, NOW - 2 * HOUR)
     since = (NOW - 4 * HOUR).isoformat()
