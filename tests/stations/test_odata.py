@@ -143,6 +143,16 @@ def test_a_page_that_has_all_by_the_stations_count_is_the_only_request(station: 
     }
 
 
+def test_a_count_of_the_page_alone_is_not_taken_for_all(station: Make) -> None:
+    simulator = open_to_all(Manners(), *several(9))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        body = simulator.handle(request).json()
+        return httpx.Response(200, json={**body, "@odata.count": len(body["value"])})
+
+    assert len(ids(station(answer, page_size=4).search(Cql2(filter=RESORB)))) == 9
+
+
 def test_a_page_is_asked_for_when_it_is_needed(station: Make) -> None:
     simulator = open_to_all(Manners(), *several(9))
     found = station(simulator, page_size=3).search(Cql2(filter=RESORB))

@@ -3,9 +3,11 @@
 import os
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from shared.settings import SettingsError
 from shared.stations.config import (
@@ -13,6 +15,7 @@ from shared.stations.config import (
     BasicAuth,
     CookieAuth,
     NoAuth,
+    OAuth2,
     OAuth2ClientCredentials,
     OAuth2Password,
     ODataConfig,
@@ -22,7 +25,9 @@ from shared.stations.config import (
     StationConfig,
     load_stations,
 )
+from shared.stations.credentials import StationCredentials
 from shared.stations.presets import PRESETS
+from shared.stations.tokens import SharedToken
 from tests.unit.making import settings_of
 
 ROOT = Path(__file__).parents[2]
@@ -288,3 +293,34 @@ def test_the_readme_has_a_file_that_works_for_every_preset(tmp_path: Path, folde
     for name in re.findall(r'file = "(\w+)"', "".join(shown)):
         (folder / name).write_text("hush", "utf-8")
     assert {station.preset for block in shown for station in load(block, tmp_path).values()} == PRESETS.keys()
+
+
+@pytest.mark.parametrize(("username", "tokens"), [("me", 1), ("you", 2)])
+def test_search_and_download_share_a_token_if_their_credentials_are_the_same(
+    tmp_path: Path, username: str, tokens: int
+) -> None:
+    one = load(
+        f"""
+        [station.one]
+        preset = "cdse"
+        [station.one.auth]
+        kind = "oauth2-password"
+        token_url = "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token"
+        client_id = "cdse-public"
+        username = "{username}"
+        password = {{ env = "ONE_KEY" }}
+        [station.one.download_auth]
+        username = "me"
+        password = {{ env = "ONE_KEY" }}
+        """,
+        tmp_path,
+    )["one"]
+    asked: list[OAuth2] = []
+    with closing(Redis()) as redis:  # nothing is asked of it
+
+        def token_of(auth: OAuth2) -> SharedToken:
+            asked.append(auth)
+            return SharedToken(redis, "one", (auth.token_url,))
+
+        StationCredentials(one, token_of).close()
+    assert len(asked) == tokens

@@ -29,7 +29,9 @@ class Progress:
         is_over: whether there is no next page.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, page_size: int) -> None:
+        """Begin; a page of `page_size` products may be followed by more, whatever the station's count is."""
+        self._page_size = page_size
         self.instant: datetime | None = None
         self.skip = 0
         self.came = 0
@@ -56,7 +58,7 @@ class Progress:
         fresh = [product for product in page if _id_of(product) not in self._known]
         self.came += len(fresh)
         self._move(page, instants, bool(fresh))
-        if is_first and self._total == len(page):
+        if is_first and self._total == len(page) < self._page_size:
             self.is_over = True
         if self.is_over:
             self._require_all()

@@ -133,7 +133,7 @@ class ODataStation(Station):
         The station's `@odata.nextLink` is not followed: it pages by `$skip`, which has a limit, and loses or repeats
         products where the station is published to meanwhile.
         """
-        progress = Progress()
+        progress = Progress(page_size)
         while not progress.is_over:
             answer = self._answer(progress, self._url(progress, wanted, page_size), deadline, tries)
             page = [] if answer.status == _NOTHING else cast("list[object]", answer.body["value"])
