@@ -61,8 +61,8 @@ class Station(ABC):
         self._credentials = StationCredentials(config, token_of)
         keyring = self._credentials.keyring
         client = http_client(config.timeout, [keyring.put_on], StationTransport(config, keyring, limits))
-        tables = "auth" if len(config.guarded) == 1 else "auth and download_auth"
-        where = f"{tables} of [station.{name}] in AUXIP_STATIONS_FILE"
+        tables = ["auth"] if len(config.guarded) == 1 else ["auth", "download_auth"]
+        where = f"{' and '.join(f'[station.{name}.{table}]' for table in tables)} of AUXIP_STATIONS_FILE"
         self.api = JsonApi("station", config.url, client, settings.max_answer_bytes, where, settings.backoff_base)
 
     @abstractmethod
