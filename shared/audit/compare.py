@@ -105,7 +105,7 @@ class Comparison:
                 yield self._finding(Kind.ORPHAN, "", key, "nothing", "an object", Mend.DELETE_ORPHAN)
 
     def _object(self, key: str, asset: Asset, place: Location, described: bool) -> Iterator[Finding]:
-        self._explained.add(place.key)
+        self._explain(place.bucket, place.key)
         stored, readable = self._stored(place)
         if not readable:
             self._counts.unchecked += 1
@@ -139,7 +139,7 @@ class Comparison:
         self._prefixes.add(prefix.href)
         place = manifest_for(prefix)
         below = self._below(prefix)
-        self._explained |= {place.key, *below}
+        self._explain(prefix.bucket, place.key, *below)
         try:
             manifest = self._sources.manifest(prefix) if self._may_be_there(place) else None
         except ItemFailed as error:
@@ -187,7 +187,8 @@ class Comparison:
             elif self._checksum:
                 yield from self._content(key, at, stored, f"1220{member.sha256}")
         for name in sorted(extra):
-            yield self._finding(Kind.MANIFEST, key, name, "nothing: it is no member", "an object", Mend.DELETE_ORPHAN)
+            at = Location(prefix.bucket, name)
+            yield self._finding(Kind.MANIFEST, key, at, "nothing: it is no member", "an object", Mend.DELETE_ORPHAN)
 
     def _archive(self, key: str, source: Source) -> Iterator[Finding]:
         try:
@@ -215,6 +216,11 @@ class Comparison:
         yield self._finding(
             Kind.ARCHIVE, key, prefix, "the archive only", "its content too, which is not published", Mend.STAGE
         )
+
+    def _explain(self, bucket: str, *keys: str) -> None:
+        """Note that the catalog refers to objects. Those of another bucket explain none of ours of the same key."""
+        if bucket == self._folder.bucket:
+            self._explained.update(keys)
 
     def _is_ours(self, place: Location) -> bool:
         return place.bucket == self._folder.bucket and place.key.startswith(self._folder.key)

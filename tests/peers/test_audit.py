@@ -16,9 +16,9 @@ OWNER = "auditor"
 SIGNS = ("", "-", ".", "_", "~", "é")
 
 
-def audited(deployment: Deployment, collection: str) -> tuple[Counts, list[Finding]]:
+def audited(deployment: Deployment, collection: str, owner: str = OWNER) -> tuple[Counts, list[Finding]]:
     counts, found = Counts(), []
-    with Audit(deployment.context, Scope(OWNER, collection), counts) as audit:
+    with Audit(deployment.context, Scope(owner, collection), counts) as audit:
         position = audit.begin()
         while position.walk != "done":
             position, findings = audit.step(position)

@@ -15,9 +15,14 @@ from tests.peers.programs import ROOT, programs
 QUERYABLES = ROOT / "deploy-example-queryables.json"
 
 
-def create(deployment: Deployment, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "workers.cli", "collection", "create", *arguments]
+def auxip(deployment: Deployment, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command beside a deployment."""
+    command = [sys.executable, "-m", "workers.cli", *arguments]
     return subprocess.run(command, env=deployment.environment, capture_output=True, text=True, check=False)
+
+
+def create(deployment: Deployment, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return auxip(deployment, "collection", "create", *arguments)
 
 
 def test_a_collection_is_created_in_pgstac_once(on_pgstac: Deployment, pgstac: PgStac) -> None:

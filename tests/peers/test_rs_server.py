@@ -1,22 +1,31 @@
 """RS-Server's AUXIP service as the station, and RS-Server's catalog with a bucket of its own."""
 
+import json
+import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
+from local import samples
 from shared.archives.manifest import load_manifest
+from shared.audit.findings import Kind
 from shared.errors import Retryable
 from shared.http.probes import Fault
 from shared.models import Run, RunState
+from shared.selection import PolicyName, PolicySelection, choose
 from shared.stac.item import Asset
 from shared.steps.standing import holds, holds_at
 from shared.storage.location import Location
 from tests.integration.conftest import wait_for
 from tests.peers.deployment import Deployment
 from tests.peers.rs_server import USER, RsServer
+from tests.peers.test_audit import audited
+from tests.peers.test_collections import auxip
+from tests.peers.test_main_job import embedded
 from tests.stac_schemas import require_valid
 from tests.stations.simulator import Simulator
 
@@ -24,6 +33,15 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(400), pytest.mark.usefixture
 
 PLAIN = "OPER_AUX_RESORB_OPOD"
 ARCHIVES = "AX___MF1_AX"
+WITHOUT_TIMES: tuple[PolicyName, ...] = (
+    "LatestValidity",
+    "LatestValidityClosest",
+    "LatestGeneration",
+    "ClosestStartValidity",
+    "ClosestStopValidity",
+    "LatestStopValidity",
+)
+"""Policies that compare no instants, which version 0.2 does with `lte` and `gte`: OData does not have these."""
 
 
 @pytest.fixture
@@ -180,6 +198,85 @@ def test_runs_that_overlap_and_a_restart_of_the_catalog_lose_nothing(
     assert len(odata.downloads) - downloads == 7
     for key, asset in assets(rs_server, collection):
         assert on_rs_server.context.store.head(Location.parse(asset.href)) is not None, key
+
+
+@pytest.mark.parametrize("name", WITHOUT_TIMES)
+def test_a_policy_selects_from_the_auxip_service_what_it_selects_from_the_embedded_station(
+    on_rs_server: Deployment, name: PolicyName
+) -> None:
+    fields = {"start": samples.DEMO_START, "end": samples.DEMO_END, "policies": [name], "product_types": [PLAIN]}
+    selection = PolicySelection.model_validate(fields)
+    with closing(embedded(on_rs_server)) as station:
+        expected = sorted(found.item_id for found in choose(selection, station.search))
+
+    chosen = sorted(found.item_id for found in choose(selection, on_rs_server.context.station().search))
+
+    assert chosen == expected != []
+
+
+def test_what_others_have_added_to_an_item_survives_its_second_staging(
+    on_rs_server: Deployment, rs_server: RsServer, collection: str
+) -> None:
+    staged(on_rs_server, collection, PLAIN, decompress=False)
+    item_id, item = next(iter(rs_server.items(collection).items()))
+    item["properties"]["others:note"] = "kept"
+    rs_server.call("PUT", f"/collections/{USER}:{collection}/items/{item_id}", item)
+    for asset in item["assets"].values():
+        on_rs_server.context.store.delete(Location.parse(asset["href"]))
+
+    staged(on_rs_server, collection, PLAIN, decompress=False)
+
+    shown = rs_server.item(collection, item_id)
+    assert shown["properties"]["others:note"] == "kept"
+    for asset in shown["assets"].values():
+        assert on_rs_server.context.store.head(Location.parse(asset["href"])) is not None
+
+
+def test_an_audit_finds_nothing_where_all_is_well_and_each_damage_in_the_catalogs_bucket(
+    on_rs_server: Deployment, rs_server: RsServer, collection: str
+) -> None:
+    staged(on_rs_server, collection, PLAIN, decompress=False)
+    staged(on_rs_server, collection, ARCHIVES)
+    store = on_rs_server.context.store
+    counts, found = audited(on_rs_server, collection, USER)
+    assert (found, counts.items, counts.unchecked) == ([], 7, 0)
+
+    shown = dict(assets(rs_server, collection))
+    gone, changed = [Location.parse(asset.href) for key, asset in shown.items() if key.endswith(".EOF")][:2]
+    prefix = next(
+        Location.parse(str((asset.model_extra or {})["aux_staging:prefix"])) for asset in shown.values() if asset.source
+    )
+    foreign = Location(prefix.bucket, f"{prefix.key}foreign")
+    store.delete(gone)
+    store.put(changed, b"other")
+    store.put(foreign, b"?")
+    left = Location(on_rs_server.stack.bucket, changed.key)  # as of a move that was cut off before its delete
+    store.put(left, b"?")
+
+    assert {(each.kind, each.key) for each in audited(on_rs_server, collection, USER)[1]} == {
+        (Kind.PHANTOM, gone.href),
+        (Kind.MISMATCH, changed.href),
+        (Kind.MANIFEST, foreign.href),
+        (Kind.ORPHAN, left.href),
+    }
+
+
+def test_the_audit_command_ends_well(on_rs_server: Deployment, collection: str) -> None:
+    staged(on_rs_server, collection, PLAIN, decompress=False)
+    done = auxip(on_rs_server, "audit", collection, "--owner", USER, "--json")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["items"] == 5
+
+
+def test_a_collection_is_created_for_its_owner_once(on_rs_server: Deployment, rs_server: RsServer) -> None:
+    name = f"new-{uuid.uuid4().hex[:8]}"
+    first, second = (auxip(on_rs_server, "collection", "create", name, "--owner", USER) for _ in range(2))
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "is created" in first.stdout
+    assert "exists already" in second.stdout
+    assert rs_server.call("GET", f"/collections/{USER}:{name}").json()["owner"] == USER
 
 
 @pytest.mark.parametrize("suspected", list(Fault))
