@@ -7,9 +7,10 @@ import time
 import pytest
 
 from shared.ledger import Letter
-from shared.models import Counts, ItemState, RunState
+from shared.models import Counts, ItemState, RunState, SweepRecord
+from shared.stac.item import Found
 from tests.unit.making import record_of, run_of
-from workers.cli.output import print_items, print_letters, print_runs
+from workers.cli.output import SweepStanding, print_found, print_items, print_letters, print_runs, print_sweeps
 from workers.cli.tables import ago, marked, short_id
 
 RUN = "ec31d0aa-7f1c-4f8e-9b5e-0a1b2c3d4e5f"
@@ -51,7 +52,7 @@ def test_a_callers_own_id_is_whole(width: int, capsys: pytest.CaptureFixture[str
     print_runs([run_of(id="pass-4711-of-sentinel-1a", created=time.time())])
     lines = shown(capsys)
     assert max(map(len, lines)) <= width
-    assert lines[1].startswith("pass-4711-of-sentinel-1a  0 s ago")
+    assert [line for line in lines if line.startswith("pass-4711-of-sentinel-1a  0 s ago")]
 
 
 def test_letters_fit_and_their_ids_are_whole(width: int, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,9 +90,28 @@ def test_items_with_short_names_are_a_table_without_empty_columns(
     ]
 
 
+def test_sweeps_fit_and_their_last_runs_can_be_shown(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    last = run_of(id=RUN, state=RunState.PARTIAL, counts=Counts(items=9, failed=2), created=time.time() - 300)
+    standing = SweepStanding("orbits-of-sentinel-1", "every 1h", last, SweepRecord(), time.time() + 3590)
+    print_sweeps([standing, SweepStanding("new", "every 1d", None, SweepRecord(), time.time() + 90)])
+    lines = shown(capsys)
+
+    assert max(map(len, lines)) <= width
+    assert [line for line in lines if line.startswith("orbits-of-sentinel-1  in 59 min  ec31d0aa")]
+    words = " ".join(part for line in lines for part in line.split())
+    assert all(word in words for word in ("every 1h;", "5 min", "partial: 9", "2 failed"))
+
+
+def test_what_was_looked_for_is_named_whole(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    print_found([Found.unusable(ITEM, "not-found", "the station does not have it")])
+    lines = shown(capsys)
+    assert lines[0] == ITEM
+    assert lines[1].startswith("  \N{BALLOT X} missing, not-found: the station")
+
+
 def test_a_run_that_found_nothing_says_so(width: int, capsys: pytest.CaptureFixture[str]) -> None:
     print_runs([run_of(id=RUN, state=RunState.SUCCESSFUL, created=time.time())])
-    assert "\N{EN DASH} nothing found" in shown(capsys)[1]
+    assert "\N{EN DASH} nothing found" in " ".join(shown(capsys))
 
 
 def test_every_state_has_a_mark_of_its_own_kind() -> None:

@@ -9,8 +9,6 @@ from typing import Final
 
 import click
 from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
 
 from shared.http.probes import Fault
 from shared.json_types import Json
@@ -31,7 +29,6 @@ _FAULTS: Final = {
 NOTHING_FOUND: Final = "nothing found"
 _MOST_ROWS: Final = 1000
 _WHY: Final = 24
-_ITEM_HEADERS: Final = ("item", "state", "size", "downloaded", "why")
 _AT_ONCE = 500
 
 
@@ -110,15 +107,13 @@ def summary(run: Run) -> str:
 
 def print_found(found: Iterable[Found]) -> None:
     """Print a table of what a station has of the files that were looked for."""
-    table = Table("item", "state", "size", "why", box=None, header_style="bold")
-    for column in table.columns:
-        column.overflow = "fold"
-    for one in found:
-        if one.item is None:
-            table.add_row(_text(one.item_id), "missing", "", _text(f"{one.code}: {one.reason}"), style="red")
-        else:
-            table.add_row(_text(one.item_id), "found", decimal(one.item.size), "", style="green")
-    console().print(table)
+    _print_named(("item", "state", "size", "why"), [_found_row(one) for one in found])
+
+
+def _found_row(found: Found) -> tuple[str, tuple[str, ...]]:
+    if found.item is None:
+        return "red", (found.item_id, marked("missing"), "", f"{found.code}: {found.reason}")
+    return "green", (found.item_id, marked("found"), decimal(found.item.size), "")
 
 
 def print_items(records: Iterable[ItemRecord]) -> None:
@@ -147,18 +142,23 @@ def print_outcomes(records: Iterable[ItemRecord]) -> None:
 def _print_excerpt(excerpt: Excerpt) -> None:
     records = excerpt.records()
     rows = [(STYLES.get(record.state, ""), _item_cells(record)) for record in records]
-    if _width([cells for _, cells in rows]) <= console().width:
-        print_table([Column(header, whole=header == "state") for header in _ITEM_HEADERS], rows)
-    else:
-        print_entries((style, item, ", ".join(filter(None, cells))) for style, (item, *cells) in rows)
+    _print_named(("item", "state", "size", "downloaded", "why"), rows)
     if excerpt.left_out:
         click.echo(f"{excerpt.left_out} more items are not shown; --json and the report have all")
 
 
-def _width(rows: list[tuple[str, ...]]) -> int:
-    """Return how wide a table of items is at least, where no name is broken and reasons have some room."""
+def _print_named(headers: tuple[str, ...], rows: list[tuple[str, tuple[str, ...]]]) -> None:
+    """Print a table whose first column is a name; where names are too wide for it, an entry for each."""
+    if _width(headers, [cells for _, cells in rows]) <= console().width:
+        print_table([Column(header, whole=header == "state") for header in headers], rows)
+    else:
+        print_entries((style, name, ", ".join(filter(None, cells))) for style, (name, *cells) in rows)
+
+
+def _width(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> int:
+    """Return how wide such a table is at least, where no name is broken and reasons have some room."""
     *names, why = [max(map(len, cells)) for cells in zip(*rows, strict=True)] or [0]
-    wanted = [max(longest, len(header)) + 2 for longest, header in zip(names, _ITEM_HEADERS, strict=False) if longest]
+    wanted = [max(longest, len(header)) + 2 for longest, header in zip(names, headers, strict=False) if longest]
     return sum(wanted) + (_WHY if why else 0)
 
 
@@ -255,34 +255,30 @@ def sweep_json(standing: SweepStanding) -> Json:
 
 
 def print_sweeps(sweeps: Iterable[SweepStanding]) -> None:
-    """Print a table of sweeps: when each ran last, how that ended, how far it is behind, and when it is due next."""
-    columns = ("sweep", "schedule", "next run", "behind", "last run", "begun", "outcome")
-    table = Table(*columns, box=None, header_style="bold")
-    for column in table.columns:
-        column.overflow = "fold"
-    for each in sweeps:
-        last = each.last
-        cells = ("", "") if last is None else (last.id, _instant(last.created))
-        style = "" if last is None else STYLES.get(last.state, "")
-        behind = "" if each.progress is None else str(timedelta(seconds=each.progress.behind))
-        table.add_row(each.name, each.schedule, _instant(each.next), behind, *cells, _text(_outcome(each)), style=style)
-    console().print(table)
+    """Print a table of sweeps: when each is due next, how its last run ended, how far it is behind."""
+    columns = (Column("sweep", whole=True), Column("next", whole=True), Column("last run", whole=True), Column("what"))
+    print_table(columns, [_sweep_row(each) for each in sweeps])
+
+
+def _sweep_row(standing: SweepStanding) -> tuple[str, tuple[str, ...]]:
+    last, progress = standing.last, standing.progress
+    behind = "" if progress is None else f"{timedelta(seconds=progress.behind)} behind"
+    what = "; ".join(filter(None, (standing.schedule, behind, _outcome(standing))))
+    run = "" if last is None else short_id(last.id)
+    return "" if last is None else STYLES.get(verdict(last), ""), (standing.name, ago(standing.next), run, what)
 
 
 def _outcome(standing: SweepStanding) -> str:
     last, record = standing.last, standing.record
     parts = []
     if last is not None:
-        parts.append(f"{last.state}: {last.counts.items} items, {last.counts.failed} failed")
+        parts.append(
+            f"{ago(last.created)} {marked(verdict(last))}: {last.counts.items} items, {last.counts.failed} failed"
+        )
         parts += [f"{last.code}: {last.reason}"] if last.code else []
     if record.skipped is not None and record.skipped == record.tick:
         parts.append(f"{_instant(record.skipped)} left out: {record.reason}")
     return "; ".join(parts)
-
-
-def _text(text: str) -> Text:
-    """Return a cell of a table: no markup, and nothing that a terminal takes for a command, whatever a station says."""
-    return Text(printable(text))
 
 
 def _instant(seconds: float) -> str:

@@ -38,12 +38,14 @@ _MARKS: Final = {
     "nothing found": ("\N{EN DASH}", "-"),
     "partial": ("!", "!"),
     "failed": ("\N{BALLOT X}", "x"),
+    "missing": ("\N{BALLOT X}", "x"),
     "ok": ("\N{CHECK MARK}", "+"),
     "warning": ("!", "!"),
 }
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHORT: Final = 8
 _WIDEST_ID: Final = 40
+_LEAST_TEXT: Final = 16
 _UNITS: Final = ((86400 * 2, 86400, "d"), (3600 * 2, 3600, "h"), (120, 60, "min"), (0, 1, "s"))
 
 
@@ -89,7 +91,7 @@ def mark_of(state: str) -> str:
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[tuple[str, Sequence[str]]]) -> None:
-    """Print a table without the columns that are empty.
+    """Print a table without the columns that are empty; entries where the last column has too little room.
 
     Args:
         columns: of the table.
@@ -97,6 +99,11 @@ def print_table(columns: Sequence[Column], rows: Iterable[tuple[str, Sequence[st
     """
     listed = [(style, [printable(cell) for cell in cells]) for style, cells in rows]
     kept = [number for number in range(len(columns)) if not listed or any(cells[number] for _, cells in listed)]
+    if all(column.whole for column in columns[:-1]) and listed:
+        taken = sum(max(len(cells[number]) for _, cells in listed) + 2 for number in range(len(columns) - 1))
+        if console().width - taken < _LEAST_TEXT:
+            print_entries((style, "  ".join(filter(None, cells[:-1])), cells[-1]) for style, cells in listed)
+            return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for number in kept:
         column = columns[number]
@@ -116,7 +123,7 @@ def print_entries(entries: Iterable[tuple[str, str, str]]) -> None:
     out = console()
     for style, name, said in entries:
         out.print(Text(printable(name), style=style), soft_wrap=True)
-        for line in Text(printable(said), style=style).wrap(out, out.width - 2, overflow="fold"):
+        for line in Text(printable(said), style=style).wrap(out, out.width - 2, overflow="fold") if said else ():
             out.print(Text("  ") + line)
 
 
