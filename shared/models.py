@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from shared.answer import Counts as Counts
+from shared.answer import Notice as Notice
+from shared.answer import Selected, Status, Timeliness
 from shared.archives import Expansion
 from shared.archives.members import Members, Strip
 from shared.archives.rules import Choice, WantedLayout
@@ -118,44 +121,12 @@ class ItemState(StrEnum):
     FAILED = "failed"
 
 
-class Counts(BaseModel):
-    """What a run has come to.
-
-    Once it is closed, `items` = `staged` + `repaired` + `skipped` + `failed`; `expanded` is part of `staged`. Bytes
-    downloaded are those that crossed the network, repeated tries included.
-    """
-
-    items: int = 0
-    staged: int = 0
-    repaired: int = 0
-    skipped: int = 0
-    expanded: int = 0
-    failed: int = 0
-    bytes_downloaded: int = 0
-    bytes_found: int = 0
-    bytes_finished: int = 0
-
-    @property
-    def finished(self) -> int:
-        """Items that go no further."""
-        return self.staged + self.repaired + self.skipped + self.failed
-
-
 class Wait(BaseModel):
     """What a run waited for: a system, from the first outage to the end of the last, in seconds since the epoch."""
 
     system: str
     since: float
     until: float
-    reason: str
-
-
-class Notice(BaseModel):
-    """What a caller should know of a run that has not failed by it: a code, as failures have, and a sentence."""
-
-    model_config = ConfigDict(frozen=True)
-
-    code: str
     reason: str
 
 
@@ -174,6 +145,14 @@ class Run(BaseModel):
     artifact: str = ""
     waits: tuple[Wait, ...] = ()
     notices: tuple[Notice, ...] = ()
+    selected: tuple[Selected, ...] = ()
+    timeliness: Timeliness | None = None
+
+    @property
+    def status(self) -> Status:
+        """How the run ended, or how far it is: a run that found nothing is `empty`, and not `successful`."""
+        empty = self.state is RunState.SUCCESSFUL and not self.counts.items
+        return Status.EMPTY if empty else Status(self.state.value)
 
     @property
     def seconds(self) -> float | None:
@@ -310,6 +289,7 @@ class ItemRecord(BaseModel):
     station: str = ""
     state: ItemState
     size: int = 0
+    published: float | None = Field(None, description="when the station published it")
     code: str = ""
     reason: str = ""
     attempts: int = 0

@@ -1,13 +1,13 @@
 """The report of a run: whole for a program, and for people a page of what they want to know first."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from pydantic import BaseModel
-
-from shared.models import Counts, ItemRecord, ItemState, Notice, Run, RunState, Wait
+from shared.answer import Answer, AnswerItem, FailedItem, Problem, Waited
+from shared.codes import advice_for
+from shared.models import Counts, ItemRecord, ItemState, Notice, Run, Wait
 from shared.texts import printable
 from shared.times import format_instant
 
@@ -19,43 +19,10 @@ REPORT_TAIL: Final = "]}"
 EVICTED_SOON: Final = "evicted-soon"
 """Warning at an item that is not staged, and that its station removes soon or has removed."""
 
+NOT_IN_REPORT: Final = {"items", "result", "left_out"}
+"""Fields of an answer that a document of a run has not, or has at its end."""
 
-class ReportItem(BaseModel):
-    """How one item ended; `evicts` is when its station removes it, where it says so."""
-
-    id: str
-    state: str
-    code: str = ""
-    reason: str = ""
-    size: int
-    bytes_downloaded: int
-    attempts: int
-    evicts: str = ""
-    warning: str = ""
-
-
-class ReportWait(BaseModel):
-    """A system that a run waited for."""
-
-    system: str
-    since: str
-    until: str
-    reason: str
-
-
-class Report(BaseModel):
-    """How a run ended; in the report itself the list of its items follows as `items`."""
-
-    run: str
-    label: str
-    status: RunState
-    owner: str
-    collection: str
-    started: str
-    written: str
-    counts: Counts
-    waits: list[ReportWait] = []
-    notices: list[Notice] = []
+_LONGEST_REASON: Final = 500
 
 
 class Excerpt:
@@ -88,29 +55,48 @@ class Excerpt:
         return max(0, self.seen - self._most)
 
 
-def report_of(run: Run, state: RunState) -> Report:
-    """Make the report of a run, without its items."""
-    return Report(
+def answer_of_run(run: Run, failed: Sequence[ItemRecord] = ()) -> Answer:
+    """Return what became of a run, or how far it is, without its items.
+
+    Args:
+        run: its record.
+        failed: records of its first failed items.
+    """
+    return Answer(
+        id=run.id,
         run=run.id,
+        status=run.status,
+        error=problem_of(run.code, run.reason) if run.code else None,
         label=run.request.label,
-        status=state,
         owner=run.request.owner,
         collection=run.request.collection,
-        started=format_instant(datetime.fromtimestamp(run.created, UTC)),
-        written=format_instant(datetime.now(UTC)),
+        started=_instant(run.created),
+        ended=_instant(run.closed),
+        cancelled=_instant(run.cancelled),
+        seconds=None if run.seconds is None else round(run.seconds, 2),
         counts=run.counts,
-        waits=[report_wait(wait) for wait in run.waits],
-        notices=list(run.notices),
+        selected=run.selected,
+        failed=tuple(_failed_item(record) for record in failed),
+        failed_left_out=max(0, run.counts.failed - len(failed)),
+        timeliness=run.timeliness,
+        waits=tuple(report_wait(wait) for wait in run.waits),
+        notices=run.notices,
+        report=run.artifact or None,
     )
 
 
-def report_wait(wait: Wait) -> ReportWait:
-    """Return what a run waited for as the report says it."""
+def problem_of(code: str, reason: str) -> Problem:
+    """Return a failure with what to do about it."""
+    return Problem(code=code, reason=reason, what_to_do=advice_for(code))
+
+
+def report_wait(wait: Wait) -> Waited:
+    """Return what a run waited for as an answer has it."""
     since, until = (format_instant(datetime.fromtimestamp(int(each), UTC)) for each in (wait.since, wait.until))
-    return ReportWait(system=wait.system, since=since, until=until, reason=wait.reason)
+    return Waited(system=wait.system, since=since, until=until, reason=wait.reason)
 
 
-def wait_sentence(wait: ReportWait) -> str:
+def wait_sentence(wait: Waited) -> str:
     """Return a sentence about what a run waited for."""
     return f"waited for the {wait.system} from {wait.since} to {wait.until}: {wait.reason}"
 
@@ -125,9 +111,9 @@ def repaired_part(counts: Counts) -> str:
     return f"{counts.repaired} repaired, " if counts.repaired else ""
 
 
-def report_head(report: Report) -> str:
-    """Return what stands in the report as JSON before its items, which `REPORT_TAIL` follows."""
-    return f'{report.model_dump_json().removesuffix("}")},"items":[\n'
+def report_head(answer: Answer) -> str:
+    """Return the report as JSON up to its items, which `REPORT_TAIL` follows."""
+    return f'{answer.model_dump_json(exclude=NOT_IN_REPORT).removesuffix("}")},"items":[\n'
 
 
 def report_items(records: Iterable[ItemRecord], warn_until: float = 0) -> Iterator[str]:
@@ -138,7 +124,7 @@ def report_items(records: Iterable[ItemRecord], warn_until: float = 0) -> Iterat
         warn_until: seconds since the epoch; what is not staged and removed before it has a warning.
     """
     for record in records:
-        yield _report_item(record, warn_until).model_dump_json()
+        yield answer_item(record, warn_until).model_dump_json()
 
 
 def evicted_soon(record: ItemRecord, warn_until: float) -> bool:
@@ -147,38 +133,54 @@ def evicted_soon(record: ItemRecord, warn_until: float) -> bool:
     return missing and record.evicts is not None and record.evicts < warn_until
 
 
-def page_of(report: Report, excerpt: Excerpt) -> str:
+def page_of(answer: Answer, excerpt: Excerpt) -> str:
     """Return the report as one HTML page that needs nothing else; what did not go well stands first."""
-    counts = report.counts
-    title = f"{report.label or 'Run'} {report.run}"
+    counts = answer.counts or Counts()
+    title = f"{answer.label or 'Run'} {answer.run}"
     rows = sorted(excerpt.records(), key=lambda record: (record.state is not ItemState.FAILED, record.item_id))
     return _PAGE.format(
         title=escape(title),
-        status=escape(report.status),
+        status=escape(answer.status),
         summary=escape(
-            f"{counts.items} items in {report.owner}/{report.collection}: {counts.staged} staged, {counts.expanded} of "
+            f"{counts.items} items in {answer.owner}/{answer.collection}: {counts.staged} staged, {counts.expanded} of "
             f"them expanded, {repaired_part(counts)}{counts.skipped} skipped, {counts.failed} failed; "
-            f"{counts.bytes_downloaded:,} bytes downloaded; begun {report.started}"
+            f"{counts.bytes_downloaded:,} bytes downloaded; begun {answer.started}"
         ),
         rows="\n".join(_row(record) for record in rows),
-        waits="".join(f"<p>{escape(printable(wait_sentence(wait)))}</p>" for wait in report.waits),
-        notices="".join(f"<p>{escape(printable(notice_sentence(notice)))}</p>" for notice in report.notices),
+        waits="".join(f"<p>{escape(printable(wait_sentence(wait)))}</p>" for wait in answer.waits),
+        notices="".join(f"<p>{escape(printable(notice_sentence(notice)))}</p>" for notice in answer.notices),
         left_out=_LEFT_OUT.format(count=f"{excerpt.left_out:,}") if excerpt.left_out else "",
     )
 
 
-def _report_item(record: ItemRecord, warn_until: float) -> ReportItem:
-    return ReportItem(
+def answer_item(record: ItemRecord, warn_until: float = 0) -> AnswerItem:
+    """Return how an item ended, or how far it is; `warn_until` is that of `report_items`."""
+    failed = record.state is ItemState.FAILED
+    available = record.finished is not None and not failed and record.state is not ItemState.SKIPPED
+    return AnswerItem(
         id=record.item_id,
-        state=record.state,
+        status=record.state,
+        station=record.station,
         code=record.code,
         reason=record.reason,
+        what_to_do=advice_for(record.code) if failed else "",
         size=record.size,
         bytes_downloaded=record.downloaded,
         attempts=record.attempts,
-        evicts="" if record.evicts is None else format_instant(datetime.fromtimestamp(record.evicts, UTC)),
+        published=_instant(record.published),
+        available=_instant(record.finished) if available else None,
+        evicts=_instant(record.evicts),
         warning=EVICTED_SOON if evicted_soon(record, warn_until) else "",
     )
+
+
+def _failed_item(record: ItemRecord) -> FailedItem:
+    reason = record.reason[:_LONGEST_REASON]
+    return FailedItem(id=record.item_id, code=record.code, reason=reason, what_to_do=advice_for(record.code))
+
+
+def _instant(seconds: float | None) -> str | None:
+    return None if seconds is None else format_instant(datetime.fromtimestamp(seconds, UTC))
 
 
 def _row(record: ItemRecord) -> str:

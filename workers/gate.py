@@ -149,4 +149,5 @@ class Gate:
     def _refuse(self, taken: Taken, error: AuxipError) -> None:
         _log.warning("a request goes to the dead letters: %s", error)
         request_id, reply = return_address(taken.raw)
-        self._intake.bury(taken.stamp, error.code, error.reason, answer_of_error(request_id, error), reply)
+        answer = answer_of_error(request_id or taken.stamp, error)
+        self._intake.bury(taken.stamp, error.code, error.reason, answer, reply)

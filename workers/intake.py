@@ -9,9 +9,11 @@ from kombu.utils import json as kombu_json
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from shared.answer import Answer, Status
 from shared.errors import AuxipError, Rejected
 from shared.json_types import Json
 from shared.models import Lane, ReplyName
+from shared.report import problem_of
 from shared.validation import first_problem
 from workers.contract import MESSAGES, OnDemandMessage, RunId, UnzipMessage, decode
 from workers.envelope import MAX_DEPTH, deeper_than
@@ -78,24 +80,54 @@ def return_address(raw: bytes) -> tuple[str | None, str | None]:
     )
 
 
-def answer_of_result(request_id: str, result: object) -> str:
-    """Return the answer to a request whose task has returned `result`; one that is too large is left out."""
-    answer = json.dumps({"id": request_id, "status": "successful", "result": result})
-    if len(answer) <= MAX_ANSWER_BYTES:
-        return answer
-    told = f"{len(answer)} bytes, and {MAX_ANSWER_BYTES} are the most; celery-task-meta-{request_id} has it for a day"
-    return json.dumps({"id": request_id, "status": "successful", "result": None, "left_out": told})
+def answer_of_result(request_id: str, result: object, run: Answer | None = None) -> str:
+    """Return the answer to a request whose task has returned `result`; one that is too large is left out.
+
+    Args:
+        request_id: of the request.
+        result: of its task.
+        run: what became of its run, if it has one.
+    """
+    answer = run or Answer(id=request_id, status=_status_of(result))
+    text = _answered(answer, result)
+    if len(text) <= MAX_ANSWER_BYTES:
+        return text
+    told = f"{len(text)} bytes, and {MAX_ANSWER_BYTES} are the most; celery-task-meta-{request_id} has it for a day"
+    return _answered(answer.model_copy(update={"left_out": told}), None)
 
 
-def answer_of_error(request_id: str | None, error: object) -> str:
-    """Return the answer to a request that was refused, or whose task has failed with `error`."""
+def answer_of_error(request_id: str, error: object, run: Answer | None = None) -> str:
+    """Return the answer to a request that was refused, or whose task has failed with `error`.
+
+    Args:
+        request_id: of the request.
+        error: which was raised.
+        run: what became of its run, if it has one.
+    """
     if isinstance(error, AuxipError):
-        told = {"code": error.code, "reason": error.reason}
+        problem = problem_of(error.code, error.reason)
     elif isinstance(error, TaskRevokedError):
-        told = {"code": "cancelled", "reason": "the task was revoked before a worker began it; nothing was done"}
+        problem = problem_of("cancelled", "the task was revoked before a worker began it; nothing was done")
     else:
-        told = {"code": "internal-error", "reason": f"{type(error).__name__}; see the worker's log"}
-    return json.dumps({"id": request_id, "status": "failed", "error": told})
+        problem = problem_of("internal-error", f"{type(error).__name__}; see the worker's log")
+    status = Status.CANCELLED if problem.code == "cancelled" else Status.FAILED
+    answer = (run or Answer(id=request_id, status=status)).model_copy(update={"status": status, "error": problem})
+    return _answered(answer, None)
+
+
+def _status_of(result: object) -> Status:
+    """How a task has ended of whose run, if it has one, the ledger knows nothing."""
+    match result:
+        case None | [True, None]:
+            return Status.EMPTY
+        case [False, _]:
+            return Status.FAILED
+        case _:
+            return Status.SUCCESSFUL
+
+
+def _answered(answer: Answer, result: object) -> str:
+    return json.dumps({**answer.model_dump(mode="json", exclude={"items"}), "result": result})
 
 
 def request_schema() -> Json:

@@ -4,12 +4,14 @@ Keys:
 
 auxip:runs                     sorted set: run id -> created
 auxip:open                     sorted set: open runs (see agenda.py)
-auxip:run:RUN                  hash: request, state, counters, fed, code, reason, artifact, continuation, waits;
+auxip:run:RUN                  hash: request, state, counters, fed, code, reason, artifact, continuation, waits,
+                               selected, timed, late_sum and late_max (how late its items were);
                                notices; evicting, where the station evicts one of its items
 auxip:search:TASK              string: when a search that is no run began to wait for a system
 auxip:run:RUN:order            list: keys of its items in the order they were found; `fed` of them have had their turn
 auxip:run:RUN:pending          sorted set: items whose turn it is (see agenda.py)
 auxip:run:RUN:item:KEY         hash: the item's record, and the STAC item while there is work to do on it
+auxip:run:RUN:failed           list: keys of its first failed items
 auxip:run:RUN:in_flight        hash: key -> bytes of the item that have come, while it is being staged
 auxip:run:RUN:gathering        string: a worker waits for more items to publish with its own (see batches.py)
 auxip:lease:WORK               hash: the claim on a piece of work (see lease.py)
@@ -27,7 +29,7 @@ auxip:watermark:SELECTION      hash: how far a sweep by publication has come (se
 import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import cast
@@ -35,6 +37,7 @@ from typing import cast
 from redis import Redis
 from redis.client import Pipeline
 
+from shared.answer import MOST_FAILED, Selected
 from shared.archives import Expansion
 from shared.errors import Busy, Rejected
 from shared.ledger import scripts
@@ -80,6 +83,7 @@ from shared.stac.item import Found, Item
 from shared.storage.uploads import Unfinished
 
 _RUNS = "auxip:runs"
+_LISTS = ("order", "in_flight", "pending", "failed")
 _UPLOADS = "auxip:uploads"
 _SEARCH = "auxip:search:"
 _BATCH = 500
@@ -247,6 +251,11 @@ class Ledger:
         """Record what the caller of a run should know; the same notice again changes nothing."""
         self.redis.hset(run_key(run_id), f"{NOTICED}{notice.reason}", notice.code)
 
+    def record_selected(self, run_id: str, selected: Iterable[Selected]) -> None:
+        """Record what a search has selected of each product type; what an earlier search has recorded is replaced."""
+        text = json.dumps([each.model_dump() for each in selected])
+        self.redis.hset(run_key(run_id), "selected", text)
+
     def begin_work(self, run_id: str) -> bool:
         """Record that the search is over, so that its items may have their turn; returns whether it was not before.
 
@@ -334,6 +343,17 @@ class Ledger:
                 for key, fields in zip(keys, pipe.execute(), strict=True):
                     yield item_record(run_id, key, fields)
             start += _BATCH
+
+    def failed_items(self, run: Run) -> list[ItemRecord]:
+        """Return the records of the first `MOST_FAILED` items of a run that failed.
+
+        The failed items of a run that was closed before the ledger kept a list of them are looked for.
+        """
+        keys = cast("list[str]", self.redis.lrange(f"{run_key(run.id)}:failed", 0, -1))
+        if keys or not run.counts.failed:
+            return [self.item(run.id, key) for key in keys]
+        failed = (record for record in self.items(run.id) if record.state is ItemState.FAILED)
+        return list(itertools.islice(failed, MOST_FAILED))
 
     def feed(self, run_id: str, most: int | None = None) -> list[str]:
         """Return the keys of items whose turn it is now, as many as the window has room for.
@@ -552,7 +572,7 @@ class Ledger:
         claim = record.claim or Claim("", token="")
         run = run_key(record.run_id)
         names = [_item(record.run_id, record.key), run, f"{run}:in_flight"]
-        names += [pending_of(record.run_id), f"{run}:order", claim.key, COUNTERS]
+        names += [pending_of(record.run_id), f"{run}:order", claim.key, COUNTERS, f"{run}:failed"]
         args = [claim.token, record.key, repr(time.time()), outcome.state.value, outcome.code, outcome.reason]
         counters = _counters(outcome.state)
         args += [str(self._window_of(most)), str(self.patience), counts_json(counts)]
@@ -589,7 +609,7 @@ class Ledger:
         return cast("list[str]", self.redis.zrevrangebyscore(_RUNS, "+inf", time.time() - self.keep_seconds))
 
     def _expire(self, run_id: str) -> None:
-        names = [run_key(run_id), *(f"{run_key(run_id)}:{part}" for part in ("order", "in_flight", "pending"))]
+        names = [run_key(run_id), *(f"{run_key(run_id)}:{part}" for part in _LISTS)]
         self._expire_all(names)
         for start in range(0, int(self.redis.llen(f"{run_key(run_id)}:order")), _BATCH):
             self._expire_all([_item(run_id, key) for key in self.keys(run_id, start, start + _BATCH)])

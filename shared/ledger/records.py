@@ -6,11 +6,13 @@ from functools import lru_cache
 from itertools import islice
 from typing import Final, TypeAlias
 
+from shared.answer import Timeliness
 from shared.archives import Expansion
 from shared.errors import Rejected
 from shared.models import Counts, ItemRecord, ItemState, Run, RunRequest, StagedAsset
 from shared.stac.item import Found, Item
 from shared.stac.search import RECORDED
+from shared.times import parse_instant
 
 Fields: TypeAlias = dict[str, str]
 
@@ -43,14 +45,23 @@ def item_fields(key: str, found: Found) -> list[str | int]:
     state = ItemState.FOUND if found.item else ItemState.SKIPPED if found.skipped else ItemState.FAILED
     size = found.item.size if found.item else 0
     stac = item_json(found.item) if found.item else ""
-    evicts = evicts_field(found.item) if found.item else ""
-    return [key, found.item_id, state.value, size, found.code, found.reason, stac, found.station, evicts]
+    evicts, published = (evicts_field(found.item), _published(found.item)) if found.item else ("", "")
+    return [key, found.item_id, state.value, size, found.code, found.reason, stac, found.station, evicts, published]
 
 
 def evicts_field(item: Item) -> str:
     """Return when the station removes an item as it is kept; empty where it does not say so."""
     evicted = item.evicted
     return "" if evicted is None else repr(evicted.timestamp())
+
+
+def _published(item: Item) -> str:
+    """When the station published an item, in seconds since the epoch; empty where it does not say so."""
+    stated = item.properties.get("published") or item.properties.get("created")
+    try:
+        return repr(parse_instant(stated).timestamp()) if isinstance(stated, str) else ""
+    except Rejected:
+        return ""
 
 
 def run_record(run_id: str, fields: Fields) -> Run:
@@ -67,7 +78,16 @@ def run_record(run_id: str, fields: Fields) -> Run:
     waits.sort(key=lambda wait: wait["since"])
     notices = [{"code": code, "reason": reason} for reason, code in sorted(_under(NOTICED, fields))]
     facts = {"id": run_id, "request": _request(fields["request"]), "counts": counts, "waits": waits, "notices": notices}
+    facts |= {"selected": json.loads(fields.get("selected", "[]")), "timeliness": _timeliness(fields)}
     return Run.model_validate({**fields, **facts})
+
+
+def _timeliness(fields: Fields) -> Timeliness | None:
+    items = int(fields.get("timed", "0"))
+    if not items:
+        return None
+    mean = round(float(fields["late_sum"]) / items, 3)
+    return Timeliness(items=items, mean_seconds=mean, longest_seconds=float(fields["late_max"]))
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 What comes next is timed by the server's clock, so that a worker whose clock is wrong does no harm.
 """
 
+from shared.answer import MOST_FAILED
 from shared.ledger.counters import COUNT_FUNCTION
 from shared.ledger.lease import ACQUIRE_FUNCTION
 
@@ -37,12 +38,14 @@ end
 """
 
 ADD_ITEM = f"""{_EVICTS}
--- KEYS item, order, run; ARGV key, item_id, state, size, code, reason, stac, station, when it is evicted or ''.
+-- KEYS item, order, run
+-- ARGV key, item_id, state, size, code, reason, stac, station, when it is evicted or '', when it was published or ''.
 -- Returns 1 if the item is new.
 if redis.call('HSETNX', KEYS[1], 'item_id', ARGV[2]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'state', ARGV[3], 'size', ARGV[4], 'code', ARGV[5], 'reason', ARGV[6], 'stac', ARGV[7],
     'station', ARGV[8])
 evicts(KEYS[1], KEYS[3], ARGV[9])
+if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'published', ARGV[10]) end
 redis.call('RPUSH', KEYS[2], ARGV[1])
 redis.call('HINCRBY', KEYS[3], 'items', 1)
 redis.call('HINCRBY', KEYS[3], 'bytes_found', ARGV[4])
@@ -128,8 +131,21 @@ redis.call('DEL', KEYS[2])
 return 1
 """
 
-SETTLE = f"""{CLOCK}{_FENCE}{_FEED}{COUNT_FUNCTION}
--- KEYS item, run, in_flight, pending, order, lease, counters
+_TIME = """
+local function time(run, item, state, now)
+  local published = tonumber(redis.call('HGET', item, 'published') or '')
+  if not published or state == 'failed' or state == 'skipped' then return end
+  local late = math.max(0, now - published)
+  redis.call('HINCRBY', run, 'timed', 1)
+  redis.call('HINCRBYFLOAT', run, 'late_sum', string.format('%.3f', late))
+  if late >= tonumber(redis.call('HGET', run, 'late_max') or '0') then
+    redis.call('HSET', run, 'late_max', string.format('%.3f', late))
+  end
+end
+"""
+
+SETTLE = f"""{CLOCK}{_FENCE}{_FEED}{COUNT_FUNCTION}{_TIME}
+-- KEYS item, run, in_flight, pending, order, lease, counters, failed
 -- ARGV token, key, now, state, code, reason, window, patience, counts of the metrics, how many counters of the run,
 -- counter, ..., field, value, ...
 -- Returns -1 if the claim is lost; else whether this is the first call for the item, whether the run has no other
@@ -142,6 +158,8 @@ if first == 1 then
   if #ARGV > counters then redis.call('HSET', KEYS[1], unpack(ARGV, counters + 1)) end
   redis.call('HSET', KEYS[1], 'state', ARGV[4], 'code', ARGV[5], 'reason', ARGV[6])
   for i = 11, counters do redis.call('HINCRBY', KEYS[2], ARGV[i], 1) end
+  if ARGV[4] == 'failed' and redis.call('LLEN', KEYS[8]) < {MOST_FAILED} then redis.call('RPUSH', KEYS[8], ARGV[2]) end
+  time(KEYS[2], KEYS[1], ARGV[4], ARGV[3])
   redis.call('HINCRBY', KEYS[2], 'bytes_finished', redis.call('HGET', KEYS[1], 'size') or 0)
   redis.call('HDEL', KEYS[3], ARGV[2])
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Final
 
+from shared.answer import Answer
 from shared.context import Context
 from shared.errors import Rejected
 from shared.json_types import Json
@@ -16,12 +17,11 @@ from shared.report import (
     MOST_ROWS,
     REPORT_TAIL,
     Excerpt,
-    Report,
+    answer_of_run,
     evicted_soon,
     page_of,
     report_head,
     report_items,
-    report_of,
 )
 from shared.runs.bury import bury_replay
 from shared.runs.counting import run_counts
@@ -79,13 +79,14 @@ def item_collection(items: list[Item]) -> Json:
 
 
 def _close_staging(context: Context, run: Run) -> list[bool | Json | None]:
-    report = report_of(run, _state(run))
-    excerpt = Excerpt(MOST_ROWS)
     at = partial(run_location, context.owners[run.request.owner].place, run.id)
-    collected = _write_lists(context, run, report, excerpt)
-    context.store.put(at("report.html"), page_of(report, excerpt).encode(), "text/html")
-    _record(context, run, report.status, at("report.json").href)
-    return [report.status is RunState.SUCCESSFUL, collected]
+    end = {"state": _state(run), "closed": time.time(), "artifact": at("report.json").href}
+    run = run.model_copy(update=end)
+    answer, excerpt = answer_of_run(run, context.ledger.failed_items(run)), Excerpt(MOST_ROWS)
+    collected = _write_lists(context, run, answer, excerpt)
+    context.store.put(at("report.html"), page_of(answer, excerpt).encode(), "text/html")
+    _record(context, run, run.state, run.artifact)
+    return [run.state is RunState.SUCCESSFUL, collected]
 
 
 def _close_decompress(context: Context, run: Run) -> Json:
@@ -143,7 +144,7 @@ class _Collected:
         return {"type": "FeatureCollection", "features": [json.loads(feature) for feature in self._held]}
 
 
-def _write_lists(context: Context, run: Run, report: Report, excerpt: Excerpt) -> Json | None:
+def _write_lists(context: Context, run: Run, answer: Answer, excerpt: Excerpt) -> Json | None:
     """Write the report, the artifact of the reference where all is well, and the collection where it is large.
 
     In one pass over the ledger's records, and over the catalog's items beside it.
@@ -156,7 +157,7 @@ def _write_lists(context: Context, run: Run, report: Report, excerpt: Excerpt) -
     with (
         JsonList(store, at("item-collection.json"), _COLLECTION_HEAD, _COLLECTION_TAIL, GEOJSON) as large,
         JsonList(store, at("auxiliary-files.json")) as artifact,
-        JsonList(store, at("report.json"), report_head(report), REPORT_TAIL) as written,
+        JsonList(store, at("report.json"), report_head(answer), REPORT_TAIL) as written,
     ):
         written.begin()
         collected = _Collected(large, context.settings.max_result_bytes)
@@ -165,7 +166,7 @@ def _write_lists(context: Context, run: Run, report: Report, excerpt: Excerpt) -
         for items in context.catalog_of(run.request.owner).items(run.request.collection, _held(told)):
             features = [json.dumps(item) for item in items]
             collected.add(features)
-            if report.status is RunState.SUCCESSFUL:
+            if run.state is RunState.SUCCESSFUL:
                 artifact.add(features)
         missing.log(run)
     return collected.result()

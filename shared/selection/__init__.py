@@ -1,6 +1,6 @@
 """What a run selects: by policies, a CQL2 search, publication, the orbit of a scene, files by name, or a given item."""
 
-from shared.selection.choice import choose
+from shared.selection.choice import Note, choose
 from shared.selection.generation import generation_time
 from shared.selection.inputs import FileNames, NamesSelection, inputs_of
 from shared.selection.named import NamedQuery, fill
@@ -18,6 +18,7 @@ __all__ = [
     "Margin",
     "NamedQuery",
     "NamesSelection",
+    "Note",
     "OrbitSelection",
     "Platform",
     "PolicyName",

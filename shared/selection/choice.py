@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from shared.answer import Selected
 from shared.errors import ItemFailed
 from shared.selection.policies import POLICIES, Rule, Standing, Window
 from shared.selection.request import PolicySelection
@@ -9,28 +10,47 @@ from shared.stac.item import Found, Item
 from shared.stac.search import Cql2
 
 Ask = Callable[[Cql2], Iterable[Found]]
+Note = Callable[[Selected], None]
 
 
-def choose(selection: PolicySelection, ask: Ask) -> Iterator[Found]:
+def choose(selection: PolicySelection, ask: Ask, note: Note = lambda _: None) -> Iterator[Found]:
     """Yield what a chain of policies selects, and what the station offers that none of them can judge.
 
     Args:
         selection: the chain, its product types and its window.
         ask: sends a search to the station; its answer is read once, and not remembered.
+        note: is given what was selected of each product type, when that is known.
     """
     for product_type in dict.fromkeys(selection.product_types):
-        yield from _first_that_selects(selection, product_type, ask)
+        yield from _first_that_selects(selection, product_type, ask, note)
 
 
-def _first_that_selects(selection: PolicySelection, product_type: str, ask: Ask) -> Iterator[Found]:
+def _first_that_selects(selection: PolicySelection, product_type: str, ask: Ask, note: Note) -> Iterator[Found]:
+    offered = 0
     for number, name in enumerate(selection.policies, start=1):
         asked = [POLICIES[each] for each in selection.policies[:number]]
-        selected = False
-        for one in _selected(asked, selection.window(), ask(selection.search(name, product_type))):
-            selected = selected or one.item is not None
+        answer, selected = _Counted(ask(selection.search(name, product_type))), 0
+        for one in _selected(asked, selection.window(), answer):
+            selected += one.item is not None
             yield one
+        offered = max(offered, answer.count)
         if selected:
+            note(Selected(product_type=product_type, policy=name, offered=offered, selected=selected))
             return
+    note(Selected(product_type=product_type, offered=offered))
+
+
+class _Counted:
+    """An answer of the station, and how many items of it were read."""
+
+    def __init__(self, found: Iterable[Found]) -> None:
+        self._found = found
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Found]:
+        for one in self._found:
+            self.count += 1
+            yield one
 
 
 def _selected(asked: Sequence[Rule], window: Window, found: Iterable[Found]) -> Iterator[Found]:

@@ -77,6 +77,21 @@ def properties_of(expression: object) -> set[str]:
     return found
 
 
+def values_of(name: str, expression: object) -> list[str]:
+    """Return the texts that a CQL2-JSON filter demands of a property to be equal to, or to be one of."""
+    if not isinstance(expression, dict) or expression.get("op") not in ("and", "or", "=", "in"):
+        return []
+    args = expression.get("args")
+    if not isinstance(args, list):
+        return []
+    if expression["op"] in ("and", "or"):
+        return [value for each in args for value in values_of(name, each)]
+    values = [value for each in args for value in (each if isinstance(each, list) else [each])]
+    if {"property": name} not in values and {"property": f"properties.{name}"} not in values:
+        return []
+    return [value for value in values if isinstance(value, str)]
+
+
 def check_cql2(expression: Json) -> None:
     """Tell a CQL2-JSON filter from a dictionary that is none.
 

@@ -3,25 +3,28 @@
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TypeVar
 
+from shared.answer import Selected
 from shared.context import Context
 from shared.errors import Busy, NothingFound, Refused, Rejected, Retryable
 from shared.ledger import lease
 from shared.models import Notice, Run, RunState
-from shared.selection import Given, NamesSelection, OrbitSelection, PolicySelection, Published, Search, choose
+from shared.selection import Given, NamesSelection, Note, OrbitSelection, PolicySelection, Published, Search, choose
 from shared.stac.item import Found, Item
-from shared.stac.search import Cql2
+from shared.stac.search import Cql2, values_of
 from shared.stations.station import Station
 from shared.steps.standing import require_owner
 
 _log = logging.getLogger(__name__)
 
 _BATCH = 200
+_MOST_TYPES = 100
 _Answer = TypeVar("_Answer", int, list[Item], list[Found])
 
 
@@ -66,7 +69,7 @@ def find_items(context: Context, run: Run) -> int:
         first_that_finds(
             context,
             run.request.stations,
-            lambda station, tries: _drain(context, run, _select(_Asking(station, deadline, tries, record), selection)),
+            lambda station, tries: _drain(context, run, _Asking(station, deadline, tries, record), selection),
         )
     count = context.ledger.run(run.id).counts.items
     if run.request.replays and not count:
@@ -148,17 +151,37 @@ def _finality(error: Retryable | Rejected) -> int:
     return 2 * isinstance(error, Rejected) + isinstance(error, Refused)
 
 
-def _drain(context: Context, run: Run, found: Iterator[Found]) -> int:
+def _drain(context: Context, run: Run, search: _Asking, selection: Search) -> int:
     """Put what a station finds into the ledger, batch by batch; returns how many items it offered."""
     limit, offered = context.settings.max_items, 0
+    chosen: list[Selected] = []
+    types: Counter[str] = Counter(dict.fromkeys(_named_types(selection), 0))
+    found = _select(search, selection, chosen.append)
     for batch in _batches(_with_assets(run, found), _BATCH):
         context.ledger.add_items(run.id, batch)
+        types.update(_types_of(batch))
         offered += len(batch)
         if context.ledger.is_cancelled(run.id):
             break
         if offered > limit and context.ledger.run(run.id).counts.items > limit:
             raise _too_many(f"{limit} items (AUXIP_MAX_ITEMS); narrow it")
+    context.ledger.record_selected(run.id, chosen or _by_type(types))
     return offered
+
+
+def _named_types(selection: Search) -> list[str]:
+    """Return the product types that a filter asks for by name: one of which nothing is found shall be reported."""
+    return values_of("product:type", selection.filter) if isinstance(selection, Cql2) else []
+
+
+def _types_of(batch: Sequence[Found]) -> Iterator[str]:
+    return (str(one.item.properties.get("product:type", "")) for one in batch if one.item is not None)
+
+
+def _by_type(types: Counter[str]) -> list[Selected]:
+    """What a search without a policy has selected: all that the station offers. Types without any come first."""
+    listed = sorted(types.items(), key=lambda each: (each[1] > 0, -each[1]))[:_MOST_TYPES]
+    return [Selected(product_type=name, offered=count, selected=count) for name, count in listed if name]
 
 
 def _items(context: Context, offered: Iterator[Found]) -> list[Item]:
@@ -232,10 +255,10 @@ def _log_notice(notice: Notice) -> None:
     _log.warning("%s: %s", notice.code, notice.reason)
 
 
-def _select(search: _Asking, selection: Search) -> Iterator[Found]:
+def _select(search: _Asking, selection: Search, note: Note = lambda _: None) -> Iterator[Found]:
     match selection:
         case PolicySelection():
-            return choose(selection, search)
+            return choose(selection, search, note)
         case OrbitSelection() | NamesSelection() | Published():
             return selection.choose(search)
         case _:

@@ -493,9 +493,7 @@ def _answer_of(run: ObservedRun) -> object:
 def _told_in(answer: Json) -> object:
     """The result that an answer has, or the code of its error."""
     error = answer.get("error")
-    if answer.get("status") == "failed" and isinstance(error, dict):
-        return error.get("code")
-    return answer.get("result") if answer.get("status") == "successful" else None
+    return error.get("code") if isinstance(error, dict) else answer.get("result")
 
 
 def _id_of(request: bytes) -> str | None:

@@ -17,6 +17,7 @@ import pytest
 from local import samples
 from local.processes import Child
 from local.stack import Stack
+from shared.answer import Answer, Status
 from shared.context import Context
 from shared.settings import PREFIX
 from tests.integration.conftest import Caller, closed_run, of_type, wait_for
@@ -51,10 +52,19 @@ def test_stage_follows_a_window_to_its_end_and_says_how_each_item_ended(caller: 
 
     assert ended.returncode == 0, ended.stderr
     said = last_object(ended.stdout)
-    assert (said["status"], said["failed"]) == ("successful", 0)
-    results = said["results"]
-    assert isinstance(results, list)
-    assert len(results) == said["items"]
+    answer = Answer.model_validate(said)
+    assert (answer.status, answer.failed) == (Status.SUCCESSFUL, ())
+    assert answer.counts is not None
+    assert len(answer.items or ()) == answer.counts.items > 0
+    (selected,) = answer.selected
+    assert (selected.product_type, selected.policy) == ("OPER_MPL_ORBPRE", "ValCover")
+    assert selected.selected == answer.counts.items
+
+
+def test_stage_names_a_product_type_that_the_station_has_not(caller: Caller) -> None:
+    ended = stage(caller, *WINDOW, "--product-type", "OPER_MPL_ORBPER")
+    assert ended.returncode == 0, ended.stderr
+    assert "nothing of OPER_MPL_ORBPER: the station offers no such item" in ended.stdout
 
 
 def test_stage_takes_a_file_with_a_cql2_filter_and_a_station(caller: Caller, tmp_path: Path) -> None:
@@ -64,10 +74,9 @@ def test_stage_takes_a_file_with_a_cql2_filter_and_a_station(caller: Caller, tmp
 
     assert ended.returncode == 0, ended.stderr
     said = last_object(ended.stdout)
-    assert said["items"] == 2
-    results = said["results"]
-    assert isinstance(results, list)
-    assert {result["station"] for result in results} == {"local"}
+    items = said["items"]
+    assert isinstance(items, list)
+    assert [item["station"] for item in items] == ["local"] * 2
 
 
 def test_stage_without_a_terminal_writes_plain_lines(caller: Caller) -> None:
@@ -194,8 +203,7 @@ def test_runs_and_show_read_the_ledger(caller: Caller) -> None:
     assert isinstance(listed, list)
     assert result.id in [run["run"] for run in listed if isinstance(run, dict)]
     shown = last_object(auxip("show", result.id[:13], "--json").stdout)
-    assert isinstance(shown["results"], list)
-    assert {one["item_id"] for one in shown["results"] if isinstance(one, dict)} == {item.id for item in items}
+    assert {one.id for one in Answer.model_validate(shown).items or ()} == {item.id for item in items}
 
 
 def test_the_tables_name_runs_items_and_the_report(caller: Caller) -> None:
@@ -300,9 +308,7 @@ def _sweeps(environ: dict[str, str]) -> int:
     )
     runs = last_object(ended.stdout)["runs"]
     assert isinstance(runs, list)
-    return len(
-        [run for run in runs if run["label"] == "sweep orbits" and run["status"] == "successful" and run["items"]]
-    )
+    return len([run for run in runs if run["label"] == "sweep orbits" and run["status"] == "successful"])
 
 
 @pytest.mark.long

@@ -313,4 +313,4 @@ def test_a_large_run_is_shown_in_part_to_a_person_and_whole_to_a_program(many: C
 
 
 def ids_shown(text: str) -> list[str]:
-    return [result["item_id"] for result in json.loads(text)["results"]]
+    return [item["id"] for item in json.loads(text)["items"]]

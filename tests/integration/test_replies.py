@@ -11,6 +11,7 @@ from redis import Redis
 
 from local.processes import Child
 from local.stack import Stack
+from shared.answer import Answer, Status
 from shared.context import Context
 from shared.json_types import Json
 from shared.ledger import INTAKE, Intake, Requests
@@ -90,9 +91,56 @@ def test_a_run_that_fails_is_answered_with_its_error(
     redis.lpush(INTAKE, raw(sent))
 
     (answer,) = answers(1)
-    assert (answer["id"], answer["status"]) == (request_id, "failed")
+    assert (answer["id"], answer["run"], answer["status"]) == (request_id, request_id, "failed")
     assert answer["error"]["code"] == "unknown-collection"
+    assert "auxip collection create" in answer["error"]["what_to_do"]
     assert context.ledger.run(request_id).state == "failed"
+
+
+def test_a_run_all_of_whose_items_fail_is_answered_as_failed_with_its_items(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, stack: Stack, context: Context
+) -> None:
+    stack.set_station_faults([{"path": "/Products", "status": 404}])
+    redis.lpush(INTAKE, raw({**staging(caller, "OPER_MPL_ORBSCT"), "reply": name}))
+
+    (said,) = answers(1)
+    answer = Answer.model_validate(said)
+    assert (answer.status, answer.result) == (Status.FAILED, [False, None])
+    assert answer.counts is not None
+    assert answer.counts.failed == answer.counts.items == len(answer.failed) == 2
+    assert {failed.code for failed in answer.failed} == {"station-not-found"}
+    assert all(failed.what_to_do for failed in answer.failed)
+    assert answer.report == f"s3://aux/runs/{answer.run}/report.json"
+
+
+def test_an_answer_says_what_was_selected_of_each_type_and_how_late_the_items_were(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers
+) -> None:
+    types = ["OPER_MPL_ORBSCT", "OPER_MPL_ORBSCTT"]
+    arguments = {
+        "env": caller.env,
+        "catalog_collection_identifier": caller.collection,
+        "product_type": types,
+        "policy": "LatestGeneration",
+    }
+    redis.lpush(INTAKE, raw({"task": "auxip.on_demand_staging", "arguments": arguments, "reply": name}))
+
+    answer = Answer.model_validate(answers(1)[0])
+    good, misspelt = answer.selected
+    assert (good.product_type, good.policy, good.selected) == (types[0], "LatestGeneration", 1)
+    assert (misspelt.product_type, misspelt.policy, misspelt.offered, misspelt.selected) == (types[1], None, 0, 0)
+    assert answer.timeliness is not None
+    assert answer.timeliness.items == 1
+    assert answer.timeliness.longest_seconds > 0
+
+
+def test_a_filter_that_finds_nothing_of_a_type_is_answered_as_empty_with_the_type(
+    gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers
+) -> None:
+    redis.lpush(INTAKE, raw({**staging(caller, "MISSPELT"), "reply": name}))
+    answer = Answer.model_validate(answers(1)[0])
+    assert (answer.status, answer.result) == (Status.EMPTY, [True, None])
+    assert [(each.product_type, each.selected) for each in answer.selected] == [("MISSPELT", 0)]
 
 
 def test_a_run_that_no_worker_opens_is_answered_with_its_error(
@@ -224,7 +272,7 @@ def test_a_request_at_which_the_gate_fails_is_parked_and_may_come_again(
 
     context.dead_letters.replay(letter.id)
     Gate(context.settings).serve_some()
-    assert [answer["status"] for answer in answers(2)] == ["failed", "successful"]
+    assert [answer["status"] for answer in answers(2)] == ["failed", "empty"]
 
 
 def test_a_request_that_cannot_be_published_yet_is_held_and_tried_again(
@@ -242,7 +290,7 @@ def test_a_request_that_cannot_be_published_yet_is_held_and_tried_again(
     assert redis.hlen(f"{INTAKE}:taken") == 1
     gate.serve_some()
     assert redis.hlen(f"{INTAKE}:taken") == 0
-    assert answers(1)[0]["status"] == "successful"
+    assert answers(1)[0]["status"] == "empty"
 
 
 def test_a_result_that_is_too_large_is_told_and_can_be_read(

@@ -166,9 +166,9 @@ PERIOD = ["--start", samples.DEMO_START.isoformat(), "--end", samples.DEMO_END.i
 def staged(caller: Caller, *arguments: str) -> list[str]:
     ended = stage(caller, *arguments, "--json")
     assert ended.returncode == 0, ended.stderr
-    results = last_object(ended.stdout)["results"]
-    assert isinstance(results, list)
-    return sorted(one["item_id"] for one in results)
+    items = last_object(ended.stdout)["items"]
+    assert isinstance(items, list)
+    return sorted(one["id"] for one in items)
 
 
 def test_stage_takes_a_policy_with_margins_and_a_platform(caller: Caller) -> None:

@@ -3,10 +3,12 @@
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis import Redis
 
+from shared.answer import MOST_FAILED, Selected
 from shared.archives import Expansion
 from shared.errors import Rejected
 from shared.ledger import Ledger
@@ -435,3 +437,58 @@ def test_the_item_itself_is_kept_for_as_long_as_there_is_work_on_it(ledger: Ledg
         with pytest.raises(Rejected, match="unknown-item"):
             run.item(number).stac_item()
     assert run.item(2).stac_item().id == "Z"
+
+
+# What an answer says of a run
+
+
+def published(item_id: str, when: str) -> Found:
+    one = found(item_id)
+    assert one.item is not None
+    one.item.properties["published"] = when
+    return one
+
+
+def test_what_a_run_selects_is_what_its_last_search_has_recorded(run: Opened) -> None:
+    assert not run.run.selected
+    run.ledger.record_selected(run.id, [Selected(product_type="A")])
+    later = Selected(product_type="A", policy="ValCover", offered=2, selected=1)
+    run.ledger.record_selected(run.id, [later])
+    assert run.run.selected == (later,)
+
+
+def test_the_first_failed_items_are_listed_in_the_order_in_which_they_failed(ledger: Ledger) -> None:
+    run = Opened(ledger, *(found(f"item-{number}") for number in range(MOST_FAILED + 3)))
+    run.begin()
+    for number in reversed(range(MOST_FAILED + 3)):
+        ended = DONE if number == 1 else Outcome(state=ItemState.FAILED, code="size-mismatch", reason="3 bytes")
+        ledger.settle(run.item(number), ended)
+    failed = [record.item_id for record in ledger.failed_items(run.run)]
+    assert failed == [f"item-{number}" for number in range(MOST_FAILED + 2, 2, -1)]
+
+
+def test_the_failed_items_of_a_run_of_before_there_was_a_list_are_found(run: Opened) -> None:
+    run.ledger.settle(run.item(), Outcome(state=ItemState.FAILED, code="size-mismatch", reason="3 bytes"))
+    run.ledger.redis.delete(f"auxip:run:{run.id}:failed")
+    assert [record.key for record in run.ledger.failed_items(run.run)] == [run.key]
+
+
+def test_a_run_knows_how_late_its_items_were(ledger: Ledger) -> None:
+    now = datetime.fromtimestamp(time.time(), UTC)
+    ago = [published(f"item-{late}", (now - timedelta(seconds=late)).isoformat()) for late in (100, 300, 900, 901)]
+    run = Opened(ledger, *ago, found("unknown"), published("unreadable", "soon"))
+    run.begin()
+    skipped = Outcome(state=ItemState.SKIPPED, code="already-staged")
+    ends = [DONE, DONE, Outcome(state=ItemState.FAILED), skipped, DONE, DONE]
+    for number, ended in enumerate(ends):
+        ledger.settle(run.item(number), ended)
+    timeliness = run.run.timeliness
+    assert timeliness is not None
+    assert timeliness.items == 2
+    assert timeliness.mean_seconds == pytest.approx(200, abs=30)
+    assert timeliness.longest_seconds == pytest.approx(300, abs=30)
+
+
+def test_a_run_whose_items_do_not_say_when_they_were_published_has_no_timeliness(run: Opened) -> None:
+    run.ledger.settle(run.item(), DONE)
+    assert run.run.timeliness is None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.codes import ADVICE
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +33,13 @@ def test_the_codes_are_found_at_all() -> None:
 def test_every_code_has_a_line_that_says_what_to_do(code: str) -> None:
     rows = [line for line in README.splitlines() if line.startswith("|")]
     assert [line for line in rows if f"`{code}`" in line.split("|")[1]]
+
+
+def test_what_to_do_about_a_code_is_what_the_readme_says() -> None:
+    table = README[README.index("| code | what to do |") :].partition("\n\n")[0].splitlines()[2:]
+    rows = [row.strip("|").split(" | ", 1) for row in table]
+    said = {code: advice.strip() for cell, advice in rows for code in re.findall("`([a-z0-9-]+)`", cell)}
+    assert said == ADVICE, "shared/codes.py and the README differ"
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))

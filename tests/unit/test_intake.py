@@ -8,6 +8,8 @@ from celery.exceptions import TaskRevokedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.answer import Answer, Status
+from shared.codes import ADVICE
 from shared.errors import Rejected
 from tests.requests import BAD, ON_DEMAND, nested, raw, request
 from tests.unit.making import item_json
@@ -89,32 +91,46 @@ def test_the_schema_has_the_fields_each_with_its_meaning() -> None:
 
 
 def test_a_result_is_answered_whole() -> None:
-    assert json.loads(answer_of_result("x", [True, None])) == {
-        "id": "x",
-        "status": "successful",
-        "result": [True, None],
-    }
+    answer = json.loads(answer_of_result("x", {"id": "item"}))
+    assert (answer["version"], answer["id"], answer["run"]) == (1, "x", None)
+    assert (answer["status"], answer["result"], answer["error"]) == ("successful", {"id": "item"}, None)
+    assert "items" not in answer
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [(None, "empty"), ([True, None], "empty"), ([False, None], "failed"), ([True, {"a": 1}], "successful")],
+)
+def test_the_status_of_an_answer_is_true_also_without_a_record_of_the_run(result: object, status: str) -> None:
+    assert json.loads(answer_of_result("x", result))["status"] == status
+
+
+def test_the_answer_to_a_run_is_what_became_of_the_run_and_its_result() -> None:
+    run = Answer(id="x", run="x", status=Status.PARTIAL)
+    answer = json.loads(answer_of_result("x", [False, None], run))
+    assert (answer["run"], answer["status"], answer["result"]) == ("x", "partial", [False, None])
 
 
 def test_a_result_that_is_too_large_is_left_out_and_the_answer_says_where_it_is() -> None:
     text = answer_of_result("x", "y" * MAX_ANSWER_BYTES)
     answer = json.loads(text)
-    assert len(text) < 300
+    assert len(text) < 1000
     assert (answer["id"], answer["status"], answer["result"]) == ("x", "successful", None)
     assert "celery-task-meta-x" in answer["left_out"]
 
 
-def test_an_error_is_answered_with_its_code_and_reason() -> None:
+def test_an_error_is_answered_with_its_code_its_reason_and_what_to_do() -> None:
     answer = json.loads(answer_of_error("x", Rejected("bad-window", "it ends before it begins")))
-    assert answer == {
-        "id": "x",
-        "status": "failed",
-        "error": {"code": "bad-window", "reason": "it ends before it begins"},
+    assert (answer["id"], answer["status"], answer["result"]) == ("x", "failed", None)
+    assert answer["error"] == {
+        "code": "bad-window",
+        "reason": "it ends before it begins",
+        "what_to_do": ADVICE["bad-window"],
     }
 
 
 def test_an_error_that_is_not_ours_is_answered_without_what_it_says() -> None:
-    text = answer_of_error(None, ValueError("hunter2"))
+    text = answer_of_error("x", ValueError("hunter2"))
     assert json.loads(text)["error"]["code"] == "internal-error"
     assert "hunter2" not in text
 
@@ -167,4 +183,4 @@ def test_whatever_is_pushed_is_refused_or_can_be_passed_on(text: bytes) -> None:
 
 def test_a_task_that_was_revoked_is_answered_as_cancelled() -> None:
     answer = json.loads(answer_of_error("id", TaskRevokedError("revoked")))
-    assert (answer["status"], answer["error"]["code"]) == ("failed", "cancelled")
+    assert (answer["status"], answer["error"]["code"]) == ("cancelled", "cancelled")

@@ -4,9 +4,17 @@ import json
 
 import pytest
 
+from shared.answer import Answer, Selected
 from shared.models import ItemRecord, ItemState, Notice, Wait
 from tests.unit.making import record_of, run_of
-from workers.cli.output import print_items, print_notices, print_outcomes, print_run_json, print_runs
+from workers.cli.output import (
+    print_items,
+    print_notices,
+    print_outcomes,
+    print_run_json,
+    print_runs,
+    print_selected,
+)
 
 LINES = 1000
 
@@ -85,8 +93,8 @@ def test_a_program_gets_every_item_in_one_object_on_one_line(capsys: pytest.Capt
     said = json.loads(line)
 
     assert said["run"] == "run-1"
-    assert [result["item_id"] for result in said["results"]] == [f"item-{number:04}" for number in range(count)]
-    assert all("run_id" not in result for result in said["results"])
+    assert [item["id"] for item in said["items"]] == [f"item-{number:04}" for number in range(count)]
+    assert Answer.model_validate(said).version == 1
 
 
 def test_runs_are_shown_with_what_they_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,3 +108,15 @@ def test_runs_are_shown_by_their_own_labels(capsys: pytest.CaptureFixture[str]) 
     hostile = "[/bold]a[red]b[/red]"
     print_runs([run_of(request=run_of().request.model_copy(update={"label": f"replay of {hostile}"}))])
     assert f"replay of {hostile}" in capsys.readouterr().out
+
+
+def test_product_types_of_which_nothing_was_selected_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    selected = [
+        Selected(product_type="MISSPELT"),
+        Selected(product_type="NONE_FITS", offered=4),
+        Selected(product_type="GOOD", policy="ValCover", offered=1, selected=1),
+    ]
+    print_selected(run_of(selected=selected))
+    misspelt, none_fits = capsys.readouterr().out.splitlines()
+    assert misspelt.startswith("nothing of MISSPELT: the station offers no such item")
+    assert none_fits == "nothing of NONE_FITS: the station offers 4 items, and no policy selects one"

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.answer import Answer, Selected, Status
+from shared.codes import ADVICE
 from shared.models import Counts, ItemRecord, ItemState, Notice, RunState, Wait
-from shared.report import REPORT_TAIL, Excerpt, page_of, report_head, report_items, report_of
+from shared.report import REPORT_TAIL, Excerpt, answer_of_run, page_of, report_head, report_items
 from tests.unit.making import record_of, run_of
 
 RECORDS = [
@@ -30,25 +32,30 @@ def excerpt(*records: ItemRecord, most: int = 100) -> Excerpt:
 
 
 def page(*records: ItemRecord, most: int = 100, **run: object) -> str:
-    return page_of(report_of(run_of(counts=COUNTS, **run), RunState.PARTIAL), excerpt(*records, most=most))
+    return page_of(answer_of_run(run_of(counts=COUNTS, state=RunState.PARTIAL, **run)), excerpt(*records, most=most))
 
 
 def test_a_report_says_how_the_run_and_each_item_ended() -> None:
-    report = report_of(run_of(counts=COUNTS, created=1711357200.5), RunState.PARTIAL)
+    answer = answer_of_run(run_of(counts=COUNTS, created=1711357200.5, closed=1711357203.0, state=RunState.PARTIAL))
 
-    assert (report.run, report.status, report.owner, report.collection) == ("run-1", RunState.PARTIAL, "owner", "aux")
-    assert report.started == "2024-03-25T09:00:00.500Z"
-    assert report.counts == COUNTS
-    first = next(report_items(RECORDS))
-    assert json.loads(first) == {
-        "id": "b-staged",
-        "state": "catalogued",
+    assert (answer.version, answer.run, answer.status) == (1, "run-1", Status.PARTIAL)
+    assert (answer.owner, answer.collection) == ("owner", "aux")
+    assert (answer.started, answer.ended) == ("2024-03-25T09:00:00.500Z", "2024-03-25T09:00:03Z")
+    assert (answer.counts, answer.seconds) == (COUNTS, 2.5)
+    published = record_of("b", ItemState.CATALOGUED, published=1711357200.0, finished=1711357201.0, size=5, attempts=1)
+    assert json.loads(next(report_items([published]))) == {
+        "id": "b",
+        "status": "catalogued",
+        "station": "",
         "code": "",
         "reason": "",
-        "size": 1_234_567,
-        "bytes_downloaded": 1_234_567,
+        "what_to_do": "",
+        "size": 5,
+        "bytes_downloaded": 0,
         "attempts": 1,
-        "evicts": "",
+        "published": "2024-03-25T09:00:00Z",
+        "available": "2024-03-25T09:00:01Z",
+        "evicts": None,
         "warning": "",
     }
 
@@ -75,16 +82,57 @@ def test_an_item_that_is_not_staged_and_removed_soon_has_a_warning(
     assert told["warning"] == ("evicted-soon" if warned else "")
 
 
-def test_a_report_is_json_for_a_program() -> None:
-    report = report_of(run_of(counts=COUNTS), RunState.PARTIAL)
-    written = json.loads(report_head(report) + ",".join(report_items(RECORDS)) + REPORT_TAIL)
+@pytest.mark.parametrize(
+    ("state", "items", "status"),
+    [
+        (RunState.SUCCESSFUL, 1, "successful"),
+        (RunState.SUCCESSFUL, 0, "empty"),
+        (RunState.FAILED, 0, "failed"),
+        (RunState.CANCELLED, 0, "cancelled"),
+        (RunState.PARTIAL, 2, "partial"),
+        (RunState.WORKING, 0, "working"),
+    ],
+)
+def test_a_run_that_found_nothing_is_empty(state: RunState, items: int, status: str) -> None:
+    assert answer_of_run(run_of(state=state, counts=Counts(items=items))).status == status
 
-    assert (written["status"], written["counts"]["failed"]) == ("partial", 1)
-    assert [item["state"] for item in written["items"]] == ["catalogued", "skipped", "failed"]
+
+def test_a_run_that_failed_as_a_whole_says_why_and_what_to_do() -> None:
+    answer = answer_of_run(run_of(state=RunState.FAILED, code="unknown-collection", reason="there is no aux"))
+    assert answer.error is not None
+    assert answer.error.model_dump() == {
+        "code": "unknown-collection",
+        "reason": "there is no aux",
+        "what_to_do": ADVICE["unknown-collection"],
+    }
+
+
+def test_an_answer_lists_failed_items_with_what_to_do_and_counts_those_that_it_does_not() -> None:
+    failed = [record_of("x", ItemState.FAILED, code="size-mismatch", reason="r" * 5000)]
+    answer = answer_of_run(run_of(counts=Counts(items=9, failed=3)), failed)
+    (item,) = answer.failed
+    assert (item.id, item.code, item.reason) == ("x", "size-mismatch", "r" * 500)
+    assert item.what_to_do == ADVICE["size-mismatch"]
+    assert answer.failed_left_out == 2
+
+
+def test_an_answer_says_what_was_selected() -> None:
+    selected = (Selected(product_type="MISSPELT"), Selected(product_type="A", policy="ValCover", offered=3, selected=1))
+    assert answer_of_run(run_of(selected=selected)).selected == selected
+
+
+def test_a_report_is_an_answer_with_its_items() -> None:
+    answer = answer_of_run(run_of(counts=COUNTS, state=RunState.PARTIAL))
+    text = report_head(answer) + ",".join(report_items(RECORDS)) + REPORT_TAIL
+
+    read = Answer.model_validate_json(text)
+    assert (read.status, read.counts) == (Status.PARTIAL, COUNTS)
+    assert [item.status for item in read.items or ()] == ["catalogued", "skipped", "failed"]
+    assert not {"result", "left_out"} & json.loads(text).keys()
 
 
 def test_the_report_of_a_run_without_items_has_none() -> None:
-    assert json.loads(report_head(report_of(run_of(), RunState.SUCCESSFUL)) + REPORT_TAIL)["items"] == []
+    assert json.loads(report_head(answer_of_run(run_of())) + REPORT_TAIL)["items"] == []
 
 
 def test_the_page_shows_failed_items_first_and_the_others_by_name() -> None:
@@ -139,7 +187,7 @@ def test_an_excerpt_keeps_no_more_than_it_shows_of_failed_items_too() -> None:
 
 def test_a_report_and_its_page_have_the_notices_of_the_run() -> None:
     notice = Notice(code="unknown-property", reason="finds nothing by <a>")
-    report = report_of(run_of(notices=(notice,)), RunState.SUCCESSFUL)
+    report = answer_of_run(run_of(notices=(notice,)))
 
     assert json.loads(report_head(report) + REPORT_TAIL)["notices"] == [notice.model_dump()]
     assert "<p>notice: unknown-property: finds nothing by &lt;a&gt;</p>" in page_of(report, Excerpt(9))
@@ -147,7 +195,7 @@ def test_a_report_and_its_page_have_the_notices_of_the_run() -> None:
 
 def test_a_report_says_what_the_run_waited_for() -> None:
     wait = Wait(system="catalog", since=1711357200.9, until=1711357260.0, reason="it answered <503>")
-    report = report_of(run_of(waits=[wait]), RunState.SUCCESSFUL)
+    report = answer_of_run(run_of(waits=[wait], state=RunState.SUCCESSFUL))
     assert json.loads(report_head(report) + REPORT_TAIL)["waits"] == [
         {
             "system": "catalog",

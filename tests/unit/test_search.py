@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from shared.errors import Rejected
 from shared.json_types import Json
-from shared.stac.search import Cql2, SortKey, check_cql2
+from shared.stac.search import Cql2, SortKey, check_cql2, values_of
 from tests.unit.making import ANY
 
 TYPE: Json = {"property": "product:type"}
@@ -95,3 +95,21 @@ def test_a_search_takes_one_sort_key_only() -> None:
 def test_a_wrong_part_of_a_search_is_refused(wrong: Json) -> None:
     with pytest.raises(ValidationError):
         Cql2.model_validate({"filter": ANY, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("expression", "values"),
+    [
+        ({"op": "=", "args": [TYPE, "A"]}, ["A"]),
+        ({"op": "=", "args": ["A", {"property": "properties.product:type"}]}, ["A"]),
+        ({"op": "in", "args": [TYPE, ["A", "B"]]}, ["A", "B"]),
+        ({"op": "or", "args": [{"op": "=", "args": [TYPE, "A"]}, {"op": "=", "args": [TYPE, "B"]}]}, ["A", "B"]),
+        ({"op": "and", "args": [{"op": "=", "args": [{"property": "id"}, "A"]}]}, []),
+        ({"op": "not", "args": [{"op": "=", "args": [TYPE, "A"]}]}, []),
+        ({"op": "=", "args": [TYPE, 5]}, []),
+        ({"op": "=", "args": 5}, []),
+        ("A", []),
+    ],
+)
+def test_the_values_that_a_filter_demands_of_a_property_are_known(expression: object, values: list[str]) -> None:
+    assert values_of("product:type", expression) == values

@@ -6,7 +6,15 @@ import click
 
 from shared.json_types import Json
 from workers.cli.connecting import checked_settings
-from workers.cli.output import NOTHING_FOUND, print_notices, print_outcomes, print_run_json, summary, verdict
+from workers.cli.output import (
+    NOTHING_FOUND,
+    print_notices,
+    print_outcomes,
+    print_run_json,
+    print_selected,
+    summary,
+    verdict,
+)
 from workers.cli.watch import watch
 
 
@@ -34,10 +42,11 @@ def run_to_its_end(task: str, message: Json, as_json: bool, error_if_empty: bool
         raise
     records = ledger.items(run_id)
     if as_json:
-        print_run_json(run, records)
+        print_run_json(run, records, ledger.failed_items(run))
     else:
         print_outcomes(records)
         click.secho(summary(run), fg="yellow" if verdict(run) == NOTHING_FOUND else None)
         print_notices(run)
+        print_selected(run)
     well = run.state == "successful" and not (error_if_empty and verdict(run) == NOTHING_FOUND)
     raise SystemExit(0 if well else 1)

@@ -14,7 +14,16 @@ from shared.http.probes import Fault
 from shared.json_types import Json
 from shared.ledger import Letter, Outage
 from shared.models import ItemRecord, Run, RunState, SweepRecord
-from shared.report import Excerpt, notice_sentence, repaired_part, report_wait, wait_sentence
+from shared.report import (
+    NOT_IN_REPORT,
+    Excerpt,
+    answer_item,
+    answer_of_run,
+    notice_sentence,
+    repaired_part,
+    report_wait,
+    wait_sentence,
+)
 from shared.stac.item import Found
 from shared.texts import printable
 from shared.times import format_instant
@@ -27,6 +36,7 @@ _FAULTS: Final = {
     Fault.FULL: "is full",
 }
 NOTHING_FOUND: Final = "nothing found"
+_OFFERS_NONE: Final = "offers no such item for this request; check the spelling of the type"
 _MOST_ROWS: Final = 1000
 _WHY: Final = 24
 _AT_ONCE = 500
@@ -57,36 +67,23 @@ class SweepStanding:
     progress: Progress | None = None
 
 
-def run_json(run: Run) -> Json:
-    """Return what a program wants to know of a run."""
-    counts = run.counts
-    return {
-        "run": run.id,
-        "label": run.request.label,
-        "status": run.state.value,
-        "code": run.code,
-        "reason": run.reason,
-        "items": counts.items,
-        "staged": counts.staged,
-        "repaired": counts.repaired,
-        "skipped": counts.skipped,
-        "expanded": counts.expanded,
-        "failed": counts.failed,
-        "bytes_downloaded": counts.bytes_downloaded,
-        "seconds": None if run.seconds is None else round(run.seconds, 2),
-        "artifact": run.artifact,
-        "waits": [report_wait(wait).model_dump() for wait in run.waits],
-        "notices": [notice.model_dump() for notice in run.notices],
-    }
+def run_json(run: Run, failed: Sequence[ItemRecord] = ()) -> Json:
+    """Return what a program wants to know of a run: an answer without its items.
+
+    Args:
+        run: its record.
+        failed: records of its first failed items.
+    """
+    return answer_of_run(run, failed).model_dump(mode="json", exclude=NOT_IN_REPORT)
 
 
-def print_run_json(run: Run, records: Iterable[ItemRecord]) -> None:
-    """Print a run and, as its `results`, all of its items as one JSON object on a line of its own, as they come."""
+def print_run_json(run: Run, records: Iterable[ItemRecord], failed: Sequence[ItemRecord] = ()) -> None:
+    """Print a run and all of its items as one JSON object on a line of its own, the items as they come."""
     waiting, between = iter(records), ""
-    click.echo(f'{json.dumps(run_json(run)).removesuffix("}")}, "results": [', nl=False)
+    click.echo(f'{json.dumps(run_json(run, failed)).removesuffix("}")}, "items": [', nl=False)
     while batch := list(islice(waiting, _AT_ONCE)):
         click.echo(
-            between + ", ".join(record.model_dump_json(exclude={"run_id"}, ensure_ascii=True) for record in batch),
+            between + ", ".join(answer_item(record).model_dump_json(ensure_ascii=True) for record in batch),
             nl=False,
         )
         between = ", "
@@ -209,6 +206,14 @@ def print_notices(run: Run) -> None:
         click.echo(printable(notice_sentence(notice)))
 
 
+def print_selected(run: Run) -> None:
+    """Print the product types of which nothing was selected, a line for each: one of them may be misspelt."""
+    for each in run.selected:
+        if not each.selected:
+            found = f"offers {each.offered} items, and no policy selects one" if each.offered else _OFFERS_NONE
+            click.echo(printable(f"nothing of {each.product_type}: the station {found}"))
+
+
 def outages_json(outages: Mapping[str, Outage]) -> Json:
     """Return what a program wants to know of the systems that cannot be used."""
     return {
@@ -246,7 +251,7 @@ def sweep_json(standing: SweepStanding) -> Json:
     return {
         "sweep": standing.name,
         "schedule": standing.schedule,
-        "last": None if last is None else {**run_json(last), "begun": _instant(last.created)},
+        "last": None if last is None else run_json(last),
         "left_out": None if record.skipped is None else left_out,
         "watermark": None if progress is None else _instant(progress.watermark),
         "behind": None if progress is None else progress.behind,

@@ -10,6 +10,7 @@ from workers.cli.output import (
     print_outages,
     print_run_json,
     print_runs,
+    print_selected,
     print_waits,
     run_json,
     summary,
@@ -42,10 +43,11 @@ def show(run: str, as_json: bool) -> None:
     found = ledger.find_run(run)
     records = ledger.items(found.id)
     if as_json:
-        print_run_json(found, records)
+        print_run_json(found, records, ledger.failed_items(found))
         return
     print_items(records)
     click.echo(summary(found))
+    print_selected(found)
     print_waits(found)
     print_notices(found)
     if found.artifact:

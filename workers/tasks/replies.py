@@ -2,6 +2,8 @@
 
 from celery.states import READY_STATES
 
+from shared.answer import Answer
+from shared.report import answer_of_run
 from workers.app import app, context
 from workers.base import GuardedTask
 from workers.contract import BoundTask, RunId, decode
@@ -26,4 +28,13 @@ def reply(self: BoundTask, request_id: str) -> None:
         raise self.retry(countdown=min(0.1 * 2 ** min(self.request.retries, 10), _LONGEST_PAUSE))
     failed = isinstance(result["result"], BaseException)
     answer = answer_of_error if failed else answer_of_result
-    requests.end(request_id, answer(request_id, result["result"]))
+    requests.end(request_id, answer(request_id, result["result"], _run(request_id)))
+
+
+def _run(request_id: str) -> Answer | None:
+    """Return what became of the run of a request; None if it has none, or the ledger has lost it."""
+    ledger = context().ledger
+    if not ledger.knows_run(request_id):
+        return None
+    run = ledger.run(request_id)
+    return answer_of_run(run, ledger.failed_items(run))

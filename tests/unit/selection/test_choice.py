@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.answer import Selected
 from shared.errors import ItemFailed
 from shared.selection import PolicyName, PolicySelection, choose, validity
 from shared.stac.item import Found, Item
@@ -201,3 +202,24 @@ def test_a_policy_that_takes_all_passes_each_item_on_as_it_comes() -> None:
             yield covering("a")
 
     assert next(iter(choose(by("ValCover"), endless))).item_id == "a"
+
+
+# What is said of each product type
+
+
+def test_each_product_type_is_noted_with_the_policy_that_selected_and_what_the_station_offered() -> None:
+    offering = Offering([covering("covers"), touching("touches"), touching("other", **{"product:type": "OTHER"})])
+    noted: list[Selected] = []
+    types = (TYPE, "OTHER", "MISSPELT")
+    list(choose(by("LatestValCover", "LatestValIntersect", product_types=types), offering, noted.append))
+    assert noted == [
+        Selected(product_type=TYPE, policy="LatestValCover", offered=2, selected=1),
+        Selected(product_type="OTHER", policy="LatestValIntersect", offered=1, selected=1),
+        Selected(product_type="MISSPELT", policy=None, offered=0, selected=0),
+    ]
+
+
+def test_a_type_of_which_no_policy_selects_anything_is_noted_with_what_was_offered() -> None:
+    noted: list[Selected] = []
+    list(choose(by("ValCover"), Offering([touching("a"), touching("b")]), noted.append))
+    assert noted == [Selected(product_type=TYPE, offered=2)]

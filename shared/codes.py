@@ -1,0 +1,288 @@
+"""What to do about each code with which a request, a run or an item ends; the README has the same table."""
+
+from typing import Final
+
+_TABLE: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "bad-request bad-filter bad-window bad-datetime bad-href",
+        "correct the message; the reason names the field",
+    ),
+    (
+        "bad-scene",
+        "give the name of a Sentinel-1 product, such as that of its `.SAFE` folder",
+    ),
+    (
+        "file-exists bad-folder",
+        "the reason names the file or the folder; nothing there was changed",
+    ),
+    (
+        "bad-product",
+        "give a product's folder, its `manifest.safe` or a zip of it",
+    ),
+    (
+        "not-offered",
+        "look at which station has the file (`--station`); it may have been evicted there",
+    ),
+    (
+        "not-allowed",
+        "the reply list may not ask for this task or owner: `[caller.NAME]` in `AUXIP_OWNERS_FILE`",
+    ),
+    (
+        "foreign-place",
+        "the archive is not below the owner's prefix; name the owner in `env`, or copy the archive there",
+    ),
+    (
+        "in-catalog",
+        "an item of the catalog references the archive; expand it with `auxip.unzip_decompress`",
+    ),
+    (
+        "bad-setting",
+        "correct the setting that is named",
+    ),
+    (
+        "bad-usage",
+        "correct the command line; `auxip COMMAND --help` lists its options",
+    ),
+    (
+        "redis-unreachable redis-unauthorized redis-tls redis-bad-answer",
+        "correct the host, the password or the scheme in `AUXIP_REDIS_URL`; the reason says which",
+    ),
+    (
+        "redis-unavailable",
+        "the server answers and cannot serve now: wait, or look at its log",
+    ),
+    (
+        "unknown-collection",
+        "create the collection (`auxip collection create NAME`), or correct its name",
+    ),
+    (
+        "bad-parameter",
+        "correct the parameters of the named query; the reason names them",
+    ),
+    (
+        "unknown-run unknown-item unknown-sweep unknown-station unknown-query",
+        "look the name up: `auxip runs`, `auxip show`, `AUXIP_SWEEPS_FILE`, `AUXIP_STATIONS_FILE`, "
+        "`AUXIP_QUERIES_FILE`",
+    ),
+    (
+        "unknown-property",
+        "the station does not know a property of the filter, and answers 500; correct its name, or have the "
+        "station's operator add it to the queryables",
+    ),
+    (
+        "nothing-found too-many-items search-timeout",
+        "widen or narrow the search; of a replay: the station has the item no more",
+    ),
+    (
+        "station-unauthorized catalog-unauthorized staging-unauthorized s3-denied",
+        "check the credentials; where `auxip runs` names the system, its items wait until they are accepted",
+    ),
+    (
+        "station-not-found catalog-not-found staging-not-found",
+        "the station offers what it does not have, or the URL is wrong",
+    ),
+    (
+        "station-refused catalog-refused staging-refused",
+        "the reason tells what the other side said",
+    ),
+    (
+        "station-unavailable catalog-unavailable staging-unavailable station-rate-limited "
+        "catalog-rate-limited staging-rate-limited s3-unavailable",
+        "wait, run again",
+    ),
+    (
+        "station-incomplete",
+        "the station has not given all that it says it has, or cannot give it; the reason says which; search "
+        "again later, or for less",
+    ),
+    (
+        "station-bad-answer catalog-bad-answer staging-bad-answer station-foreign-link",
+        "the answer is no STAC, no OData or no statusInfo, not all of it, or too large "
+        "(`AUXIP_MAX_ANSWER_BYTES`, `page_size`); tell the operator of the API",
+    ),
+    (
+        "bad-item bad-validity no-generation-time no-assets bad-checksum unsupported-href unsafe-asset-name "
+        "unsafe-item-id reserved-item-id",
+        "the station describes the item wrongly; tell its operator",
+    ),
+    (
+        "foreign-href",
+        "the station points to a host or an address that is not its own: `trusted_domains`, `allowed_hosts`, "
+        "`allow_private`",
+    ),
+    (
+        "station-busy",
+        "nothing: the limits of the station are reached, the worker does something else and comes back",
+    ),
+    (
+        "not-online",
+        "the station fetches the product from its archive; run again later",
+    ),
+    (
+        "size-mismatch checksum-mismatch",
+        "the bytes are not those that were announced; nothing was kept of them",
+    ),
+    (
+        "source-missing",
+        "the station's `s3://` href leads to no object; tell its operator",
+    ),
+    (
+        "foreign-bucket",
+        "if the bucket may be copied from, name it in `AUXIP_S3_SOURCE_BUCKETS`; else tell the station's operator",
+    ),
+    (
+        "s3-full",
+        "make room in the store or raise the bucket's quota; items wait for that, unless it takes a small "
+        "object still: then run again; nothing was lost",
+    ),
+    (
+        "too-large",
+        "larger than a limit; the reason names the setting",
+    ),
+    (
+        "catalog-refused-item",
+        "the catalog does not take this item: the reason names the field, or it answers 500 to this item "
+        "alone, as pgSTAC does to what its database does not take, and its log says why; ask the station to "
+        "correct it",
+    ),
+    (
+        "other-owner",
+        "the item belongs to another owner; use a collection of your own",
+    ),
+    (
+        "catalog-other-object",
+        "the catalog's href of an asset leads to another object; delete that object and run it again",
+    ),
+    (
+        "archive-unsafe archive-damaged archive-limit archive-empty archive-encrypted archive-method "
+        "archive-type-mismatch archive-checksum name-collision",
+        "the archive stays, the catalog points to it, the reason lists its problems",
+    ),
+    (
+        "no-such-member",
+        "none of the patterns of `members` matches a file of the archive, which stays; the reason has names "
+        "of some files",
+    ),
+    (
+        "unsupported-archive",
+        "by its name it is no .zip, .tar, .tgz or .tar.gz",
+    ),
+    (
+        "unproven",
+        'nothing, if you meant `unreadable_checksums = "stage"`: the item is staged, and no checksum of the '
+        "station proves the assets that are listed",
+    ),
+    (
+        "left-out",
+        "nothing, if you meant `AUXIP_ARCHIVE_ON_UNSAFE=skip`: the item is expanded without the members that "
+        "are listed",
+    ),
+    (
+        "archive-missing prefix-taken unknown-prefix bad-prefix",
+        "look at the objects that are named; nothing was overwritten",
+    ),
+    (
+        "already-staged",
+        "nothing: the item was skipped",
+    ),
+    (
+        "repaired",
+        "nothing for the item; ask what damaged the store: the catalog had the item, and its objects were "
+        "missing or wrong",
+    ),
+    (
+        "no-such-asset",
+        "nothing, or correct `asset_names`: the item was skipped, since it has none of them",
+    ),
+    (
+        "claimed-elsewhere claim-lost",
+        "nothing: another worker is at it, this one waits",
+    ),
+    (
+        "system-unavailable",
+        "look at the system that `auxip runs` names: what waits for it goes on by itself when it can be used",
+    ),
+    (
+        "worker-killed",
+        "its worker died three times while it worked on this; look for why (out of memory, in most cases), run again",
+    ),
+    (
+        "ledger-lost",
+        "the ledger's database was lost with what it knew of this request; ask for the same again, what is "
+        "done is kept",
+    ),
+    (
+        "id-taken",
+        "something else was asked for under this id; send the request under an id of its own",
+    ),
+    (
+        "cancelled",
+        "nothing: the run was cancelled; run it again, what is done is kept",
+    ),
+    (
+        "run-expired",
+        "the run was not done within `AUXIP_KEEP_RUNS_DAYS`; look for why its queues stand still, run again",
+    ),
+    (
+        "not-done not-staged catalog-mismatch s3-mismatch s3-changed s3-bad-key",
+        "run again; if it stays, something else writes there",
+    ),
+    (
+        "bad-message bad-arguments unknown-task",
+        "the sender's fault, the reason names the place; `auxip dead show` has it whole",
+    ),
+    (
+        "message-too-large message-rejected",
+        "the reason says why; `auxip dead replay` puts it on its queue again when the cause is gone",
+    ),
+    (
+        "many-failed",
+        "find the cause; then replay this letter, which does the whole request again",
+    ),
+    (
+        "unknown-letter not-replayable",
+        "look the id up: `auxip dead`; if its payload cannot be read, run the request again",
+    ),
+    (
+        "not-cancelled",
+        "the run is closed, or was cancelled before: `auxip show RUN` tells how it ended",
+    ),
+    (
+        "job-running",
+        "nothing: the staging service is at it, and is asked again",
+    ),
+    (
+        "job-failed job-dismissed job-lost",
+        "the reason tells what the staging service said; run again",
+    ),
+    (
+        "job-timeout",
+        "raise `AUXIP_STAGING_JOB_TIMEOUT`, or ask the service's operator; what it does finish is found by "
+        "the next run",
+    ),
+    (
+        "job-mismatch",
+        "the staging service holds something else than the station offers; delete the item from the catalog, "
+        "since the service stages nothing that it shows, and run again",
+    ),
+    (
+        "step-timeout",
+        "raise `AUXIP_STEP_TIMEOUT`, or ask why it takes so long",
+    ),
+    (
+        "internal-error",
+        "a fault of ours: the worker's log has the traceback",
+    ),
+    (
+        "local-stack process-ended workers-silent",
+        "the embedded stack of `auxip up` could not start; the log's last lines are shown",
+    ),
+)
+
+ADVICE: Final[dict[str, str]] = {code: advice for codes, advice in _TABLE for code in codes.split()}
+"""Each code and what to do about it, for people: in the report, in answers and on the command line."""
+
+
+def advice_for(code: str) -> str:
+    """Return what to do about a code; an empty text for one that is not of the table, such as none."""
+    return ADVICE.get(code, "")
