@@ -30,6 +30,8 @@ PublicTask = Literal[
     "auxip.aux",
     "auxip.unzip_decompress",
     "auxip.process_asset",
+    "auxip.status",
+    "auxip.cancel",
 ]
 """The tasks that other systems may ask for."""
 

@@ -31,11 +31,13 @@ class UnboundedTask(Task):  # type: ignore[type-arg]  # not a generic class at r
 # Here and not as `broker_transport`: Flower, and every line of a log, know a broker by the scheme of its URL.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "workers.transport:Transport"))
 
+_TASKS = ("search", "staging", "catalog", "decompress", "runs", "replies", "answers")
+
 app = Celery(
     "auxip",
     task_cls=UnboundedTask,
     include=[
-        *(f"workers.tasks.{name}" for name in ("search", "staging", "catalog", "decompress", "runs", "replies")),
+        *(f"workers.tasks.{name}" for name in _TASKS),
         "workers.revoking",
         "workers.stopping",
     ],

@@ -1,8 +1,8 @@
 """The messages that callers may send: the arguments of every public task, validated before anything is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self, TypeAlias, TypeVar, cast
@@ -17,8 +17,11 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from shared.archives.members import Members, Strip
 from shared.archives.rules import Choice, WantedLayout
@@ -41,9 +44,9 @@ from shared.selection import (
     fill,
 )
 from shared.stac.item import Item
-from shared.stac.search import Cql2
+from shared.stac.search import Cql2, SortKey
 from shared.stations.config import StationName
-from shared.validation import first_problem
+from shared.validation import all_problems
 
 if TYPE_CHECKING:
     from celery import Task
@@ -52,6 +55,7 @@ BoundTask: TypeAlias = "Task[..., object]"
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Result = TypeVar("_Result")
+_NESTED = {name for model in (Cql2, NamedQuery, SortKey) for name in model.model_fields} - {"kind"}
 _COLLECTION = TypeAdapter[str](CollectionId)
 
 
@@ -69,6 +73,15 @@ class Env(BaseModel):
 
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _refused_together(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        """Let an error of ours be one of the problems of a message, where it would end the validation at once."""
+        try:
+            return handler(value)
+        except Rejected as error:
+            raise PydanticCustomError(error.code, "{reason}", {"reason": error.reason}) from None
 
 
 Stations = StationName | Annotated[list[StationName], Field(min_length=1, max_length=20)] | None
@@ -343,6 +356,23 @@ class ProcessAssetMessage(_ExpandingMessage):
         return Choice(layout=self.layout, members=self.members, strip=self.strip, dbl=self.dbl)
 
 
+RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+
+
+class StatusMessage(_Message):
+    """`auxip.status`: how did a run end, or how far is it? Answers with an answer (v1), without `items` and `result`.
+
+    The run is one of the owner's.
+    """
+
+    env: Env
+    run: RunName
+
+
+class CancelMessage(StatusMessage):
+    """`auxip.cancel`: begin nothing new of a run of the owner; what was done stays. Answers as `auxip.status` does."""
+
+
 class SweepMessage(_Message):
     """`auxip.sweep` and `auxip.sweep_now`: of beat and of `auxip sweep`.
 
@@ -364,7 +394,7 @@ class AuditMessage(SweepMessage):
 class RunId(_Message):
     """The id of a run: that of its task, a UUID unless the caller has chosen another; part of S3 and ledger keys."""
 
-    run_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+    run_id: RunName
 
 
 MESSAGES: dict[str, type[BaseModel]] = {
@@ -375,6 +405,8 @@ MESSAGES: dict[str, type[BaseModel]] = {
     "auxip.aux": AuxMessage,
     "auxip.unzip_decompress": UnzipMessage,
     "auxip.process_asset": ProcessAssetMessage,
+    "auxip.status": StatusMessage,
+    "auxip.cancel": CancelMessage,
 }
 
 
@@ -386,12 +418,35 @@ def decode(message: type[_Model], /, **fields: object) -> _Model:
     """Validate the arguments of a task.
 
     Raises:
-        Rejected: `bad-request`, naming the first field that is wrong; `bad-filter`, `bad-window` or `bad-datetime`.
+        Rejected: `bad-request`, naming every field that is wrong; or `bad-filter`, `bad-datetime` where all that is
+            wrong is of that kind.
     """
     try:
         return message.model_validate(fields)
     except ValidationError as error:
-        raise Rejected("bad-request", first_problem(error)) from None
+        kinds = {each["type"] for each in error.errors(include_input=False, include_url=False)}
+        (code,) = kinds if len(kinds) == 1 else ("",)
+        reason = all_problems(error, message.model_fields, _NESTED)
+        raise Rejected(code if "-" in code else "bad-request", reason) from None  # pydantic's own have underscores
+
+
+def refusal(message: type[BaseModel], args: tuple[object, ...], kwargs: Mapping[str, object]) -> Rejected | None:
+    """Return what the arguments of a call are refused with; None if that cannot be said by the fields of the message.
+
+    Args:
+        message: of the task.
+        args: given by their places.
+        kwargs: given by their names.
+    """
+    names = [*message.model_fields]
+    given = dict(zip(names, args, strict=False))
+    if len(args) > len(names) or given.keys() & kwargs.keys():
+        return None
+    try:
+        decode(message, **given, **kwargs)
+    except Rejected as error:
+        return error
+    return None
 
 
 def takes(message: type[_Model]) -> Callable[[Callable[[BoundTask, _Model], _Result]], Callable[..., _Result]]:
@@ -413,6 +468,7 @@ def takes(message: type[_Model]) -> Callable[[Callable[[BoundTask, _Model], _Res
             given = signature.bind(*args, **kwargs).arguments
             return function(cast("BoundTask", given.pop("self")), decode(message, **given))
 
+        task.refusal = partial(refusal, message)  # type: ignore[attr-defined]  # of `workers.request`
         task.__signature__ = signature  # type: ignore[attr-defined]  # what Celery checks the arguments against
         del task.__wrapped__  # and not the function's own
         return task

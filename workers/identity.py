@@ -30,10 +30,13 @@ def digest_of_call(task: BoundTask) -> str:
 def require_own_id(context: Context, task: BoundTask) -> None:
     """Make sure that a task that opens no run has an id of its own.
 
+    Its result would otherwise take the place of that of a run, or of another task.
+
     Raises:
         Reject: `id-taken`.
     """
-    if context.ledger.register_call(str(task.request.id), digest_of_call(task)) != digest_of_call(task):
+    task_id, digest = str(task.request.id), digest_of_call(task)
+    if context.ledger.knows_run(task_id) or context.ledger.register_call(task_id, digest) != digest:
         _refuse(context, task)
 
 

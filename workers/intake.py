@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from celery.exceptions import TaskRevokedError
 from kombu.utils import json as kombu_json
@@ -14,13 +14,23 @@ from shared.errors import AuxipError, Rejected
 from shared.json_types import Json
 from shared.models import Lane, ReplyName
 from shared.report import problem_of
-from shared.validation import first_problem
+from shared.validation import all_problems
 from workers.contract import MESSAGES, OnDemandMessage, RunId, UnzipMessage, decode
 from workers.envelope import MAX_DEPTH, deeper_than
+from workers.refusals import unknown_task
 
 MAX_ANSWER_BYTES = 2**20
 
-_T = TypeVar("_T")
+
+class _Asked(BaseModel):
+    """What of a request is looked at where something else of it is wrong."""
+
+    model_config = ConfigDict(strict=True)
+
+    task: str
+    arguments: Json
+
+
 _OBJECT = TypeAdapter(dict[str, object])
 _REPLY_NAME = TypeAdapter[str](ReplyName)
 _TRACEPARENT = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
@@ -52,10 +62,9 @@ def decode_request(raw: bytes) -> IntakeRequest:
         Rejected: `bad-message`, it is no request; `unknown-task`; or what its arguments are refused with, as by
             `workers.contract.decode`.
     """
-    value = _loaded(raw)
-    request = _checked(lambda: IntakeRequest.model_validate(value))
+    request = _request(_loaded(raw))
     if request.task not in MESSAGES:
-        raise Rejected("unknown-task", f"there is no task {request.task[:100]!r}; there are: {', '.join(MESSAGES)}")
+        raise unknown_task(request.task)
     message = decode(MESSAGES[request.task], **request.arguments)
     if isinstance(message, OnDemandMessage | UnzipMessage):
         message.request()  # what the fields are refused with together
@@ -152,11 +161,21 @@ def _loaded(raw: bytes) -> object:
     )
 
 
-def _checked(validate: Callable[[], _T]) -> _T:
+def _request(value: object) -> IntakeRequest:
+    """Validate a request; where that fails, its arguments are looked at as well, so that all is said at once."""
     try:
-        return validate()
+        return IntakeRequest.model_validate(value)
     except ValidationError as error:
-        raise Rejected("bad-message", first_problem(error, whole="the request")) from None
+        reasons = [all_problems(error, IntakeRequest.model_fields, (), whole="the request")]
+    try:
+        asked = _Asked.model_validate(value)
+        if asked.task in MESSAGES:
+            decode(MESSAGES[asked.task], **asked.arguments)
+    except ValidationError:
+        pass  # these two are told already
+    except Rejected as error:
+        reasons.append(error.reason)
+    raise Rejected("bad-message", "; ".join(reasons))
 
 
 def _valid(validate: Callable[[], str]) -> str | None:

@@ -137,6 +137,8 @@ QUEUES: tuple[Queue, ...] = (
             "auxip.orbit",
             "auxip.aux",
             "auxip.unzip_decompress",
+            "auxip.status",
+            "auxip.cancel",
             "auxip.sweep",
             "auxip.sweep_now",
             "auxip.clean_up",

@@ -1,7 +1,7 @@
 """Answers for the senders of task messages that are refused: a FAILURE under the id of the task, never silence."""
 
 import logging
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from celery import current_app
 from celery.app.task import Context as TaskRequest
@@ -9,12 +9,21 @@ from celery.backends.redis import RedisBackend
 
 from shared.errors import Rejected
 from shared.ledger import run_key
+from shared.models import PublicTask
+from shared.validation import nearest
 from workers.envelope import Sender, sender_of
 
 _log = logging.getLogger(__name__)
 
 ID_TAKEN = "id-taken"
 """The code of what is refused since its id is another's, who waits for the result."""
+
+
+def unknown_task(name: str) -> Rejected:
+    """Return what a message or a request is refused with that asks for a task that there is not."""
+    tasks = get_args(PublicTask)
+    near = nearest(name, tasks)
+    return Rejected("unknown-task", f"there is no task {name[:100]!r}{near}; there are {', '.join(tasks)}")
 
 
 def answer_refused(raw: bytes, code: str, reason: str) -> None:

@@ -14,7 +14,7 @@ from celery.worker import request as celery_request
 from celery.worker import state
 from kombu.message import Message
 
-from shared.errors import AuxipError
+from shared.errors import AuxipError, Rejected
 from shared.retries import longest_wait
 from shared.settings import load_settings
 
@@ -37,9 +37,9 @@ class Request(celery_request.Request):
         if self._eta is not None and str(self.task.name).startswith(_STEPS):
             self._eta = min(self._eta, datetime.now(UTC) + _longest_wait())
         fault = self._misfit()
-        if fault:
-            cast("Any", message).fault = ("bad-arguments", fault)
-            raise InvalidTaskError(fault)
+        if fault is not None:
+            cast("Any", message).fault = (fault.code, fault.reason)
+            raise InvalidTaskError(str(fault))
 
     def revoked(self) -> bool:
         """Return whether the task must not run: it is revoked, or has expired."""
@@ -60,12 +60,18 @@ class Request(celery_request.Request):
             return
         super().on_failure(exc_info, send_failed_event, return_ok)
 
-    def _misfit(self) -> str:
+    def _misfit(self) -> Rejected | None:
+        """Return what the arguments are refused with that the task cannot be called with; None if it can.
+
+        A task that takes a message refuses them in the words in which the gate does.
+        """
+        task = cast("Any", self.task)
         try:
-            cast("Any", self.task).__header__(*self.args, **self.kwargs)
+            task.__header__(*self.args, **self.kwargs)
         except TypeError as error:
-            return f"{self.task.name}: {error}"
-        return ""
+            refusal = getattr(task.run, "refusal", lambda *_: None)(self.args, self.kwargs)
+            return refusal or Rejected("bad-arguments", f"{task.name}: {error}")
+        return None
 
 
 @cache

@@ -50,7 +50,7 @@ from shared.models import Lane
 from workers.envelope import Envelope, decode
 from workers.lanes import Turns
 from workers.queues import lane_of_queue
-from workers.refusals import answer_id, answer_refused
+from workers.refusals import answer_id, answer_refused, unknown_task
 
 _TESTED = "5.7."
 if not version("kombu").startswith(_TESTED):
@@ -455,7 +455,8 @@ def _fault(message: virtual.Message) -> tuple[str, str]:
         return cast("tuple[str, str]", told)
     task = message.headers["task"]
     if task not in current_app.tasks:
-        return "unknown-task", f"this worker has no task {task!r}"
+        error = unknown_task(str(task))
+        return error.code, error.reason
     return "message-rejected", f"the worker has rejected it for {task}, see its log"
 
 

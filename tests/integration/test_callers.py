@@ -16,11 +16,15 @@ from celery.result import AsyncResult
 from local.processes import Child
 from local.stack import Stack
 from shared.context import Context
+from shared.errors import Rejected
+from shared.json_types import Json
 from shared.models import RunState
 from tests.integration.conftest import Caller, closed_run, of_id, of_type, wait_for
 from tests.integration.test_halted import standing_still
 from tests.messages import envelope, raw
 from tests.processes import descendants
+from tests.requests import ON_DEMAND
+from workers.intake import decode_request
 from workers.transport import MAX_MESSAGE_BYTES
 
 SECONDS = 60
@@ -94,6 +98,25 @@ def test_a_message_that_unpacks_to_too_much_is_refused(context: Context, workers
 def test_a_message_that_is_too_large_is_answered(context: Context, workers: list[Child]) -> None:
     message = envelope("auxip.staging", [["x" * MAX_MESSAGE_BYTES], {}, None])
     assert "message-too-large" in str(refused(context, raw(message), message["headers"]["id"]))
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments"),
+    [
+        ("auxip.on_demand_staging", {"env": {"owner_id": "a/b"}, "product_typ": "A"}),
+        ("auxip.on_demand_staging", {**ON_DEMAND, "start_datetime": "soon"}),
+        ("auxip.staging", {}),
+        ("auxip.stagin", {"env": {"owner_id": "a"}}),
+    ],
+)
+def test_both_ways_in_refuse_a_message_in_the_same_words(
+    context: Context, workers: list[Child], task: str, arguments: Json
+) -> None:
+    with pytest.raises(Rejected) as of_the_gate:
+        decode_request(json.dumps({"task": task, "arguments": arguments}).encode())
+    message = envelope(task, [[], arguments, None])
+    of_celery = refused(context, raw(message), message["headers"]["id"])
+    assert str(of_celery) == str(of_the_gate.value)
 
 
 def test_what_is_linked_to_the_failure_of_a_refused_task_is_sent(context: Context, workers: list[Child]) -> None:

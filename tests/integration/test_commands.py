@@ -225,6 +225,8 @@ def test_the_contract_describes_a_request_and_every_public_task() -> None:
         "auxip.on_demand_staging",
         "auxip.unzip_decompress",
         "auxip.process_asset",
+        "auxip.status",
+        "auxip.cancel",
     }
 
 

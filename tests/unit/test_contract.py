@@ -19,15 +19,18 @@ from tests.unit.making import ANY, item_json
 from workers.contract import (
     MESSAGES,
     AuxMessage,
+    CancelMessage,
     OnDemandMessage,
     OrbitMessage,
     ProcessAssetMessage,
     SearchMessage,
     StagingMessage,
+    StatusMessage,
     UnzipMessage,
     decode,
     json_schema,
 )
+from workers.contract import refusal as refusal_of_call
 from workers.queues import QUEUES
 
 ENV: Json = {"owner_id": "operations"}
@@ -47,6 +50,8 @@ VALID: dict[type[BaseModel], Json] = {
     StagingMessage: STAGING,
     OnDemandMessage: ON_DEMAND,
     UnzipMessage: {"env": ENV, "auxip_item": item_json(collection="aux")},
+    StatusMessage: {"env": ENV, "run": "run-1"},
+    CancelMessage: {"env": ENV, "run": "run-1"},
     ProcessAssetMessage: {"asset_href": "s3://bucket/a.zip", "asset_name": "a.zip"},
 }
 
@@ -95,7 +100,54 @@ def test_a_missing_field_is_named(message: type[BaseModel], name: str) -> None:
 @pytest.mark.parametrize("message", VALID, ids=lambda message: message.__name__)
 def test_a_field_that_is_unknown_is_refused(message: type[BaseModel]) -> None:
     error = refusal(message, {**VALID[message], "typing_eror": 1})
-    assert str(error) == "bad-request: typing_eror: Extra inputs are not permitted"
+    assert str(error) == "bad-request: typing_eror: there is no such field"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"product_typ": "A"}, "product_typ: there is no such field, the nearest is product_type"),
+        ({"timeout": 5}, "timeout: there is no such field, the nearest is timeout_seconds"),
+        ({"zzz": 5}, "zzz: there is no such field"),
+    ],
+)
+def test_an_unknown_field_is_told_with_the_nearest_one(wrong: Json, said: str) -> None:
+    assert refusal(OnDemandMessage, {**ON_DEMAND, **wrong}).reason == said
+
+
+def test_an_unknown_field_of_a_search_is_told_with_the_nearest_one() -> None:
+    error = refusal(StagingMessage, {**STAGING, "cql2_filter": {"filter": ANY, "limits": 1}})
+    assert error.reason == "cql2_filter.limits: there is no such field, the nearest is limit"
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    wrong: Json = {"end_datetime": "soon", "before": -1, "product_typ": "A", "env": {"owner_id": "a/b"}}
+    error = refusal(OnDemandMessage, {**ON_DEMAND, **wrong})
+    assert error.code == "bad-request"
+    told = [problem.partition(":")[0] for problem in error.reason.split("; ")]
+    assert told == ["env.owner_id", "end_datetime", "before", "product_typ"]
+
+
+def test_of_very_many_problems_twenty_are_told() -> None:
+    error = refusal(OnDemandMessage, {**ON_DEMAND, "product_type": [1] * 50})
+    assert error.reason.endswith("and 31 more")
+
+
+def test_two_filters_that_are_none_have_the_code_of_one() -> None:
+    assert refusal(OnDemandMessage, {**ON_DEMAND, "start_datetime": "x", "end_datetime": "y"}).code == "bad-datetime"
+
+
+@pytest.mark.parametrize("message", VALID, ids=lambda message: message.__name__)
+def test_a_call_is_refused_as_its_message_is(message: type[BaseModel]) -> None:
+    values = list(VALID[message].values())
+    refused = refusal_of_call(message, tuple(values[:1]), {"typing_eror": 1})
+    given = {next(iter(message.model_fields)): values[0], "typing_eror": 1}
+    assert str(refused) == str(refusal(message, given))
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [((1,) * 50, {}), ((1,), {"env": 1})])
+def test_a_call_that_python_refuses_has_no_field_to_name(args: tuple[object, ...], kwargs: Json) -> None:
+    assert refusal_of_call(StagingMessage, args, kwargs) is None
 
 
 @pytest.mark.parametrize(
@@ -132,6 +184,8 @@ def test_a_field_that_is_unknown_is_refused(message: type[BaseModel]) -> None:
         (StagingMessage, {"cql2_filter": {"query": "Q", "parameters": {"a": {"op": "not"}}}}, "cql2_filter.parameters"),
         (SearchMessage, {"auxip_cql2": {"query": "Q", "filter": ANY}}, "auxip_cql2.filter"),
         (UnzipMessage, {"auxip_item": {"id": "X"}}, "auxip_item.properties"),
+        (StatusMessage, {"run": "../x"}, "run"),
+        (CancelMessage, {"env": {"owner_id": "a/b"}}, "env.owner_id"),
         (ProcessAssetMessage, {"asset_href": None}, "asset_href"),
     ],
 )

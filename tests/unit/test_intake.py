@@ -63,6 +63,19 @@ def test_a_reason_names_the_field_and_not_what_it_holds() -> None:
     assert "hunter2" not in refused.value.reason
 
 
+def test_what_is_wrong_with_the_request_and_with_its_arguments_is_told_at_once() -> None:
+    wrong = request(prioity="bulk", id=5, arguments={**ON_DEMAND, "plattform": "x", "before": "soon"})
+    with pytest.raises(Rejected, match=r"^bad-message: ") as refused:
+        decode_request(raw(wrong))
+    for told in ("id: ", "the nearest is priority", "plattform: ", "the nearest is platform", "before: "):
+        assert told in refused.value.reason
+
+
+def test_an_unknown_task_is_told_with_the_nearest_one() -> None:
+    with pytest.raises(Rejected, match=r"'auxip\.stagin', the nearest is auxip\.staging; there are auxip.search, "):
+        decode_request(raw(request(task="auxip.stagin")))
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [

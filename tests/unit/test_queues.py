@@ -52,7 +52,9 @@ def test_every_task_is_in_the_table_exactly_once(registered: tuple[dict[str, str
 
 def test_every_task_is_in_the_module_of_its_queue(registered: tuple[dict[str, str], dict[str, str]]) -> None:
     modules, _ = registered
-    elsewhere = {"auxip.reply": "workers.tasks.replies"}  # of the queue `runs`, and of requests only
+    # Of the queue `runs`: of requests only, and what callers ask about their runs.
+    answers = dict.fromkeys(("auxip.status", "auxip.cancel"), "workers.tasks.answers")
+    elsewhere = {"auxip.reply": "workers.tasks.replies", **answers}
     assert modules == {task: f"workers.tasks.{QUEUE_OF[task]}" for task in modules} | elsewhere
 
 

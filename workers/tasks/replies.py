@@ -3,7 +3,7 @@
 from celery.states import READY_STATES
 
 from shared.answer import Answer
-from shared.report import answer_of_run
+from shared.runs.ask import answer_of
 from workers.app import app, context
 from workers.base import GuardedTask
 from workers.contract import BoundTask, RunId, decode
@@ -33,8 +33,4 @@ def reply(self: BoundTask, request_id: str) -> None:
 
 def _run(request_id: str) -> Answer | None:
     """Return what became of the run of a request; None if it has none, or the ledger has lost it."""
-    ledger = context().ledger
-    if not ledger.knows_run(request_id):
-        return None
-    run = ledger.run(request_id)
-    return answer_of_run(run, ledger.failed_items(run))
+    return answer_of(context(), request_id) if context().ledger.knows_run(request_id) else None
