@@ -72,16 +72,20 @@ class Busy(Retryable):
     """
 
 
-class UnsupportedArchive(Rejected, ValueError):
-    """The name is that of no archive we expand. A ValueError, as callers of the reference expect."""
+class WrongValue(Rejected, ValueError):
+    """What the reference raises a ValueError for; its callers expect one."""
+
+
+class UnsupportedArchive(WrongValue):
+    """The name is that of no archive we expand."""
 
     def __init__(self, name: str) -> None:
         super().__init__("unsupported-archive", f"Unsupported archive type: {name!r}")
         self.args = (name,)
 
 
-class NothingFound(Rejected, ValueError):
-    """A search with `error_if_empty` found nothing. A ValueError, as callers of the reference expect."""
+class NothingFound(WrongValue):
+    """A search with `error_if_empty` found nothing."""
 
     def __init__(self, cql2: str) -> None:
         super().__init__("nothing-found", f"No Auxip product found for CQL2 filter: {cql2}")

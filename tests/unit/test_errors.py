@@ -1,16 +1,30 @@
 """The tree of errors: every one reaches the caller with its code and its reason."""
 
 import pickle
-from typing import cast
+import sys
+from typing import Any, cast
 
 import pytest
 from celery import Celery
-from celery.backends.base import Backend
+from celery.backends.base import Backend as BaseBackend
 
 import shared.archives
+import workers.client
 from shared.archives import ArchiveFailed, Kind, Problem
-from shared.errors import AuxipError, Busy, ItemFailed, NothingFound, Refused, Rejected, Retryable, UnsupportedArchive
+from shared.errors import (
+    AuxipError,
+    Busy,
+    ItemFailed,
+    NothingFound,
+    Refused,
+    Rejected,
+    Retryable,
+    UnsupportedArchive,
+    WrongValue,
+)
 from shared.settings import SettingsError
+from workers.client import AuxipError as ClientError
+from workers.results import CLIENT, Backend
 
 ERRORS: list[AuxipError] = [
     AuxipError("some-code", "some reason"),
@@ -20,6 +34,7 @@ ERRORS: list[AuxipError] = [
     Retryable("station-rate-limited", "answered 429", 2.5),
     Refused("s3-denied", "the key is not known"),
     Busy("claimed-elsewhere", "another worker holds it", 2.0),
+    WrongValue("nothing-found", "no product"),
     UnsupportedArchive("orbit.EOF"),
     NothingFound('{"op": "="}'),
     SettingsError("AUXIP_S3_BUCKET is not set"),
@@ -31,17 +46,33 @@ def family(base: type[AuxipError]) -> set[type[AuxipError]]:
     return {base}.union(*(family(child) for child in base.__subclasses__()))
 
 
-@pytest.fixture(scope="module")
-def backend() -> Backend:
-    """What writes an error into a result, and what makes it again on the caller's side."""
+def backend(kind: Any, *args: str) -> Any:
     app = Celery("callers", set_as_current=False)
     app.conf.update(result_serializer="json", accept_content=["json"])
-    return Backend(app)
+    return kind(*args, app=app)
 
 
-def through_a_result(backend: Backend, error: Exception) -> BaseException:
-    written = backend.encode(backend.prepare_exception(error, "json"))
-    return cast("BaseException", backend.exception_to_python(backend.decode(written)))
+@pytest.fixture(scope="module")
+def ours() -> Any:
+    """What writes an error into a result, and what our own programs read it with."""
+    return backend(Backend, "redis://127.0.0.1:1/0")
+
+
+@pytest.fixture(scope="module")
+def stock() -> Any:
+    """What a caller has that has nothing but Celery."""
+    return backend(BaseBackend)
+
+
+def through_a_result(writer: Any, reader: Any, error: Exception) -> BaseException:
+    written = writer.encode(writer.prepare_exception(error, "json"))
+    return cast("BaseException", reader.exception_to_python(reader.decode(written)))
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that has imported the client."""
+    monkeypatch.setitem(sys.modules, CLIENT, workers.client)
 
 
 def test_every_class_of_the_tree_is_tried_here() -> None:
@@ -59,21 +90,41 @@ def test_an_error_survives_pickling(error: AuxipError) -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_an_error_reaches_the_caller_of_a_task_with_its_code_and_reason(backend: Backend, error: AuxipError) -> None:
-    again = through_a_result(backend, error)
+def test_a_caller_with_the_client_gets_its_class_with_code_and_reason(
+    ours: Any, stock: Any, client: None, error: AuxipError
+) -> None:
+    again = through_a_result(ours, stock, error)
+    told = ClientError.of(again)
+    assert told is not None
+    assert (told.code, told.reason, str(told)) == (error.code, error.reason, str(error))
+    assert type(again) is (ValueError if isinstance(error, ValueError) else ClientError)
 
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_caller_with_nothing_but_celery_gets_code_and_reason(ours: Any, stock: Any, error: AuxipError) -> None:
+    again = through_a_result(ours, stock, error)
     assert error.code in str(again)
     assert error.reason in str(again)
+    assert type(again).__name__ in {"AuxipError", "ValueError"}
+    assert isinstance(again, ValueError) is isinstance(error, ValueError)
 
 
-@pytest.mark.parametrize(
-    "error", [error for error in ERRORS if not isinstance(error, ArchiveFailed)], ids=lambda error: type(error).__name__
-)
-def test_an_error_reaches_the_caller_of_a_task_as_what_it_is(backend: Backend, error: AuxipError) -> None:
-    again = through_a_result(backend, error)
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_our_own_programs_get_an_error_of_ours(ours: Any, error: AuxipError) -> None:
+    again = through_a_result(ours, ours, error)
+    assert isinstance(again, Rejected)
+    assert (again.code, again.reason) == (error.code, error.reason)
+    assert isinstance(again, ValueError) is isinstance(error, ValueError)
 
-    assert type(again) is type(error)
-    assert str(again) == str(error)
+
+def test_an_error_that_is_not_ours_is_stored_as_celery_does(ours: Any, stock: Any) -> None:
+    again = through_a_result(ours, stock, KeyError("x"))
+    assert (type(again), again.args) == (KeyError, ("x",))
+
+
+@pytest.mark.parametrize("error", [ValueError("soon"), KeyError("x"), ValueError(1, 2), ValueError("a b: c")])
+def test_an_error_that_is_not_ours_has_no_code(error: Exception) -> None:
+    assert ClientError.of(error) is None
 
 
 def test_an_error_says_its_code_first() -> None:
