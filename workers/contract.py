@@ -18,6 +18,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -66,13 +67,24 @@ def _names(station: str | list[str] | None) -> tuple[str, ...]:
 class Env(BaseModel):
     """On whose behalf a task works. Fields that we do not know, such as a tracing span, are let through."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
     owner_id: OwnerId
+    """The owner: the first segment of the S3 keys."""
+
+
+OnBehalf = Annotated[Env, Field(description="on whose behalf")]
+Collection = Annotated[CollectionId, Field(description="collection of the catalog, which must exist")]
+Timeout = Annotated[
+    float,
+    Field(strict=True, allow_inf_nan=False, description="seconds that the search may take; negative: no limit"),
+]
+Decompress = Annotated[bool, Field(strict=True, description="whether archives are expanded")]
+Assets = Annotated[AssetNames | None, Field(description="keys of the assets that are staged; null: all of them")]
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -84,8 +96,10 @@ class _Message(BaseModel):
             raise PydanticCustomError(error.code, "{reason}", {"reason": error.reason}) from None
 
 
-Stations = StationName | Annotated[list[StationName], Field(min_length=1, max_length=20)] | None
-"""A station of the configuration, or several to be tried in this order; null is the default one."""
+Stations = Annotated[
+    StationName | Annotated[list[StationName], Field(min_length=1, max_length=20)] | None,
+    Field(description="station of the configuration, or several to try in this order; null is the default one"),
+]
 
 
 def _plain_or_named(value: object) -> Cql2 | NamedQuery:
@@ -98,17 +112,33 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Cql2OrQuery = Annotated[
-    Cql2 | NamedQuery, PlainValidator(_plain_or_named, json_schema_input_type=Cql2 | Json | NamedQuery)
+_Expression = Annotated[
+    Json,
+    WithJsonSchema(
+        {
+            "type": "object",
+            "title": "CQL2-JSON",
+            "description": "a filter as of OGC 21-065r2",
+            "required": ["op"],
+            "not": {"required": ["query"]},
+        }
+    ),
 ]
-"""CQL2: a filter, or filter, limit and sortby; or a query of `AUXIP_QUERIES_FILE` with its parameters."""
+Cql2OrQuery = Annotated[
+    Cql2 | NamedQuery,
+    PlainValidator(_plain_or_named, json_schema_input_type=Cql2 | _Expression | NamedQuery),
+    Field(description="CQL2: a filter, or filter, limit and sortby; or a query of AUXIP_QUERIES_FILE, and parameters"),
+]
 
 Chain = Annotated[
     tuple[PolicyName, ...],
     Field(min_length=1, max_length=len(POLICIES)),
-    BeforeValidator(_listed, json_schema_input_type=PolicyName | Annotated[list[PolicyName], Field(min_length=1)]),
+    BeforeValidator(
+        _listed,
+        json_schema_input_type=PolicyName | Annotated[list[PolicyName], Field(min_length=1, max_length=len(POLICIES))],
+    ),
 ]
-Seconds = Annotated[float, Field(ge=0, le=36_525 * 86_400.0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(strict=True, ge=0, le=36_525 * 86_400.0, allow_inf_nan=False)]
 
 
 Layout = Annotated[
@@ -138,9 +168,10 @@ class _ExpandingMessage(_Message):
 class SearchMessage(_Message):
     """`auxip.search`: what does the station have? Answers with an ItemCollection, or null."""
 
-    env: Env
+    env: OnBehalf
     auxip_cql2: Cql2OrQuery
-    error_if_empty: bool = False
+    error_if_empty: Annotated[bool, Field(strict=True)] = False
+    """Whether it is an error (`nothing-found`) if nothing is found."""
     station: Stations = None
 
     @property
@@ -160,12 +191,12 @@ class StagingMessage(_ExpandingMessage):
     `{"rel": "items", "type": "application/geo+json", "href": "s3://..", "items": number, "bytes": number}`.
     """
 
-    env: Env
+    env: OnBehalf
     cql2_filter: Cql2OrQuery
-    catalog_collection_identifier: CollectionId
-    timeout_seconds: float = -1
-    decompress: bool = True
-    asset_names: AssetNames | None = None
+    catalog_collection_identifier: Collection
+    timeout_seconds: Timeout = -1
+    decompress: Decompress = True
+    asset_names: Assets = None
     station: Stations = None
     layout: Layout = None
     members: MemberPatterns = None
@@ -195,19 +226,26 @@ class OnDemandMessage(_ExpandingMessage):
     The window may be left out where no policy of the chain looks at it; `before` and `after` widen it, in seconds.
     """
 
-    env: Env
+    env: OnBehalf
     start_datetime: Instant | None = None
+    """Begin of the window: RFC 3339; without an offset in UTC."""
     end_datetime: Instant | None = None
+    """End of the window."""
     product_type: ProductType | Annotated[list[ProductType], Field(min_length=1, max_length=100)]
-    catalog_collection_identifier: CollectionId
-    timeout_seconds: float = -1
-    decompress: bool = True
-    asset_names: AssetNames | None = None
+    """Product type, or several: each is a selection of its own."""
+    catalog_collection_identifier: Collection
+    timeout_seconds: Timeout = -1
+    decompress: Decompress = True
+    asset_names: Assets = None
     station: Stations = None
     policy: Chain = ("ValCover",)
+    """Selection policy, or several: the next is asked where the one before selects nothing."""
     platform: Platform | None = None
+    """Such as sentinel-1a; null: any."""
     before: Seconds = 0
+    """Seconds by which the window begins earlier."""
     after: Seconds = 0
+    """Seconds by which the window ends later."""
     layout: Layout = None
     members: MemberPatterns = None
     strip: StripFolders = 0
@@ -253,12 +291,12 @@ class OrbitMessage(_Message):
     The precise orbit, else the restituted one; where there is neither, the run finds nothing.
     """
 
-    env: Env
+    env: OnBehalf
     scene: Annotated[
         str, Field(description="name of the product, with or without .SAFE and .zip"), AfterValidator(_scene)
     ]
-    catalog_collection_identifier: CollectionId
-    timeout_seconds: float = -1
+    catalog_collection_identifier: Collection
+    timeout_seconds: Timeout = -1
     station: Stations = None
 
     def request(self) -> RunRequest:
@@ -279,12 +317,14 @@ class AuxMessage(_Message):
     not be asked for what the first one lacks.
     """
 
-    env: Env
+    env: OnBehalf
     names: FileNames
-    catalog_collection_identifier: CollectionId
-    timeout_seconds: float = -1
-    decompress: bool = True
+    """Of the files, with or without .SAFE, .EOF and .zip."""
+    catalog_collection_identifier: Collection
+    timeout_seconds: Timeout = -1
+    decompress: Decompress = True
     station: StationName | None = None
+    """Station of the configuration; null is the default one."""
     layout: Layout = None
 
     def request(self) -> RunRequest:
@@ -303,8 +343,9 @@ class AuxMessage(_Message):
 class UnzipMessage(_ExpandingMessage):
     """`auxip.unzip_decompress`: expand the archives of an item that is in the catalog. Answers with the item."""
 
-    env: Env
+    env: OnBehalf
     auxip_item: Item
+    """The item, as the catalog has it: its `id` and `collection` say which it is."""
     layout: Layout = None
     members: MemberPatterns = None
     strip: StripFolders = 0
@@ -343,8 +384,11 @@ class ProcessAssetMessage(_ExpandingMessage):
     """
 
     asset_href: str
+    """The archive: s3://bucket/key."""
     asset_name: str
-    env: Env | None = None
+    """Its file name, which tells its format."""
+    env: OnBehalf | None = None
+    """On whose behalf; null is `AUXIP_DEFAULT_OWNER`."""
     layout: Layout = None
     members: MemberPatterns = None
     strip: StripFolders = 0
@@ -365,8 +409,9 @@ class StatusMessage(_Message):
     The run is one of the owner's.
     """
 
-    env: Env
+    env: OnBehalf
     run: RunName
+    """The id of the run: that of the request or task that began it."""
 
 
 class CancelMessage(StatusMessage):
@@ -424,10 +469,9 @@ def decode(message: type[_Model], /, **fields: object) -> _Model:
     try:
         return message.model_validate(fields)
     except ValidationError as error:
-        kinds = {each["type"] for each in error.errors(include_input=False, include_url=False)}
-        (code,) = kinds if len(kinds) == 1 else ("",)
-        reason = all_problems(error, message.model_fields, _NESTED)
-        raise Rejected(code if "-" in code else "bad-request", reason) from None  # pydantic's own have underscores
+        kinds = [each["type"] for each in error.errors(include_input=False, include_url=False)]
+        code = kinds[0] if all("-" in kind for kind in kinds) else "bad-request"  # pydantic's own have underscores
+        raise Rejected(code, all_problems(error, message.model_fields, _NESTED)) from None
 
 
 def refusal(message: type[BaseModel], args: tuple[object, ...], kwargs: Mapping[str, object]) -> Rejected | None:
@@ -474,8 +518,3 @@ def takes(message: type[_Model]) -> Callable[[Callable[[BoundTask, _Model], _Res
         return task
 
     return decorate
-
-
-def json_schema() -> dict[str, Json]:
-    """Return the JSON Schema of every public task's arguments, by task name."""
-    return {name: message.model_json_schema() for name, message in MESSAGES.items()}

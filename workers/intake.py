@@ -139,11 +139,6 @@ def _answered(answer: Answer, result: object) -> str:
     return json.dumps({**answer.model_dump(mode="json", exclude={"items"}), "result": result})
 
 
-def request_schema() -> Json:
-    """Return the JSON Schema of a request."""
-    return IntakeRequest.model_json_schema()
-
-
 def _loaded(raw: bytes) -> object:
     try:
         value: object = from_json(raw, allow_inf_nan=False)

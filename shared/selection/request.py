@@ -16,6 +16,9 @@ _LONGEST_MARGIN = timedelta(days=36_525)
 
 
 def _instant(value: object) -> object:
+    # A number would be taken for seconds since the epoch, or for milliseconds: nobody can tell which was meant.
+    if isinstance(value, int | float):
+        raise ValueError("is not a date and time such as 2024-01-31T00:00:00Z")  # noqa: TRY004 - of pydantic's kind
     return parse_instant(value) if isinstance(value, str) else value
 
 
@@ -23,7 +26,7 @@ def _utc(value: datetime) -> datetime:
     return parse_instant(value.isoformat())
 
 
-Instant = Annotated[datetime, BeforeValidator(_instant), AfterValidator(_utc)]
+Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=str), AfterValidator(_utc)]
 ProductType = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Platform = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Margin = Annotated[timedelta, Field(ge=timedelta(0), le=_LONGEST_MARGIN)]

@@ -6,7 +6,7 @@ A validator that raises `Rejected` is not caught by pydantic, so the caller sees
 from typing import Annotated, Final, Literal
 
 import cql2
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from shared.errors import Rejected
 from shared.json_types import Json
@@ -37,6 +37,11 @@ Cql2Filter = Annotated[Json, AfterValidator(_cql2_json)]
 """A CQL2-JSON filter, checked where it comes from somebody else."""
 
 
+def _whole(value: object) -> object:
+    # 5.0 is an integer to JSON Schema, and "5" is none.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class SortKey(BaseModel):
     """A key to sort by; stations take one only."""
 
@@ -53,7 +58,7 @@ class Cql2(BaseModel):
 
     kind: Literal["cql2"] = "cql2"
     filter: Cql2Filter
-    limit: int | None = Field(None, ge=1)
+    limit: Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1)] | None = None
     sortby: tuple[SortKey, ...] = Field((), max_length=1)
 
     @model_validator(mode="before")

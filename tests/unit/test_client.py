@@ -142,6 +142,13 @@ def test_a_request_without_an_answer_ends_the_wait(connect: Connect) -> None:
         connect().stage("aux", product_type="A", policy="LatestGeneration").wait(timeout=0.02)
 
 
+def test_a_connection_waits_longer_for_an_answer_than_a_poll_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, float] = {}
+    monkeypatch.setattr("workers.client.calls.Redis.from_url", lambda _, **options: given.update(options))
+    Auxip("redis://there")
+    assert given["socket_timeout"] > calls._ONE_POLL
+
+
 def test_answers_may_come_in_any_order_and_twice(connect: Connect, redis: FakeRedis) -> None:
     client = connect()
     first, second = (client.request("auxip.search", {"auxip_cql2": ANY}) for _ in range(2))

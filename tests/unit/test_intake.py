@@ -1,7 +1,6 @@
 """Requests of other systems: what they may be, what they are refused with, and what is answered."""
 
 import json
-from typing import Any
 
 import pytest
 from celery.exceptions import TaskRevokedError
@@ -20,7 +19,6 @@ from workers.intake import (
     answer_of_error,
     answer_of_result,
     decode_request,
-    request_schema,
     return_address,
 )
 
@@ -92,15 +90,6 @@ def test_a_refused_request_is_answered_where_that_can_be_made_out(
     text: bytes, address: tuple[str | None, str | None]
 ) -> None:
     assert return_address(text) == address
-
-
-def test_the_schema_has_the_fields_each_with_its_meaning() -> None:
-    schema: Any = request_schema()
-    assert set(schema["properties"]) == set(IntakeRequest.model_fields)
-    assert all(field["description"] for field in schema["properties"].values())
-    assert schema["properties"]["task"]["enum"] == [*MESSAGES]
-    assert schema["required"] == ["task", "arguments"]
-    assert schema["additionalProperties"] is False
 
 
 def test_a_result_is_answered_whole() -> None:

@@ -16,8 +16,7 @@ from workers.cli.output import (
     summary,
 )
 from workers.cli.printing import print_json
-from workers.contract import json_schema
-from workers.intake import request_schema
+from workers.schema import contract as contract_schema
 
 
 @click.command()
@@ -56,5 +55,5 @@ def show(run: str, as_json: bool) -> None:
 
 @click.command()
 def contract() -> None:
-    """Print the JSON Schema of a request on the intake, and of every public task's arguments."""
-    print_json({"auxip:intake": request_schema(), **json_schema()})
+    """Print the JSON Schema of a request on the intake, of every public task's arguments and of the answer."""
+    print_json(contract_schema())

@@ -153,7 +153,9 @@ class Auxip:
         """
         self.owner = owner
         self._reply = reply or f"client-{uuid.uuid4()}"
-        self._redis: Redis = Redis.from_url(url, decode_responses=True, health_check_interval=30)
+        self._redis: Redis = Redis.from_url(
+            url, decode_responses=True, health_check_interval=30, socket_timeout=_ONE_POLL + _STATUS_SECONDS
+        )
         self._named = reply is not None
         self._sent: dict[str, bool] = {}  # whether a request is still to be answered
         self._received: dict[str, Answer] = {}
