@@ -52,6 +52,11 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
         "the server answers and cannot serve now: wait, or look at its log",
     ),
     (
+        "evicted-soon",
+        "a warning in `report.json` and the log: mend what its item failed with, and run it again before the "
+        "station removes it",
+    ),
+    (
         "unknown-collection",
         "create the collection (`auxip collection create NAME`), or correct its name",
     ),
@@ -238,6 +243,10 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     (
         "many-failed",
         "find the cause; then replay this letter, which does the whole request again",
+    ),
+    (
+        "ambiguous-id",
+        "several ids begin so: type more of it; `--json` of the list has them whole",
     ),
     (
         "unknown-letter not-replayable",

@@ -53,3 +53,8 @@ def _sentence(problem: Mapping[str, Any], fields: Collection[str], nested: Colle
         return f"{path}: there is no such field{nearest(str(place[-1]), known)}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{path}: {message}" if path else message
+
+
+def whole(value: object) -> object:
+    """Return a number that is whole as an integer, as JSON Schema has it: 5.0 is one, and `"5"` is not."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

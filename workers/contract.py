@@ -47,7 +47,7 @@ from shared.selection import (
 from shared.stac.item import Item
 from shared.stac.search import Cql2, SortKey
 from shared.stations.config import StationName
-from shared.validation import all_problems
+from shared.validation import all_problems, whole
 
 if TYPE_CHECKING:
     from celery import Task
@@ -150,7 +150,11 @@ MemberPatterns = Annotated[
     Members | None,
     Field(description="patterns of the members that are expanded: *, ?, [...], and ** for folders; null is all"),
 ]
-StripFolders = Annotated[Strip, Field(description="leading folders that are removed from the paths of members")]
+StripFolders = Annotated[
+    Strip,
+    BeforeValidator(whole),
+    Field(strict=True, description="leading folders that are removed from the paths of members"),
+]
 
 Dbl = Annotated[bool, Field(description="expand a .DBL as well, if its content is a tar or a tgz")]
 

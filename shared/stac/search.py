@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from shared.errors import Rejected
 from shared.json_types import Json
+from shared.validation import whole
 
 _OPERATORS = frozenset(
     "and or not = <> < > <= >= like in between isNull casei accenti + - * / % ^ div "
@@ -37,11 +38,6 @@ Cql2Filter = Annotated[Json, AfterValidator(_cql2_json)]
 """A CQL2-JSON filter, checked where it comes from somebody else."""
 
 
-def _whole(value: object) -> object:
-    # 5.0 is an integer to JSON Schema, and "5" is none.
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 class SortKey(BaseModel):
     """A key to sort by; stations take one only."""
 
@@ -58,7 +54,7 @@ class Cql2(BaseModel):
 
     kind: Literal["cql2"] = "cql2"
     filter: Cql2Filter
-    limit: Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1)] | None = None
+    limit: Annotated[int, BeforeValidator(whole), Field(strict=True, ge=1)] | None = None
     sortby: tuple[SortKey, ...] = Field((), max_length=1)
 
     @model_validator(mode="before")
