@@ -144,7 +144,13 @@ def run_python(system: System, text: str) -> None:
     address = system.values["AUXIP_REDIS_URL"]
     file = system.folder / "caller.py"
     assert "redis://default:PASSWORD@HOST:6379/0" in text
-    file.write_text(text.replace("redis://default:PASSWORD@HOST:6379/0", address) + "assert status and len(items)\n")
+    client = system.folder / "auxip_workers"  # as `pip install ./workers/client` puts it into an environment
+    client.mkdir(exist_ok=True)
+    if not (client / "client").exists():
+        (client / "client").symlink_to(ROOT / "workers" / "client")
+    begin = f"import sys\nsys.path.insert(0, {str(system.folder)!r})\n"
+    text = text.replace("redis://default:PASSWORD@HOST:6379/0", address)
+    file.write_text(f"{begin}{text}assert status and len(items)\n")
     ended = subprocess.run(  # noqa: S603 - the text is ours
         [sys.executable, "-I", str(file)], capture_output=True, text=True, timeout=SECONDS, check=False
     )

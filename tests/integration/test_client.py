@@ -81,7 +81,7 @@ def test_a_run_that_is_closed_is_not_cancelled(client: Auxip, caller: Caller) ->
 
 
 def test_the_client_example_of_the_readme_stages_items(caller: Caller, gate: Child, url: str) -> None:
-    (example,) = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
+    (example,) = (each for each in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "auxip_workers" in each)
     example = example.replace("auxip_workers.client", "workers.client").replace('"aux"', f'"{caller.collection}"')
     names: dict[str, object] = {}
     exec(re.sub(r"redis://[^\"]*", url, example), names)  # noqa: S102 - the text is ours
