@@ -71,8 +71,9 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "unknown-property",
-        "the station does not know a property of the filter, and answers 500; correct its name, or have the "
-        "station's operator add it to the queryables",
+        "the station does not know a property of the filter: it answers 500, or finds nothing, which is a "
+        "notice of the run and no failure; correct the name, or have the station's operator add it to the "
+        "queryables",
     ),
     (
         "nothing-found too-many-items search-timeout",
@@ -170,7 +171,7 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "unsupported-archive",
-        "by its name it is no .zip, .tar, .tgz or .tar.gz",
+        "by its name it is no .zip, .tar, .tgz, .tar.gz or .DBL",
     ),
     (
         "unproven",

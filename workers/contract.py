@@ -156,7 +156,7 @@ StripFolders = Annotated[
     Field(strict=True, description="leading folders that are removed from the paths of members"),
 ]
 
-Dbl = Annotated[bool, Field(description="expand a .DBL as well, if its content is a tar or a tgz")]
+Dbl = Annotated[bool, Field(strict=True, description="expand a .DBL as well, if its content is a tar or a tgz")]
 
 
 class _ExpandingMessage(_Message):

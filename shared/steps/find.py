@@ -151,7 +151,7 @@ def _finality(error: Retryable | Rejected) -> int:
     return 2 * isinstance(error, Rejected) + isinstance(error, Refused)
 
 
-def _drain(context: Context, run: Run, search: _Asking, selection: Search) -> int:
+def _drain(context: Context, run: Run, search: "_Asking", selection: Search) -> int:
     """Put what a station finds into the ledger, batch by batch; returns how many items it offered."""
     limit, offered = context.settings.max_items, 0
     chosen: list[Selected] = []

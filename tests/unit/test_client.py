@@ -157,6 +157,7 @@ def test_answers_may_come_in_any_order_and_twice(connect: Connect, redis: FakeRe
     assert first.wait(5).answer.result == first.id
     assert second.wait(5).answer.result == second.id
     assert client.receive("none", 0.02) is None
+    assert redis.llen(f"auxip:reply:{sent(redis)[0]['reply']}") == 0
 
 
 def test_programs_of_one_named_list_leave_each_other_their_answers(connect: Connect, redis: FakeRedis) -> None:

@@ -148,6 +148,7 @@ def test_a_date_that_is_none_beside_a_wrong_number_has_the_code_of_both() -> Non
         (StagingMessage, {"cql2_filter": {"filter": ANY, "limit": True}}),
         (SearchMessage, {"error_if_empty": "true"}),
         (StagingMessage, {"strip": "1"}),
+        (StagingMessage, {"dbl": 1}),
     ],
 )
 def test_a_value_of_another_type_is_refused_and_not_converted(message: type[BaseModel], wrong: Json) -> None:
