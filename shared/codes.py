@@ -89,7 +89,7 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "station-refused catalog-refused staging-refused",
-        "the reason tells what the other side said",
+        "the reason says what the other side said",
     ),
     (
         "station-unavailable catalog-unavailable staging-unavailable station-rate-limited "
@@ -255,7 +255,7 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "not-cancelled",
-        "the run is closed, or was cancelled before: `auxip show RUN` tells how it ended",
+        "the run is closed, or was cancelled before: `auxip show RUN` says how it ended",
     ),
     (
         "job-running",
@@ -263,7 +263,7 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "job-failed job-dismissed job-lost",
-        "the reason tells what the staging service said; run again",
+        "the reason says what the staging service said; run again",
     ),
     (
         "job-timeout",

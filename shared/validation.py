@@ -26,7 +26,7 @@ def first_problem(error: ValidationError, where: str = "", whole: str = "") -> s
 def all_problems(error: ValidationError, fields: Collection[str], nested: Collection[str], whole: str = "") -> str:
     """Return every problem as `path: message`, without the input, which may be a secret.
 
-    A field that is unknown is told with the known one whose name is the nearest.
+    An unknown field is named together with the known one whose name is the nearest.
 
     Args:
         error: of pydantic.

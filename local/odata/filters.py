@@ -42,7 +42,7 @@ class BadFilter(ValueError):
 
 
 def holds(text: str, most: int | None = None) -> Holds:
-    """Return what tells whether a product fulfils a filter.
+    """Return a function that says whether a product fulfils a filter.
 
     Args:
         text: the filter.
