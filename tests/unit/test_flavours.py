@@ -151,6 +151,22 @@ def test_what_is_written_is_valid_in_each_flavour(flavour: type[Flavour]) -> Non
     require_valid(json.loads(json.dumps(body)))
 
 
+def test_a_search_names_the_collection_of_an_owner_with_an_underscore(rs_server: RsServer) -> None:
+    assert rs_server.searched("aux") == "operations_aux"
+
+
+def test_what_the_catalog_has_made_itself_is_not_sent_as_new(rs_server: RsServer) -> None:
+    """It refuses a new asset with an alternate, and an item that is written is not unpublished any more."""
+    item: Any = staged().to_json()
+    item["properties"]["unpublished"] = "2024-03-25T00:00:00Z"
+    for asset in item["assets"].values():
+        asset["alternate"] = {"https": {"href": "https://catalog.example/x"}}
+    body: Any = rs_server.to_write(Item.model_validate(item))
+
+    assert "unpublished" not in body["properties"]
+    assert not any("alternate" in asset for asset in body["assets"].values())
+
+
 def test_an_href_that_the_catalog_does_not_take_is_refused_before_it_is_sent(rs_server: RsServer) -> None:
     with pytest.raises(ItemFailed, match="catalog-refused-item"):
         rs_server.to_write(item_of(assets={"a b": {"href": f"{OURS}a b"}}))
