@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local import samples
-from shared.archives import load_manifest, prefix_for
+from shared.archives import load_manifest, manifest_for, prefix_for
 from shared.context import Context
 from shared.models import ItemState, RunState
 from shared.runs.settle import settle_item
@@ -129,6 +129,11 @@ def test_another_version_of_the_archive_does_not_keep_the_members_of_the_old_one
     assert old.source is not None
     source = old.source.model_copy(update={"etag": "old"})
     item.assets[NAME] = old.model_copy(update={"source": source})
+    prefix = Location.parse(old.href)
+    manifest = load_manifest(context.store, prefix)
+    assert manifest is not None
+    of_old = manifest.model_copy(update={"archive_etag": "old"})
+    context.store.put(manifest_for(prefix), of_old.model_dump_json().encode())
     context.store.delete(Location.parse(item.assets[KEY].href))
     work.catalog.publish(item)
 
@@ -140,8 +145,18 @@ def test_another_version_of_the_archive_does_not_keep_the_members_of_the_old_one
 def test_an_archive_that_is_kept_is_not_taken_for_a_leftover(context: Context, collection: str) -> None:
     work = expanded(context, collection, members=HEADER)
     context.ledger.close_run(work.run_id, RunState.SUCCESSFUL)
-    clean_up(context, timedelta(days=1))
-    assert context.store.head(Location.parse(shown(work).assets[KEY].href)) is not None
+    archive = Location.parse(shown(work).assets[KEY].href)
+    assert archive.key not in clean_up(context, timedelta(days=1))
+    assert context.store.head(archive) is not None
+
+
+def test_an_audit_takes_no_archive_that_is_kept_for_a_leftover(context: Context, collection: str) -> None:
+    work = expanded(context, collection, members=HEADER)
+    item = shown(work)
+    item.assets = dict(reversed(item.assets.items()))  # as of a catalog that keeps no order
+    work.catalog.publish(item)
+    assert list(shown(work).assets) == [NAME, KEY]
+    assert found_in(context, collection) == []
 
 
 # As messages and commands
