@@ -99,7 +99,8 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     (
         "station-incomplete",
         "the station has not given all that it says it has, or cannot give it; the reason says which; search "
-        "again later, or for less",
+        "again later, or for less. A STAC API must not state an estimate as its count (pgSTAC's `context` `auto` does "
+        "beyond 100,000 items)",
     ),
     (
         "station-bad-answer catalog-bad-answer staging-bad-answer station-foreign-link",
