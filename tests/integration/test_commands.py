@@ -120,7 +120,7 @@ def test_stage_says_that_nothing_was_found_and_fails_where_it_is_told_to(
     ended = stage(caller, *WINDOW, "--product-type", "NO_SUCH_TYPE", *option)
 
     assert ended.returncode == status, ended.stderr
-    assert " nothing found: 0 items" in ended.stdout.splitlines()[-1]
+    assert " nothing found: 0 items" in ended.stdout
 
 
 def test_stage_says_when_items_failed_and_exits_with_1(caller: Caller) -> None:
