@@ -13,7 +13,7 @@ from celery._state import task_join_will_block  # type: ignore[attr-defined]  # 
 from celery.backends.redis import RedisBackend
 from redis import Connection, SSLConnection
 
-from shared.errors import AuxipError, Rejected, WrongValue
+from shared.errors import AuxipError
 from shared.ledger.connection import PlainConnection, TlsConnection
 
 CLIENT: Final = "auxip_workers.client"
@@ -31,20 +31,19 @@ class Backend(RedisBackend):
         parameters["connection_class"] = TlsConnection if secured else PlainConnection
 
     def prepare_exception(self, exc: BaseException, serializer: str | None = None) -> object:
-        """Return an error as it is stored."""
+        """Return an error as it is stored: as our callers may import it and, in `own`, as our processes know it."""
+        own = cast("Any", super()).prepare_exception(exc, serializer)
         if not isinstance(exc, AuxipError):
-            return cast("Any", super()).prepare_exception(exc, serializer)
-        told = {"code": exc.code, "reason": exc.reason}
+            return own
+        told = {"code": exc.code, "reason": exc.reason, "own": own}
         if isinstance(exc, ValueError):
             return {"exc_type": "ValueError", "exc_module": "builtins", "exc_message": [str(exc)], **told}
         return {"exc_type": "AuxipError", "exc_module": CLIENT, "exc_message": [exc.code, exc.reason], **told}
 
     def exception_to_python(self, exc: object) -> Exception:
-        """Return a stored error: one of ours as an `AuxipError`."""
-        if isinstance(exc, Mapping) and {"code", "reason"} <= exc.keys():
-            kind = WrongValue if exc.get("exc_type") == "ValueError" else Rejected
-            return kind(str(exc["code"]), str(exc["reason"]))
-        return cast("Exception", cast("Any", super()).exception_to_python(exc))
+        """Return a stored error: one of ours as it was raised."""
+        stored = exc.get("own", exc) if isinstance(exc, Mapping) else exc
+        return cast("Exception", cast("Any", super()).exception_to_python(stored))
 
     def on_task_call(self, producer: object, task_id: str) -> None:
         """Subscribe to nothing where a task is sent: whoever waits for its result does that, and few ever do.

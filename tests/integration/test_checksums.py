@@ -122,7 +122,7 @@ def test_where_the_station_is_set_to_stage_the_report_says_what_was_not_proven(
     work.do(stage_item, publish_and_fetch, settle_item)
 
     told = json.loads(next(report_items([work.record])))
-    assert (told["state"], told["code"]) == ("catalogued", "unproven")
+    assert (told["status"], told["code"]) == ("catalogued", "unproven")
     assert algorithm in told["reason"]
     assert PLAIN.name in told["reason"]
     shown = work.shown()

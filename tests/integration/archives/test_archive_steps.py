@@ -116,6 +116,6 @@ def test_what_was_left_out_stands_in_the_record_and_in_the_report(work: Work, co
     work.do(with_skip(expand), publish_expanded, settle_item)
 
     told = json.loads(next(report_items([work.record])))
-    assert (told["state"], told["code"]) == ("expanded", "left-out")
+    assert (told["status"], told["code"]) == ("expanded", "left-out")
     assert "path-traversal '../evil'" in told["reason"]
     assert work.run.counts.expanded == 1
