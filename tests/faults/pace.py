@@ -32,6 +32,7 @@ TIMES = (
     "step_timeout",
     "lease",
     "patience",
+    "eviction_warning_days",
     "reconcile_every",
     "uploads_max_age",
 )

@@ -62,4 +62,4 @@ def test_the_command_takes_each_of_them(caller: Caller, names: list[str]) -> Non
 
     assert ended.returncode == 0, ended.stderr
     said = last_object(ended.stdout)
-    assert said["bytes_downloaded"] == sum(SIZES[name] for name in names)
+    assert said["counts"]["bytes_downloaded"] == sum(SIZES[name] for name in names)

@@ -307,7 +307,7 @@ def test_a_large_run_is_shown_in_part_to_a_person_and_whole_to_a_program(many: C
     run = recorded(many, 1200, failed=[1100])
 
     table = auxip("show", run.id).splitlines()
-    assert table[1].split()[:2] == ["item-1100", "failed"]
+    assert table[1].split()[:3] == ["item-1100", "✗", "failed"]
     assert "200 more items are not shown; --json and the report have all" in table
     assert ids_shown(auxip("show", run.id, "--json")) == [f"item-{number}" for number in range(1200)]
 

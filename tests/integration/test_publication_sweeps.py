@@ -353,7 +353,7 @@ def test_a_run_by_hand_searches_up_to_now_and_leaves_the_watermark(served: Swept
     ended = auxip("sweep", served.name, "--json")
 
     assert ended.returncode == 0, ended.stderr
-    assert last_object(ended.stdout)["staged"] == 1
+    assert last_object(ended.stdout)["counts"]["staged"] == 1
     assert served.staged() == once([new])
     assert served.context.watermarks.record(served.key) is None
 
