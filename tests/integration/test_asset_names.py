@@ -7,7 +7,7 @@ from shared.context import Context
 from shared.models import RunState
 from tests.integration.conftest import Caller, closed_run, of_id, of_type
 from tests.integration.test_already_staged import BOTH, ORBIT, ZIP
-from tests.integration.test_commands import WINDOW, last_object, stage
+from tests.integration.test_commands import WINDOW, counts_in, last_object, stage
 from tests.integration.test_runs import SECONDS, result_of
 
 FIND = of_id(samples.ORBIT_AND_ARCHIVE)
@@ -62,4 +62,4 @@ def test_the_command_takes_each_of_them(caller: Caller, names: list[str]) -> Non
 
     assert ended.returncode == 0, ended.stderr
     said = last_object(ended.stdout)
-    assert said["counts"]["bytes_downloaded"] == sum(SIZES[name] for name in names)
+    assert counts_in(said)["bytes_downloaded"] == sum(SIZES[name] for name in names)

@@ -44,6 +44,12 @@ def last_object(text: str) -> dict[str, object]:
     return parsed
 
 
+def counts_in(said: dict[str, object]) -> dict[str, int]:
+    counts = said["counts"]
+    assert isinstance(counts, dict)
+    return counts
+
+
 def stage(caller: Caller, *arguments: str) -> "subprocess.CompletedProcess[str]":
     owner = str(caller.env["owner_id"])
     return auxip("stage", *arguments, "--collection", caller.collection, "--owner", owner)

@@ -12,7 +12,7 @@ from local import samples
 from local.stack import Stack
 from shared.context import Context
 from tests.integration.conftest import Caller, closed_run
-from tests.integration.test_commands import auxip, last_object
+from tests.integration.test_commands import auxip, counts_in, last_object
 from tests.integration.test_runs import SECONDS, result_of
 from tests.stations.bucket import Bucket, fill, orbit_key
 from tests.stations.serving import Reply
@@ -133,7 +133,7 @@ def test_the_command_stages_what_it_has_found(bucket: Bucket, caller: Caller, co
     owner = str(caller.env["owner_id"])
     status, said, error = orbit("--stage", "--collection", caller.collection, "--owner", owner)
     assert status == 0, error
-    assert (said["status"], said["counts"]["items"], said["counts"]["staged"]) == ("successful", 1, 1)
+    assert (said["status"], counts_in(said)["items"], counts_in(said)["staged"]) == ("successful", 1, 1)
     assert closed_run(context, str(said["run"])).request.owner == owner
 
 

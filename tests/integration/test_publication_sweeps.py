@@ -21,7 +21,7 @@ from shared.selection import Published
 from shared.steps.find import search_run
 from tests.integration.conftest import closed_run, wait_for
 from tests.integration.plain import Publisher, publishing
-from tests.integration.test_commands import auxip, last_object
+from tests.integration.test_commands import auxip, counts_in, last_object
 from tests.ledger.opened import at_once
 from workers.sweeps import Sweep
 
@@ -353,7 +353,7 @@ def test_a_run_by_hand_searches_up_to_now_and_leaves_the_watermark(served: Swept
     ended = auxip("sweep", served.name, "--json")
 
     assert ended.returncode == 0, ended.stderr
-    assert last_object(ended.stdout)["counts"]["staged"] == 1
+    assert counts_in(last_object(ended.stdout))["staged"] == 1
     assert served.staged() == once([new])
     assert served.context.watermarks.record(served.key) is None
 
