@@ -25,7 +25,7 @@ from shared.runs.sweep import begin_tick
 from shared.selection import Given, PolicySelection
 from shared.storage.location import Location
 from tests.integration.conftest import wait_for
-from tests.integration.test_commands import AUXIP, auxip, last_object
+from tests.integration.test_commands import AUXIP, auxip, counts_in, last_object
 from tests.ledger.opened import at_once
 from workers import flows
 from workers.sweeps import find_sweep
@@ -340,7 +340,7 @@ def test_a_sweeps_layout_holds_for_its_archives(swept: Swept, context: Context) 
     window = {"start": samples.DEMO_START.isoformat(), "end": samples.DEMO_END.isoformat()}
     swept.write("1d", product_types=[archive.product_type], layout="tree", **window)
     run = last_object(auxip("sweep", swept.name, "--json").stdout)
-    assert run["expanded"]
+    assert counts_in(run)["expanded"]
 
     item = context.catalog_of("operations").get(swept.collection, archive.item_id)
     assert item is not None

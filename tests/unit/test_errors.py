@@ -112,7 +112,8 @@ def test_a_caller_with_nothing_but_celery_gets_code_and_reason(ours: Any, stock:
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_our_own_programs_get_an_error_of_ours(ours: Any, error: AuxipError) -> None:
     again = through_a_result(ours, ours, error)
-    assert isinstance(again, Rejected)
+    assert type(again) is type(error)
+    assert isinstance(again, AuxipError)
     assert (again.code, again.reason) == (error.code, error.reason)
     assert isinstance(again, ValueError) is isinstance(error, ValueError)
 
