@@ -80,6 +80,7 @@ def test_a_run_that_is_closed_is_not_cancelled(client: Auxip, caller: Caller) ->
         request.cancel()
 
 
+@pytest.mark.long
 def test_the_client_example_of_the_readme_stages_items(caller: Caller, gate: Child, url: str) -> None:
     (example,) = (each for each in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "auxip_workers" in each)
     example = example.replace("auxip_workers.client", "workers.client").replace('"aux"', f'"{caller.collection}"')

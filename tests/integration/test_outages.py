@@ -239,6 +239,7 @@ def test_a_search_that_is_no_run_waits_for_its_station(caller: Caller, context: 
     assert result.successful()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("system", "away"), [("catalog", no_catalog), ("s3", no_store)])
 def test_an_archive_that_a_caller_names_waits_for_what_its_expansion_needs(
     caller: Caller, context: Context, stack: Stack, system: str, away: Callable[[Stack], AbstractContextManager[None]]

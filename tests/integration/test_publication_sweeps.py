@@ -338,6 +338,7 @@ def test_a_sweep_under_another_name_goes_on_where_it_was_and_another_selection_b
     assert record.at == (NOW - 5 * DAY).timestamp()
 
 
+@pytest.mark.long
 def test_the_reconciler_begins_a_window_whose_message_was_lost(served: Swept) -> None:
     served.write(since=(NOW - 2 * HOUR).isoformat())
 
