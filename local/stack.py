@@ -218,11 +218,11 @@ class Stack:
         answer = self._http.get(f"{self.station_url}/traffic", headers={"x-api-key": self._station_key})
         return Traffic(**answer.raise_for_status().json())
 
-    def catalog_traffic(self) -> dict[str, int]:
-        """How many requests the catalog has had since the start, by their kind: `GET item`, `POST bulk_items`."""
+    def catalog_traffic(self, collection: str) -> dict[str, int]:
+        """How many requests a collection has had since the start, by their kind: `GET item`, `POST bulk_items`."""
         answer = self._http.get(f"{self._url}/catalog/traffic", headers={"x-api-key": self._catalog_key})
-        counts: dict[str, int] = answer.raise_for_status().json()
-        return counts
+        counts: dict[str, dict[str, int]] = answer.raise_for_status().json()
+        return counts.get(collection, {})
 
     def _start(self, undo: ExitStack) -> None:
         undo.enter_context(_exit_on_sigterm())

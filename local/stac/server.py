@@ -4,10 +4,11 @@ For trying out and testing only, see the package. It reads its configuration fro
 the keys stand on no command line.
 """
 
+import json
 import logging
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import uvicorn
@@ -73,24 +74,53 @@ class Counter:
 
 
 class Requests:
-    """ASGI middleware that counts a catalog's requests, and shows at `/traffic` how many of each kind there were.
+    """ASGI middleware that counts a catalog's requests; `/traffic` shows how many of each kind a collection has had.
 
     A kind is the method and the end of the path: `POST search`, `GET item`.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, dict[str, int]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count a request and pass it on."""
-        *_, parent, name = str(scope["path"]).split("/")
+        *before, parent, name = str(scope["path"]).split("/")
         if name == "traffic":
             await JSONResponse(self._counts)(scope, receive, send)
             return
         kind = f"{scope['method']} {parent.removesuffix('s') if parent in ('items', 'collections') else name}"
-        self._counts[kind] = self._counts.get(kind, 0) + 1
-        await self._app(scope, receive, send)
+        if name == "search":
+            request = Request(scope, receive)
+            body = await request.body()
+            self._count(_collections_of(body), kind)
+            await self._app(scope, _again(body, receive), send)
+        else:
+            parts = [*before, parent, name]
+            self._count(parts[parts.index("collections") + 1 :][:1] if "collections" in parts else [], kind)
+            await self._app(scope, receive, send)
+
+    def _count(self, collections: Sequence[str], kind: str) -> None:
+        for collection in collections:
+            counts = self._counts.setdefault(collection, {})
+            counts[kind] = counts.get(kind, 0) + 1
+
+
+def _collections_of(body: bytes) -> list[str]:
+    try:
+        return [str(each) for each in json.loads(body)["collections"]]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return what gives a body that was read once more."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receiver() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receiver
 
 
 class Mounts:

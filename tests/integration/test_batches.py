@@ -72,19 +72,19 @@ def staged(apart: Context, collection: str, product_type: str) -> Staged:
 
 
 class Counted:
-    """Counts the catalog's requests in a block."""
+    """Counts the requests that a collection has in a block: other tests' runs may still be at work in other ones."""
 
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-        self._before = stack.catalog_traffic()
+    def __init__(self, stack: Stack, collection: str) -> None:
+        self._stack, self._collection = stack, collection
+        self._before = stack.catalog_traffic(collection)
 
     def requests(self) -> dict[str, int]:
-        after = self._stack.catalog_traffic()
+        after = self._stack.catalog_traffic(self._collection)
         return {kind: more for kind, count in after.items() if (more := count - self._before.get(kind, 0))}
 
 
 def test_all_staged_items_of_a_run_are_published_by_three_requests(staged: Staged, stack: Stack) -> None:
-    counted = Counted(stack)
+    counted = Counted(stack, staged.collection)
     staged.publish()
 
     assert counted.requests() == {"POST search": 2, "POST bulk_items": 1}
@@ -97,7 +97,7 @@ def test_items_that_the_catalog_shows_already_are_read_and_not_written(
 ) -> None:
     staged.publish()
     _stage_again(apart, staged)
-    counted = Counted(stack)
+    counted = Counted(stack, staged.collection)
     staged.publish()
 
     assert counted.requests() == {"POST search": 1}
@@ -189,7 +189,7 @@ def test_a_batch_that_is_refused_is_halved_until_all_good_items_are_through(
     staged: Staged, stack: Stack, status: int
 ) -> None:
     stack.set_catalog_faults([{"path": "/bulk_items", "status": status, "times": 3}])
-    counted = Counted(stack)
+    counted = Counted(stack, staged.collection)
     staged.publish()
 
     assert counted.requests()["POST bulk_items"] > 3
@@ -201,7 +201,7 @@ def test_items_that_no_batch_could_publish_are_published_alone(staged: Staged, s
     staged.publish()
     assert staged.states() == [ItemState.CATALOGUED, *[ItemState.STAGED] * (ITEMS - 1)]
 
-    counted = Counted(stack)
+    counted = Counted(stack, staged.collection)
     for number in range(1, ITEMS):
         staged.publish(number)
     assert counted.requests() == {"GET item": 2 * (ITEMS - 1), "POST items": ITEMS - 1}
@@ -240,7 +240,7 @@ def test_a_catalog_without_bulk_is_written_item_by_item_and_read_at_once(
     staged: Staged, stack: Stack, status: int
 ) -> None:
     stack.set_catalog_faults([{"path": "/bulk_items", "status": status}])
-    counted = Counted(stack)
+    counted = Counted(stack, staged.collection)
     staged.publish()
 
     expected = {"POST search": 2, "POST bulk_items": 1, "GET collection": 1, "POST items": ITEMS}
@@ -251,7 +251,7 @@ def test_a_catalog_without_bulk_is_written_item_by_item_and_read_at_once(
 def test_an_answer_of_several_pages_says_nothing_of_what_it_does_not_show(staged: Staged, stack: Stack) -> None:
     page = '{"type": "FeatureCollection", "features": [], "links": [{"rel": "next", "href": "http://h/"}]}'
     stack.set_catalog_faults([{"path": "/search", "body": page}])
-    counted = Counted(stack)
+    counted = Counted(stack, staged.collection)
     staged.publish()
 
     assert "POST bulk_items" not in counted.requests()
@@ -286,7 +286,7 @@ def test_two_runs_with_the_same_items_publish_each_once(
     apart: Context, staged: Staged, product_type: str, stack: Stack
 ) -> None:
     other = Staged(apart, staged.collection, product_type)
-    counted = Counted(stack)
+    counted = Counted(stack, staged.collection)
     with ThreadPoolExecutor(2) as pool:
         for published in [pool.submit(staged.publish, 0), pool.submit(other.publish, ITEMS - 1)]:
             published.result()
@@ -341,7 +341,7 @@ def test_items_whose_worker_was_killed_are_in_no_batch_again(apart: Context, sta
             one.claim.ended = True  # as if the process were gone: nothing ends the claim
     for key in staged.keys[1:]:
         apart.ledger.redis.hset(f"auxip:lease:{key}", "until", 1)
-    counted = Counted(stack)
+    counted = Counted(stack, staged.collection)
     for number in range(ITEMS):
         staged.publish(number)
 
@@ -404,7 +404,7 @@ def test_the_chain_of_an_item_that_a_batch_has_published_goes_on_with_its_own_me
 @pytest.mark.long
 def test_a_run_of_three_hundred_items_costs_few_requests(stack: Stack, caller: Caller) -> None:
     with plain_items(stack, 300) as product_type:
-        counted = Counted(stack)
+        counted = Counted(stack, caller.collection)
         result = caller.stage(of_type(product_type)).get(120)
 
     assert isinstance(result, list)

@@ -36,6 +36,7 @@ class Begun:
 
     def __init__(self, context: Context, collection: str, product_type: str) -> None:
         self.context, self.ledger, self.id = context, context.ledger, str(uuid.uuid4())
+        self.collection = collection
         selection = Cql2(filter=of_type(product_type))
         self.ledger.open_run(self.id, RunRequest(owner=OWNER, collection=collection, selection=selection))
         find_items(context, self.ledger.run(self.id))
@@ -64,7 +65,7 @@ def begun(apart: Context, collection: str, product_type: str) -> Begun:
 
 
 def test_the_items_that_come_next_are_read_with_the_first_one(begun: Begun, stack: Stack) -> None:
-    counted = Counted(stack)
+    counted = Counted(stack, begun.collection)
     for number in range(ITEMS):
         begun.stage(number)
     assert counted.requests() == {"POST search": 1}
@@ -84,7 +85,7 @@ def test_an_answer_is_what_the_catalog_shows(begun: Begun, apart: Context, colle
 def test_an_answer_is_used_once(begun: Begun, stack: Stack) -> None:
     begun.read(0)
     begun.read(1)
-    counted = Counted(stack)
+    counted = Counted(stack, begun.collection)
     begun.read(1)
     assert sum(counted.requests().values()) == 1
 
@@ -138,7 +139,7 @@ def test_an_item_of_many_bytes_is_read_by_its_own_step(
 def test_an_item_that_another_worker_reads_is_waited_for(begun: Begun, apart: Context, stack: Stack) -> None:
     apart.ledger.redis.set(shown_of(begun.keys[0]), "?another", px=100)
     started = time.monotonic()
-    counted = Counted(stack)
+    counted = Counted(stack, begun.collection)
     begun.read(0)
 
     assert time.monotonic() - started < answers.KEPT
@@ -147,7 +148,7 @@ def test_an_item_that_another_worker_reads_is_waited_for(begun: Begun, apart: Co
 
 def test_a_search_that_fails_leaves_each_item_to_its_own_step(begun: Begun, apart: Context, stack: Stack) -> None:
     stack.set_catalog_faults([{"path": "/search", "status": 500}])
-    counted = Counted(stack)
+    counted = Counted(stack, begun.collection)
 
     assert begun.read(0) is None
     assert counted.requests() == {"POST search": 1, "GET item": 1}
