@@ -1,5 +1,7 @@
 """The schedule of a round follows from its seed, and asks for nothing that no system can stand."""
 
+import pytest
+
 from tests.faults.all_kinds import KINDS
 from tests.faults.offer import offers_of
 from tests.faults.schedule import plan_of
@@ -29,6 +31,7 @@ def test_no_round_kills_a_step_three_times() -> None:
         assert sum(KINDS[fault.kind].kills for fault in plan_of(seed, sorted(KINDS)).faults) <= 2
 
 
+@pytest.mark.long
 def test_every_round_offers_archives_plain_files_and_faulty_items() -> None:
     for seed in SEEDS:
         offers = offers_of(seed, plan_of(seed, ["cut"]).items)

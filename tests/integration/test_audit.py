@@ -328,6 +328,7 @@ def test_all_items_are_seen_whatever_orders_store_and_catalog_have(
 # The command
 
 
+@pytest.mark.long
 def test_the_command_ends_with_one_object_and_tells_by_its_status_whether_it_found_anything(
     context: Context, collection: str
 ) -> None:

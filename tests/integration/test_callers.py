@@ -154,6 +154,7 @@ def queued(context: Context, run_id: str) -> bool:
     return any(run_id.encode() in body for body in bodies)
 
 
+@pytest.mark.long
 def test_who_sends_a_task_subscribes_to_its_result_only_to_wait_for_it(context: Context, caller: Caller) -> None:
     channel = f"celery-task-meta-{(result := caller.stage(EMPTY)).id}"
     assert context.ledger.redis.pubsub_channels(channel) == []
@@ -169,6 +170,7 @@ def test_to_revoke_the_task_of_a_run_cancels_the_run(context: Context, caller: C
     assert closed_run(context, result.id).state is RunState.CANCELLED
 
 
+@pytest.mark.long
 def test_a_revoked_step_is_published_again_under_an_id_that_is_not_revoked(
     context: Context, caller: Caller, workers: list[Child]
 ) -> None:

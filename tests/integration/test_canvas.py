@@ -116,6 +116,7 @@ def test_a_chord_whose_messages_all_arrive_needs_no_reconciler(caller: Caller, c
 # What a broker loses
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lost", [1, 2, 3])
 def test_parts_of_a_chord_that_are_lost_are_published_again_and_its_body_runs(
     caller: Caller, context: Context, workers: list[Child], lost: int

@@ -33,6 +33,7 @@ def test_a_collection_is_created_as_stac_describes_it(context: Context, stack: S
     context.catalog_of("any").require_collection(name)
 
 
+@pytest.mark.long
 def test_one_that_exists_already_stays_as_it_is(context: Context, stack: Stack, name: str) -> None:
     assert last_object(auxip("collection", "create", name, "--json").stdout) == {"collection": name, "created": True}
     before = shown(context, name)
@@ -58,6 +59,7 @@ def test_a_run_into_a_collection_that_is_missing_says_how_to_create_it(
     assert f"create it with `auxip collection create {name}`" in " ".join((done.stdout + done.stderr).split())
 
 
+@pytest.mark.long
 def test_the_key_of_the_owner_is_sent_and_its_refusal_names_the_setting(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:

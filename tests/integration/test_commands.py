@@ -55,6 +55,7 @@ def stage(caller: Caller, *arguments: str) -> "subprocess.CompletedProcess[str]"
     return auxip("stage", *arguments, "--collection", caller.collection, "--owner", owner)
 
 
+@pytest.mark.long
 def test_stage_follows_a_window_to_its_end_and_says_how_each_item_ended(caller: Caller) -> None:
     ended = stage(caller, *WINDOW, "--product-type", "OPER_MPL_ORBPRE", "--json")
 
@@ -69,12 +70,14 @@ def test_stage_follows_a_window_to_its_end_and_says_how_each_item_ended(caller: 
     assert selected.selected == answer.counts.items
 
 
+@pytest.mark.long
 def test_stage_names_a_product_type_that_the_station_has_not(caller: Caller) -> None:
     ended = stage(caller, *WINDOW, "--product-type", "OPER_MPL_ORBPER")
     assert ended.returncode == 0, ended.stderr
     assert "nothing of OPER_MPL_ORBPER: the station offers no such item" in ended.stdout
 
 
+@pytest.mark.long
 def test_stage_takes_a_file_with_a_cql2_filter_and_a_station(caller: Caller, tmp_path: Path) -> None:
     file = tmp_path / "filter.json"
     file.write_text(json.dumps({"filter": of_type("OPER_MPL_ORBPRE"), "limit": 2}))
@@ -87,6 +90,7 @@ def test_stage_takes_a_file_with_a_cql2_filter_and_a_station(caller: Caller, tmp
     assert [item["station"] for item in items] == ["local"] * 2
 
 
+@pytest.mark.long
 def test_stage_without_a_terminal_writes_plain_lines(caller: Caller) -> None:
     ended = stage(caller, *WINDOW, "--product-type", "OPER_MPL_ORBPRE")
 
@@ -94,6 +98,7 @@ def test_stage_without_a_terminal_writes_plain_lines(caller: Caller) -> None:
     assert "4/4 items, " in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.long
 def test_stage_on_a_terminal_shows_a_bar(caller: Caller) -> None:
     primary, secondary = pty.openpty()
     arguments = ["stage", *WINDOW, "--product-type", "OPER_MPL_ORBPRE", "--collection", caller.collection]
@@ -119,6 +124,7 @@ def _chunks(terminal: int) -> Iterator[bytes]:
         yield chunk
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("option", "status"), [([], 0), (["--error-if-empty"], 1)])
 def test_stage_says_that_nothing_was_found_and_fails_where_it_is_told_to(
     caller: Caller, option: list[str], status: int
@@ -129,6 +135,7 @@ def test_stage_says_that_nothing_was_found_and_fails_where_it_is_told_to(
     assert " nothing found: 0 items" in ended.stdout
 
 
+@pytest.mark.long
 def test_stage_says_when_items_failed_and_exits_with_1(caller: Caller) -> None:
     ended = stage(caller, *WINDOW, "--product-type", samples.FAULTY_PRODUCT_TYPE)
 
@@ -203,6 +210,7 @@ def test_a_filter_file_that_holds_no_filter_is_refused(tmp_path: Path, stack: St
     assert ended.stderr.startswith("auxip: bad-filter: ")
 
 
+@pytest.mark.long
 def test_runs_and_show_read_the_ledger(caller: Caller) -> None:
     result = caller.stage(of_type("OPER_MPL_ORBSCT"))
     _, items = result_of(result.get(SECONDS))
@@ -214,6 +222,7 @@ def test_runs_and_show_read_the_ledger(caller: Caller) -> None:
     assert {one.id for one in Answer.model_validate(shown).items or ()} == {item.id for item in items}
 
 
+@pytest.mark.long
 def test_the_tables_name_runs_items_and_the_report(caller: Caller) -> None:
     result = caller.stage(of_type("OPER_MPL_ORBSCT"))
     _, items = result_of(result.get(SECONDS))
@@ -256,6 +265,7 @@ end = "{samples.DEMO_END.isoformat()}"
 """
 
 
+@pytest.mark.long
 def test_up_runs_a_worker_per_queue_beat_and_flower_until_ctrl_c(tmp_path: Path) -> None:
     file = tmp_path / "sweeps.toml"
     file.write_text(SWEEPS)

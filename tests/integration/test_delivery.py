@@ -270,6 +270,7 @@ def test_what_a_killed_worker_held_is_given_back_within_a_lease(redis: Redis, re
     assert other.got[0].headers["redelivered"]
 
 
+@pytest.mark.long
 def test_a_worker_that_lives_keeps_what_it_holds(redis: Redis, reader: Callable[..., Reader]) -> None:
     redis.lpush(A, raw(envelope("t")))
     busy, other = (reader(visibility_timeout=600, consumer_lease=LEASE) for _ in range(2))
@@ -384,6 +385,7 @@ def test_a_server_that_cannot_serve_for_a_while_ends_no_worker_and_fills_no_log(
         assert worker.alive()
 
 
+@pytest.mark.long
 def test_a_server_that_cannot_serve_for_half_a_minute_is_connected_to_anew(
     redis: Redis, reader: Callable[..., Reader]
 ) -> None:

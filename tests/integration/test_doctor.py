@@ -109,6 +109,7 @@ def test_without_redis_the_others_are_looked_at_all_the_same(stack: Stack, monke
     assert (found["catalog"].verdict, found["s3"].verdict) == ("ok", "ok")
 
 
+@pytest.mark.long
 def test_the_command_is_one_line_for_each_and_knows_the_workers(stack: Stack, workers: list[Child]) -> None:
     ended = auxip("doctor", "--json")
     said = last_object(ended.stdout)
@@ -136,6 +137,7 @@ def test_a_list_that_no_worker_reads_is_named(
     assert queues.stdout.count("nobody") == len(QUEUES) * 2
 
 
+@pytest.mark.long
 def test_queues_show_what_waits_and_who_reads(caller: Caller, context: Context) -> None:
     run = caller.stage(of_type(TYPE))
     run.get(60)
@@ -147,6 +149,7 @@ def test_queues_show_what_waits_and_who_reads(caller: Caller, context: Context) 
     assert all(each["waiting"] == 0 for each in lists)
 
 
+@pytest.mark.long
 def test_a_message_that_waits_is_counted_with_the_age_of_its_run(
     apart: Context, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

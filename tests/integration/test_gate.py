@@ -136,6 +136,7 @@ def test_requests_are_served_in_their_order(redis: Redis, gate: Start) -> None:
     assert ids_of(published(redis)) == pushed
 
 
+@pytest.mark.long
 def test_the_same_id_twice_is_published_once(redis: Redis, gate: Start) -> None:
     redis.lpush(INTAKE, *(raw(request(id=each)) for each in ("x", "x", "y", "x")))
     gate()
@@ -212,6 +213,7 @@ def _open(redis: Redis, message: dict[str, Any]) -> bool:
     return Ledger(redis, 1, window=1, patience=1).open_run(message["headers"]["id"], decoded.request())
 
 
+@pytest.mark.long
 def test_a_gate_that_is_told_to_end_hands_back_and_ends_at_once(redis: Redis, gate: Start) -> None:
     ids = push(redis, 600)
     first = gate()
@@ -235,6 +237,7 @@ def test_an_idle_gate_ends_at_once(redis: Redis, gate: Start, tmp_path: Path) ->
     assert child.popen.wait(3) == 0
 
 
+@pytest.mark.long
 def test_a_gate_ends_while_its_broker_is_away(broker: Valkey, redis: Redis, gate: Start, tmp_path: Path) -> None:
     child = gate()
     wait_for((tmp_path / "gate-0.alive").exists, "it is open", SECONDS)
@@ -247,6 +250,7 @@ def test_a_gate_ends_while_its_broker_is_away(broker: Valkey, redis: Redis, gate
     broker.wait(20)
 
 
+@pytest.mark.long
 def test_a_restart_of_the_broker_loses_nothing(broker: Valkey, redis: Redis, gate: Start) -> None:
     ids = push(redis, 600)
     child = gate()

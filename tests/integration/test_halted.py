@@ -99,6 +99,7 @@ def expect_whole(begun: Begun, workers: list[Child]) -> None:
     assert begun.closings(workers) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("queue", QUEUES)
 def test_a_run_whose_messages_on_a_queue_are_all_lost_ends_once(
     caller: Caller, context: Context, workers: list[Child], queue: str
@@ -113,6 +114,7 @@ def test_a_run_whose_messages_on_a_queue_are_all_lost_ends_once(
     expect_whole(begun, workers)
 
 
+@pytest.mark.long
 def test_a_run_that_loses_messages_of_its_items_on_every_queue_ends_once(
     caller: Caller, context: Context, workers: list[Child]
 ) -> None:
@@ -208,6 +210,7 @@ def test_a_run_whose_items_are_gone_from_the_catalog_fails_and_is_not_left_open(
     wait_for(lambda: not context.ledger.agenda.is_open(begun.id), "the run is off the agenda")
 
 
+@pytest.mark.long
 def test_what_fails_in_an_archive_is_told_when_its_messages_were_lost_too(
     caller: Caller, context: Context, workers: list[Child]
 ) -> None:

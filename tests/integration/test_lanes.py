@@ -82,6 +82,7 @@ def test_a_lone_message_of_either_lane_is_taken_soon_by_an_idle_consumer(
     assert one.until(1) < 0.5
 
 
+@pytest.mark.long
 def test_an_idle_consumer_of_both_lanes_waits_for_an_on_demand_message_all_the_time(
     redis: Redis, reader: Callable[..., Reader]
 ) -> None:

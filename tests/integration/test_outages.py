@@ -90,6 +90,7 @@ def no_store(stack: Stack) -> Iterator[None]:
         stack.wait()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("system", "away", "fault"),
     [
@@ -166,6 +167,7 @@ def test_a_search_with_a_timeout_waits_for_its_credentials_to_be_accepted(caller
     assert "search-timeout" in str(result.result)
 
 
+@pytest.mark.long
 def test_a_search_in_bulk_waits_for_its_credentials_to_be_accepted(
     caller: Caller, context: Context, stack: Stack
 ) -> None:
@@ -176,6 +178,7 @@ def test_a_search_in_bulk_waits_for_its_credentials_to_be_accepted(
     assert closed_run(context, run_id).counts.failed == 0
 
 
+@pytest.mark.long
 def test_the_search_of_a_replay_waits_for_its_credentials_to_be_accepted(
     workers: list[Child], collection: str, context: Context, stack: Stack
 ) -> None:
@@ -204,6 +207,7 @@ def test_what_is_refused_of_an_item_alone_uses_up_its_tries(
     assert context.outages.all() == {}
 
 
+@pytest.mark.long
 def test_the_fault_of_an_item_uses_up_its_tries_while_its_system_answers(
     caller: Caller, context: Context, stack: Stack
 ) -> None:
@@ -230,6 +234,7 @@ def test_an_outage_that_is_longer_than_the_patience_uses_up_tries(stack: Stack, 
     patience.close()
 
 
+@pytest.mark.long
 def test_a_search_that_is_no_run_waits_for_its_station(caller: Caller, context: Context, stack: Stack) -> None:
     with no_station(stack):
         result = caller.send("auxip.search", auxip_cql2=ORBITS)

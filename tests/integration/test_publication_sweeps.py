@@ -157,6 +157,7 @@ def test_after_a_stop_of_three_days_the_workers_catch_up_window_after_window(ser
     assert all(end - begin <= DAY for begin, end in windows)
 
 
+@pytest.mark.long
 def test_windows_of_one_watermark_never_go_on_at_once(served: Swept) -> None:
     served.publisher.publish(*(NOW - number * HOUR for number in range(1, 9)))
     served.write(longest="2h", since=(NOW - 8 * HOUR).isoformat())

@@ -334,6 +334,7 @@ def fall_due(redis: Redis, request_id: str) -> None:
     app.send_task("auxip.reconcile")
 
 
+@pytest.mark.long
 def test_a_request_whose_message_is_lost_is_passed_on_again(
     gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, context: Context, workers: list[Child]
 ) -> None:

@@ -120,6 +120,7 @@ def test_an_archive_staged_before_is_expanded_without_being_downloaded_again(cal
     assert (counts.expanded, counts.bytes_downloaded) == (1, 0)
 
 
+@pytest.mark.long
 def test_a_second_run_downloads_nothing_and_says_why(caller: Caller, context: Context, stack: Stack) -> None:
     message: Json = {"product_type": [*samples.DEMO_PRODUCT_TYPES], "catalog_collection_identifier": caller.collection}
     first = caller.send("auxip.on_demand_staging", **WINDOW, **message)
@@ -286,6 +287,7 @@ def test_process_asset_replaces_an_archive_by_its_content(caller: Caller, contex
     assert process() == prefix
 
 
+@pytest.mark.long
 def test_process_asset_waits_for_another_worker_at_the_same_archive(
     caller: Caller, context: Context, workers: list[Child]
 ) -> None:
@@ -367,6 +369,7 @@ def test_staging_runs_can_be_the_header_of_a_callers_chord(caller: Caller, conte
     assert len(found["features"]) == 2
 
 
+@pytest.mark.long
 def test_work_that_another_worker_has_claimed_is_waited_for_as_long_as_it_takes(
     caller: Caller, context: Context, workers: list[Child]
 ) -> None:

@@ -186,6 +186,7 @@ def test_stage_takes_a_policy_without_a_window(caller: Caller) -> None:
     assert staged(caller, "--policy", "LatestGeneration", "--product-type", RESORB) == [AS_LONG]
 
 
+@pytest.mark.long
 def test_stage_takes_a_named_query_with_its_parameters(caller: Caller) -> None:
     window = ["start_datetime=2024-03-25T09:00:00Z", "end_datetime=2024-03-25T09:25:00Z", "dTa=6000", "dTb=7000s"]
     parameters = [part for text in (f"product_type={RESORB}", *window) for part in ("--param", text)]
@@ -198,6 +199,7 @@ def test_stage_tells_that_the_workers_know_no_such_query(caller: Caller) -> None
     assert "auxip: unknown-query: no query 'Nothing'" in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

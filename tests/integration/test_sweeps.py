@@ -276,6 +276,7 @@ def test_a_beat_that_was_killed_and_comes_back_does_no_tick_twice(
     assert len(swept.runs()) == 1
 
 
+@pytest.mark.long
 def test_three_ticks_missed_are_made_good_by_one_run(
     swept: Swept, stack: Stack, context: Context, workers: list[Child]
 ) -> None:
@@ -291,6 +292,7 @@ def test_three_ticks_missed_are_made_good_by_one_run(
     assert [run.id for run in swept.runs()] == [long_ago.run_id, today.run_id]
 
 
+@pytest.mark.long
 def test_runs_of_one_sweep_do_not_overlap(swept: Swept, stack: Stack, context: Context) -> None:
     stack.set_station_faults([{"path": "/search", "delay": 2.5}])
     swept.write("1s")
@@ -320,6 +322,7 @@ def test_a_message_from_a_clock_far_ahead_moves_a_sweep_no_further_than_a_minute
     assert tick <= time.time() + 60
 
 
+@pytest.mark.long
 def test_auxip_sweep_runs_one_now_and_auxip_sweeps_tells_how_it_ended(swept: Swept) -> None:
     archive = samples.product(samples.NESTED_ARCHIVE)
     window = {"start": samples.DEMO_START.isoformat(), "end": samples.DEMO_END.isoformat()}

@@ -61,6 +61,7 @@ def offered_with(deployment: Deployment, pgstac: PgStac, name: str, **properties
 # A datetime of null
 
 
+@pytest.mark.long
 def test_an_item_without_a_datetime_whose_archive_is_expanded_is_finished(
     on_pgstac: Deployment, pgstac: PgStac, collection: str
 ) -> None:
@@ -128,6 +129,7 @@ def deadlocks(pgstac: PgStac, collection: str) -> Iterator[None]:
     pgstac.sql("DROP TRIGGER deadlock ON pgstac.items; DROP FUNCTION public.deadlock; DROP SEQUENCE public.writes")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("deadlocks")
 def test_an_item_whose_writes_have_met_a_deadlock_is_staged(
     on_pgstac: Deployment, pgstac: PgStac, collection: str

@@ -25,6 +25,7 @@ def create(deployment: Deployment, *arguments: str) -> "subprocess.CompletedProc
     return auxip(deployment, "collection", "create", *arguments)
 
 
+@pytest.mark.long
 def test_a_collection_is_created_in_pgstac_once(on_pgstac: Deployment, pgstac: PgStac) -> None:
     name = f"new-{uuid.uuid4().hex[:8]}"
     first, second = create(on_pgstac, name, "--description", "of a test"), create(on_pgstac, name)

@@ -201,6 +201,7 @@ def test_a_choice_that_makes_no_sense_is_refused(caller: Caller, wrong: dict[str
         caller.stage(of_id(ARCHIVE.item_id), **wrong).get(SECONDS)
 
 
+@pytest.mark.long
 def test_auxip_stage_expands_the_members_that_are_named(caller: Caller, context: Context) -> None:
     ended = auxip(
         *("stage", "--product-type", ARCHIVE.product_type, "--policy", "LatestGeneration"),
@@ -213,6 +214,7 @@ def test_auxip_stage_expands_the_members_that_are_named(caller: Caller, context:
     assert members(context, item) == ["HDR"]
 
 
+@pytest.mark.long
 def test_auxip_expand_keeps_an_archive_of_which_only_some_members_are_expanded(
     caller: Caller, context: Context
 ) -> None:
@@ -237,6 +239,7 @@ def test_auxip_expand_strips_leading_folders(caller: Caller, context: Context) -
     assert context.store.head(archive) is None
 
 
+@pytest.mark.long
 def test_auxip_expand_shows_a_choice_and_refuses_one_that_makes_no_sense(context: Context, tmp_path: Any) -> None:
     file = tmp_path / "x.zip"
     file.write_bytes(SOUND)

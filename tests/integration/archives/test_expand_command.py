@@ -28,6 +28,7 @@ def keys(context: Context, archive: Location) -> list[str]:
     return sorted(stored.key for stored in context.store.list(prefix_for(archive)))
 
 
+@pytest.mark.long
 def test_expand_replaces_the_archive_and_prints_what_was_written(caller: Caller, context: Context) -> None:
     archive = hold(context, SOUND)
     ended = auxip("expand", archive.href)
@@ -39,6 +40,7 @@ def test_expand_replaces_the_archive_and_prints_what_was_written(caller: Caller,
     assert len(keys(context, archive)) == 3
 
 
+@pytest.mark.long
 def test_expand_as_json_is_the_manifest(caller: Caller, context: Context) -> None:
     archive = hold(context, SOUND)
     ended = auxip("expand", archive.href, "--json")
@@ -50,6 +52,7 @@ def test_expand_as_json_is_the_manifest(caller: Caller, context: Context) -> Non
     assert [member["path"] for member in members] == ["a.xml", "b.dat", "empty"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("data", "name", "code"),
     [(UNSAFE, "x.zip", "archive-unsafe"), (b"", "x.rar", "unsupported-archive"), (SOUND, "x.tgz", "archive-type-")],
@@ -66,6 +69,7 @@ def test_an_archive_that_is_refused_stays_and_the_status_is_3(
     assert context.store.get(archive, 10**6) == data
 
 
+@pytest.mark.long
 def test_every_problem_of_a_refused_archive_is_told(caller: Caller, context: Context) -> None:
     ended = auxip("expand", hold(context, UNSAFE).href, "--json")
 
@@ -119,6 +123,7 @@ def test_a_dry_run_says_when_the_archive_or_its_place_is_not_there(
     assert f"auxip: {code}: " in ended.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("case", "status"), [("nested-zip", 0), ("zip-deflate64", 0), ("damaged-tgz-crc", 3)])
 def test_a_file_on_disk_is_looked_at_without_any_server_or_setting(case: str, status: int) -> None:
     import subprocess
@@ -138,6 +143,7 @@ def test_a_file_on_disk_is_looked_at_without_any_server_or_setting(case: str, st
     assert last_object(ended.stdout)["refused"] is (status == 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [[], ["s3://b/x.zip", "--local", __file__], ["--local", __file__]])
 def test_without_one_archive_to_look_at_the_usage_is_told(arguments: list[str]) -> None:
     ended = auxip("expand", *arguments)

@@ -191,6 +191,7 @@ def test_every_process_ends_when_the_owner_is_killed(owner: Owner) -> None:
     assert all(is_refused(port) for port in owner.ports)
 
 
+@pytest.mark.long
 def test_the_next_start_removes_what_a_killed_owner_left(owner: Owner) -> None:
     owner.end(signal.SIGKILL)
     owner.wait_for_its_children()
@@ -209,6 +210,7 @@ def test_a_signal_ends_the_stack_and_removes_its_folder(owner: Owner, by: signal
     assert not [each for each in owner.sockets if each.exists()]
 
 
+@pytest.mark.long
 def test_an_exception_ends_the_stack() -> None:
     running = Stack()
     with pytest.raises(ZeroDivisionError), running:
@@ -217,6 +219,7 @@ def test_an_exception_ends_the_stack() -> None:
     assert not running.folder.exists()
 
 
+@pytest.mark.long
 def test_a_part_that_cannot_start_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Child] = []
     start = processes.start

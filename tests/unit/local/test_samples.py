@@ -51,6 +51,7 @@ def digest_in_another_process(hash_seed: str) -> bytes:
     return subprocess.check_output([sys.executable, "-c", DIGEST_OF_ALL], env=environ)  # noqa: S603
 
 
+@pytest.mark.long
 def test_every_process_makes_the_same_bytes() -> None:
     assert digest_in_another_process("1") == digest_in_another_process("2")
 
