@@ -131,19 +131,19 @@ class Game:
 
     def enqueue_linked(self) -> None:
         """Enqueue the round's request with a search of the caller's linked to it."""
-        run, search = self._run_and_search()
+        run, search = self._run(), self._caller_search()
         run.link(search)
-        self.system.publish(run)
+        self._publish(run, [run], search)
 
     def enqueue_chain(self) -> None:
         """Enqueue a chain of the caller's: the round's request, and then a search."""
-        run, search = self._run_and_search()
-        self.system.publish(chain(run, search))
+        run, search = self._run(), self._caller_search()
+        self._publish(chain(run, search), [run], search)
 
     def enqueue_chord(self) -> None:
         """Enqueue a chord of the caller's: the round's request twice, and after both a search."""
-        (one, search), (other, _) = self._run_and_search(), self._run_and_search(search=False)
-        self.system.publish(chord([one, other], search))
+        one, other, search = self._run(), self._run(), self._caller_search()
+        self._publish(chord([one, other], search), [one, other], search)
 
     def sweep(self) -> None:
         """Have two beats tell of the same tick of a sweep; one run comes of it."""
@@ -184,15 +184,17 @@ class Game:
                     self.first_closed.setdefault(run_id, run.closed)
         return finished / (len(self.offers) * len(self.runs))
 
-    def _run_and_search(self, search: bool = True) -> tuple[Signature, Signature]:
-        run_id, search_id = str(uuid.uuid4()), str(uuid.uuid4())
-        self.runs[run_id] = Asked()
-        if search:
-            self.tasks[search_id] = self._found()
-        return (
-            self.system.signature("auxip.staging", self._message(), run_id),
-            self.system.signature("auxip.search", self._search(), search_id),
-        )
+    def _run(self) -> Signature:
+        return self.system.signature("auxip.staging", self._message(), str(uuid.uuid4()))
+
+    def _caller_search(self) -> Signature:
+        return self.system.signature("auxip.search", self._search(), str(uuid.uuid4()))
+
+    def _publish(self, canvas: Signature, runs: list[Signature], search: Signature) -> None:
+        """Send a canvas, and only then expect its runs and its search: a broker that is away takes none of them."""
+        self.system.publish(canvas)
+        self.runs |= {run.options["task_id"]: Asked() for run in runs}
+        self.tasks[search.options["task_id"]] = self._found()
 
     def _message(self) -> Json:
         return {
