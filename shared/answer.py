@@ -83,7 +83,7 @@ class Problem(_Part):
     """Why something failed."""
 
     code: str
-    """One of the README's table."""
+    """One of the table in `shared/codes.py`."""
     reason: str
     """What happened, and to what."""
     what_to_do: str = ""
@@ -94,7 +94,7 @@ class Notice(_Part):
     """What a caller should know of a run that has not failed by it."""
 
     code: str
-    """One of the README's table."""
+    """One of the table in `shared/codes.py`."""
     reason: str
     """What it is, as a sentence."""
 

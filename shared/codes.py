@@ -1,4 +1,4 @@
-"""What to do about each code with which a request, a run or an item ends; the README has the same table."""
+"""What to do about each code with which a request, a run or an item ends; `docs/reference/codes.md` is made from it."""
 
 from typing import Final
 

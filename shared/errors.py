@@ -1,7 +1,7 @@
 """The one tree of errors: what an error is decides whether its step is tried again, and nothing else does.
 
 Every error carries a stable `code`, which stands in the ledger, the report, the log and on the command line, and
-a sentence that says what happened and what a person can do. Codes are public: see the table in the README.
+a sentence that says what happened and what a person can do. Codes are public: see `shared/codes.py`.
 """
 
 from shared.texts import printable

@@ -112,7 +112,7 @@ class Settings(ArchiveSettings):
         description="broker, results and ledger: `redis://default:PASSWORD@HOST:6379/0`; `rediss://` for TLS"
     )
 
-    stations_file: Path = Field(description="TOML file of the AUXIP stations and their credentials; see below")
+    stations_file: Path = Field(description="TOML file of the AUXIP stations and their credentials")
 
     catalog_url: HttpUrl = Field(description="STAC API with transactions that receives the items")
     catalog_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the catalog")
@@ -185,7 +185,7 @@ class Settings(ArchiveSettings):
         10_000, ge=1, le=1_000_000, description="dead letters that are kept; the oldest give way"
     )
     dead_letter_rules: LetterRules = Field(
-        [], description="JSON object: which failed items are tried again later, or dropped; see below"
+        [], description="JSON object: which failed items are tried again later, or dropped"
     )
     eviction_warning_days: float = Field(
         7, ge=0, description="days before its station removes an item in which a run that has not staged it warns"

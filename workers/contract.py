@@ -73,14 +73,19 @@ class Env(BaseModel):
     """The owner: the first segment of the S3 keys."""
 
 
-OnBehalf = Annotated[Env, Field(description="on whose behalf")]
+OnBehalf = Annotated[Env, Field(description='on whose behalf: `{"owner_id": "..."}`')]
 Collection = Annotated[CollectionId, Field(description="collection of the catalog, which must exist")]
 Timeout = Annotated[
     float,
     Field(strict=True, allow_inf_nan=False, description="seconds that the search may take; negative: no limit"),
 ]
 Decompress = Annotated[bool, Field(strict=True, description="whether archives are expanded")]
-Assets = Annotated[AssetNames | None, Field(description="keys of the assets that are staged; null: all of them")]
+Assets = Annotated[
+    AssetNames | None,
+    Field(
+        description="keys of the assets that are staged, of each item; null: all of them. Other assets are not changed"
+    ),
+]
 
 
 class _Message(BaseModel):
@@ -191,7 +196,7 @@ class SearchMessage(_Message):
 class StagingMessage(_ExpandingMessage):
     """`auxip.staging`: stage what a CQL2 search finds. Answers with `[status, ItemCollection or null]`.
 
-    In the place of a collection that has more than `AUXIP_MAX_RESULT_BYTES` stands a link to it, which has an `href`:
+    If the collection has more than `AUXIP_MAX_RESULT_BYTES`, the result has a link to it instead, which has an `href`:
     `{"rel": "items", "type": "application/geo+json", "href": "s3://..", "items": number, "bytes": number}`.
     """
 
@@ -227,7 +232,7 @@ class StagingMessage(_ExpandingMessage):
 class OnDemandMessage(_ExpandingMessage):
     """`auxip.on_demand_staging`: stage what a chain of policies selects. Answers as `auxip.staging` does.
 
-    The window may be left out where no policy of the chain looks at it; `before` and `after` widen it, in seconds.
+    The window may be left out if no policy of the chain looks at it; `before` and `after` widen it, in seconds.
     """
 
     env: OnBehalf
@@ -236,14 +241,14 @@ class OnDemandMessage(_ExpandingMessage):
     end_datetime: Instant | None = None
     """End of the window."""
     product_type: ProductType | Annotated[list[ProductType], Field(min_length=1, max_length=100)]
-    """Product type, or several: each is a selection of its own."""
+    """Product type, or several: each is its own selection."""
     catalog_collection_identifier: Collection
     timeout_seconds: Timeout = -1
     decompress: Decompress = True
     asset_names: Assets = None
     station: Stations = None
     policy: Chain = ("ValCover",)
-    """Selection policy, or several: the next is asked where the one before selects nothing."""
+    """Selection policy, or several: the next is used if the one before selects nothing."""
     platform: Platform | None = None
     """Such as sentinel-1a; null: any."""
     before: Seconds = 0
@@ -292,7 +297,7 @@ def _scene(name: str) -> str:
 class OrbitMessage(_Message):
     """`auxip.orbit`: stage the orbit file of a Sentinel-1 scene. Answers as `auxip.staging` does.
 
-    The precise orbit, else the restituted one; where there is neither, the run finds nothing.
+    It is the precise orbit, else the restituted one. If there is neither, the run finds nothing.
     """
 
     env: OnBehalf
@@ -317,13 +322,13 @@ class OrbitMessage(_Message):
 class AuxMessage(_Message):
     """`auxip.aux`: stage auxiliary files by their names. Answers as `auxip.staging` does.
 
-    A file that the station does not have is a failed item of the run. There is one station, since a second one would
-    not be asked for what the first one lacks.
+    A file that the station does not have is a failed item of the run. Only one station is searched, since a second one
+    would not be asked for the files that the first one lacks.
     """
 
     env: OnBehalf
     names: FileNames
-    """Of the files, with or without .SAFE, .EOF and .zip."""
+    """Names of the files, with or without .SAFE, .EOF and .zip."""
     catalog_collection_identifier: Collection
     timeout_seconds: Timeout = -1
     decompress: Decompress = True
@@ -383,14 +388,14 @@ class UnzipMessage(_ExpandingMessage):
 class ProcessAssetMessage(_ExpandingMessage):
     """`auxip.process_asset`: replace an archive in S3 by its content. Answers with the new prefix.
 
-    The archive is below the owner's prefix; without `env` the owner is `AUXIP_DEFAULT_OWNER`. It stays where only some
-    of its members are expanded.
+    The archive is below the owner's prefix; without `env` the owner is `AUXIP_DEFAULT_OWNER`. The archive is kept if
+    only some of its members are expanded.
     """
 
     asset_href: str
     """The archive: s3://bucket/key."""
     asset_name: str
-    """Its file name, which tells its format."""
+    """Its file name, which says its format."""
     env: OnBehalf | None = None
     """On whose behalf; null is `AUXIP_DEFAULT_OWNER`."""
     layout: Layout = None

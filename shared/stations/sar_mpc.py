@@ -1,7 +1,7 @@
 """The Sentinel-1 Mission Performance Cluster's auxiliary data: a REST service over a Muninn archive, without accounts.
 
 https://sar-mpc.eu/doc/api; the parameters are those that its documentation and public clients use. What could not be
-tried without the service is listed in the README.
+tried without the service is listed in docs/limits.md.
 """
 
 import re

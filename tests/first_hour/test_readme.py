@@ -1,7 +1,7 @@
-"""Every command of the README, in its order, against a system that `auxip up` runs.
+"""Every command of the README and of `docs/`, in their order, against a system that `auxip up` runs.
 
-A block that cannot be run has a comment before it, `<!-- not run: REASON -->`. Where a command needs a name that only
-the reader knows, the README has a word in capitals, and the test puts a shell function in its place.
+A block that cannot be run has a comment before it, `<!-- not run: REASON -->`. If a command needs a name that only the
+reader knows, the page has a word in capitals, and the test puts a shell function in its place.
 """
 
 import json
@@ -28,10 +28,12 @@ from shared.settings import PREFIX
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+FIRST = [ROOT / "README.md", ROOT / "docs" / "tutorial.md"]
+PAGES = FIRST + sorted({*(ROOT / "docs").rglob("*.md")} - {*FIRST})
+"""Every page; those that a reader begins with come first, since the others need a run that is there."""
 SECONDS = 300
-NOT_RUN = 4
-"""How many blocks of commands the README says are not run: one more needs a reason, and this number changed."""
+NOT_RUN = 5
+"""How many blocks of commands the pages say are not run: one more needs a reason, and this number changed."""
 
 RUN = {"sh", "python"}
 READ_ONLY = {"json", "toml", "text", "mermaid"}
@@ -58,8 +60,9 @@ PLACES = [
 
 @dataclass(frozen=True)
 class Block:
-    """A block of the README: its line there, its language, what it says, and why it is not run, if it is not."""
+    """A block of a page: the page and the line, its language, its text, and why it is not run, if it is not."""
 
+    page: str
     line: int
     language: str
     text: str
@@ -67,17 +70,26 @@ class Block:
 
 
 BLOCKS = [
-    Block(README[: each.start()].count("\n") + 1, each["language"], each["text"], each["reason"])
-    for each in FENCE.finditer(README)
+    Block(
+        str(page.relative_to(ROOT)),
+        text[: each.start()].count("\n") + 1,
+        each["language"],
+        each["text"],
+        each["reason"],
+    )
+    for page in PAGES
+    for text in [page.read_text("utf-8")]
+    for each in FENCE.finditer(text)
 ]
 COMMANDS = [block for block in BLOCKS if block.language in RUN and block.reason is None]
 
 
 def test_every_block_has_a_language_and_is_run_or_says_why_not() -> None:
-    assert len(BLOCKS) * 2 == len(re.findall(r"^```", README, re.MULTILINE))
+    fences = sum(len(re.findall(r"^```", page.read_text("utf-8"), re.MULTILINE)) for page in PAGES)
+    assert len(BLOCKS) * 2 == fences
     assert {block.language for block in BLOCKS} <= RUN | READ_ONLY
     assert len([block for block in BLOCKS if block.reason is not None]) == NOT_RUN
-    assert len(COMMANDS) >= 7
+    assert len(COMMANDS) >= 14
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,7 @@ def values_of(file: Path) -> dict[str, str]:
     return {name: value for name, _, value in lines if name != "PATH"}
 
 
-@pytest.mark.parametrize("block", COMMANDS, ids=lambda block: f"line-{block.line}")
+@pytest.mark.parametrize("block", COMMANDS, ids=lambda block: f"{block.page}-line-{block.line}")
 def test_the_commands_of_a_block_do_what_they_say(system: System, block: Block) -> None:
     if block.language == "python":
         run_python(system, block.text)

@@ -15,7 +15,7 @@ from shared.context import Context
 from tests.integration.conftest import Caller, of_type
 from workers.client import Answer, Auxip, AuxipError, Status
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "call.md").read_text("utf-8")
 SECONDS = 120
 
 
@@ -81,8 +81,8 @@ def test_a_run_that_is_closed_is_not_cancelled(client: Auxip, caller: Caller) ->
 
 
 @pytest.mark.long
-def test_the_client_example_of_the_readme_stages_items(caller: Caller, gate: Child, url: str) -> None:
-    (example,) = (each for each in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "auxip_workers" in each)
+def test_the_client_example_of_the_page_stages_items(caller: Caller, gate: Child, url: str) -> None:
+    (example,) = (each for each in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "auxip_workers" in each)
     example = example.replace("auxip_workers.client", "workers.client").replace('"aux"', f'"{caller.collection}"')
     names: dict[str, object] = {}
     exec(re.sub(r"redis://[^\"]*", url, example), names)  # noqa: S102 - the text is ours

@@ -1,4 +1,4 @@
-"""Other systems enqueue work with what the README tells them, and nothing of ours."""
+"""Other systems enqueue work as the page "Call it from your system" says, and with nothing of ours."""
 
 import json
 import re
@@ -9,11 +9,11 @@ from shared.context import Context
 from tests.integration.conftest import Caller, wait_for
 from tests.integration.test_runs import SECONDS
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "call.md").read_text("utf-8")
 
 
-def test_the_python_example_of_the_readme_stages_items(caller: Caller, context: Context) -> None:
-    (example,) = (each for each in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Celery" in each)
+def test_the_python_example_of_the_page_stages_items(caller: Caller, context: Context) -> None:
+    (example,) = (each for each in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "Celery" in each)
     url = context.settings.redis_url.get_secret_value()
     example = example.replace("redis://default:PASSWORD@HOST:6379/0", url).replace('"aux"', f'"{caller.collection}"')
     names: dict[str, object] = {}
@@ -28,11 +28,11 @@ def test_the_python_example_of_the_readme_stages_items(caller: Caller, context: 
     app.close()  # type: ignore[attr-defined]
 
 
-def test_the_request_of_the_readme_is_a_run_and_is_answered(caller: Caller, stack: Stack, context: Context) -> None:
+def test_the_request_of_the_page_is_a_run_and_is_answered(caller: Caller, stack: Stack, context: Context) -> None:
     from workers.cli.fleet import start_gate
 
-    (example,) = re.findall(r"LPUSH auxip:intake '(.*?)'\n", README, re.DOTALL)
-    (reply_list,) = re.findall(r"BRPOP (\S+) ", README)
+    (example,) = re.findall(r"LPUSH auxip:intake '(.*?)'\n", PAGE, re.DOTALL)
+    (reply_list,) = re.findall(r"BRPOP (\S+) ", PAGE)
     request = json.loads(example)
     request["arguments"]["catalog_collection_identifier"] = caller.collection
     redis = context.ledger.redis

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from scripts.reference import PAGES, outdated
 from shared.codes import ADVICE
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [path for folder in ("shared", "workers", "local") for path in (ROOT / folder).rglob("*.py")]
 RAISED = re.compile(
     r"\b(?:Rejected|ItemFailed|Retryable|Busy|unusable|close_failed|_fail|_fail_run)"
@@ -31,27 +32,43 @@ def test_the_codes_are_found_at_all() -> None:
 
 @pytest.mark.parametrize("code", sorted(codes()))
 def test_every_code_has_a_line_that_says_what_to_do(code: str) -> None:
-    rows = [line for line in README.splitlines() if line.startswith("|")]
-    assert [line for line in rows if f"`{code}`" in line.split("|")[1]]
+    assert ADVICE.get(code)
 
 
-def test_what_to_do_about_a_code_is_what_the_readme_says() -> None:
-    table = README[README.index("| code | what to do |") :].partition("\n\n")[0].splitlines()[2:]
-    rows = [row.strip("|").split(" | ", 1) for row in table]
-    said = {code: advice.strip() for cell, advice in rows for code in re.findall("`([a-z0-9-]+)`", cell)}
-    assert said == ADVICE, "shared/codes.py and the README differ"
+def test_a_code_of_the_table_has_no_more_than_one_line() -> None:
+    page = (ROOT / "docs" / "reference" / "codes.md").read_text("utf-8")
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(code for cell in cells for code in re.findall("`([a-z0-9-]+)`", cell)) == sorted(ADVICE)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_that_is_generated_says_what_the_code_says(name: str) -> None:
+    assert name not in outdated(), "run `python -m scripts.reference`"
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_every_setting_stands_in_the_table_with_its_meaning(name: str) -> None:
-    field = Settings.model_fields[name]
-    (row,) = [line for line in README.splitlines() if line.startswith(f"| `AUXIP_{name.upper()}` ")]
-    _, _, default, meaning, _ = (cell.strip() for cell in row.split(" |" if row.count("|") > 4 else "|"))
-    assert meaning == (field.description or "")
-    if field.is_required():
-        assert default == "required"
-    else:
-        assert default == (f"`{field.default}`" if field.default not in (None, "", []) else "")
+def test_every_setting_has_a_line_with_its_meaning(name: str) -> None:
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `AUXIP_{name.upper()}` ")]
+    meaning = Settings.model_fields[name].description
+    assert meaning
+    assert row.endswith(f" | {meaning} |")
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.is_file(), f"{target}: there is no such file"
+        assert not anchor or anchor in anchors(file), f"{target}: the page has no such heading"
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("lock", ["runtime", "demo", "test"])

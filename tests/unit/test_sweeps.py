@@ -176,9 +176,9 @@ def test_a_file_that_is_not_there_or_no_text_is_named(file: Path) -> None:
         load_sweeps(settings_of(sweeps_file=file))
 
 
-def test_the_example_of_the_readme_is_one(file: Path) -> None:
-    texts = re.findall("```toml\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
-    (text,) = (each for each in texts if "[sweep." in each)
+def test_the_example_of_the_documentation_is_one(file: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "howto" / "sweeps.md"
+    (text,) = re.findall("```toml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     assert list(load_sweeps(of(file, text))) == ["orbits", "nightly", "everything"]
 
 

@@ -24,7 +24,7 @@ def create(name: str, description: str, owner: str | None, as_json: bool) -> Non
     """Create the collection NAME in the catalog of AUXIP_CATALOG_URL. One that exists already stays as it is.
 
     The queries of policies compare `product:type`, `start_datetime` and others: pgSTAC has to know their types. Load
-    them once, see "Collections" in the README.
+    them once, see docs/howto/catalog.md.
     """
     _require("NAME", TypeAdapter(CollectionId), name)
     _require("--owner", TypeAdapter(OwnerId), owner or "default")

@@ -18,7 +18,7 @@ def print_error(code: str, reason: str, as_json: bool) -> None:
     """Print why a command could not be done: a line on standard error and, for a program, an object on standard output.
 
     Args:
-        code: one of the README's table.
+        code: one of the table in `shared/codes.py`.
         reason: what happened, and what to do now.
         as_json: whether a program reads the standard output.
     """

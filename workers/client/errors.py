@@ -12,7 +12,7 @@ class AuxipError(Exception):
     """A request that was refused, or that failed as a whole.
 
     Attributes:
-        code: stable; the README says what to do about each.
+        code: stable; docs/reference/codes.md says what to do about each.
         reason: what happened, as a sentence.
     """
 

@@ -1,4 +1,4 @@
-"""The TOML file of the sweeps and the recurring audits (`AUXIP_SWEEPS_FILE`; the README has one)."""
+"""The TOML file of the sweeps and the recurring audits (`AUXIP_SWEEPS_FILE`; docs/howto/sweeps.md has one)."""
 
 from typing import Final, TypeVar
 

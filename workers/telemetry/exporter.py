@@ -22,18 +22,34 @@ from shared.settings import Settings
 from workers.telemetry.loads import Load, loads_of
 
 _SOCKET_TIMEOUT: Final = 5
+_LIST: Final = ("queue", "lane")
 
-_COUNTERS: Final = {
+GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "ledger_up": ("1 if the broker and the ledger can be read; 0 if not, and then no other metric is there", ()),
+    "queue_waiting": ("messages that no worker has taken", _LIST),
+    "queue_in_work": ("messages that workers have taken; those that wait for their next try count, too", _LIST),
+    "queue_load": ("messages of both lanes that wait or are in work: what a queue is scaled by", ("queue",)),
+    "queue_oldest_seconds": ("for how long the next message is the next one, as the exporter has seen it", _LIST),
+    "runs_open": ("runs that are not closed", ()),
+    "run_oldest_seconds": ("age of the oldest run that is not closed", ()),
+    "system_unavailable_seconds": ("for how long a system cannot be used; absent if it can", ("system", "fault")),
+    "dead_letters": ("dead letters", ()),
+}
+COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "items": ("items that are finished", ("owner", "station", "outcome", "code")),
     "products": ("items that are finished, by their product type", ("product_type", "outcome")),
-    "bytes": ("bytes that have come from stations", ("owner", "station")),
+    "bytes": ("bytes that were downloaded from stations", ("owner", "station")),
     "retries": ("tries of steps that have failed", ("owner", "station")),
     "runs": ("runs that are closed", ("owner", "kind", "status", "code")),
     "counts_left_out": ("counts of labels beyond the number that is kept", ()),
 }
-_HISTOGRAMS: Final = {
+HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
     "stage_seconds": ("seconds of an item in a stage, the waiting for a worker included", ("stage",), STAGE_SECONDS),
-    "timeliness_seconds": ("seconds from publication to available in the catalog", ("station",), TIMELINESS_SECONDS),
+    "timeliness_seconds": (
+        "seconds from the publication at the station until the item is in the catalog",
+        ("station",),
+        TIMELINESS_SECONDS,
+    ),
 }
 
 
@@ -59,7 +75,7 @@ class LedgerCollector(Collector):
             found = [*self._queues(), *self._state(), *_counters(read_counters(self._redis))]
         except RedisError:
             found = []
-        yield _gauge("ledger_up", "whether broker and ledger can be read", (), [((), float(bool(found)))])
+        yield _gauge("ledger_up", [((), float(bool(found)))])
         yield from found
 
     def describe(self) -> Iterable[Metric]:
@@ -68,25 +84,14 @@ class LedgerCollector(Collector):
 
     def _queues(self) -> Iterator[Metric]:
         loads, now = loads_of(self._redis), time.monotonic()
-        labels = ("queue", "lane")
         rows = [((load.queue, load.lane.value), load) for load in loads]
-        yield _gauge("queue_waiting", "messages not taken", labels, [(key, load.waiting) for key, load in rows])
-        yield _gauge("queue_in_work", "messages in workers", labels, [(key, load.in_work) for key, load in rows])
+        yield _gauge("queue_waiting", [(key, load.waiting) for key, load in rows])
+        yield _gauge("queue_in_work", [(key, load.in_work) for key, load in rows])
         totals: Counter[str] = Counter()
         for load in loads:
             totals[load.queue] += load.waiting + load.in_work
-        yield _gauge(
-            "queue_load",
-            "messages of both lanes that wait or are in work: what a queue is scaled by",
-            ("queue",),
-            [((queue,), total) for queue, total in totals.items()],
-        )
-        yield _gauge(
-            "queue_oldest_seconds",
-            "for how long the next message has been the next one, as far as the exporter has seen",
-            labels,
-            [(key, self._age(load, now)) for key, load in rows],
-        )
+        yield _gauge("queue_load", [((queue,), total) for queue, total in totals.items()])
+        yield _gauge("queue_oldest_seconds", [(key, self._age(load, now)) for key, load in rows])
 
     def _age(self, load: Load, now: float) -> float:
         """Return since when a message has been seen as the next one of its list."""
@@ -99,27 +104,25 @@ class LedgerCollector(Collector):
 
     def _state(self) -> Iterator[Metric]:
         opened = self._ledger.open_since()
-        yield _gauge("runs_open", "runs that are not closed", (), [((), len(opened))])
+        yield _gauge("runs_open", [((), len(opened))])
         oldest = max((time.time() - created for created in opened), default=0.0)
-        yield _gauge("run_oldest_seconds", "age of the oldest run that is not closed", (), [((), oldest)])
+        yield _gauge("run_oldest_seconds", [((), oldest)])
         outages = self._outages.all().items()
         yield _gauge(
             "system_unavailable_seconds",
-            "for how long a system cannot be used; absent where it can",
-            ("system", "fault"),
             [((system, outage.fault), time.time() - outage.since) for system, outage in outages],
         )
-        yield _gauge("dead_letters", "dead letters", (), [((), self._letters.count())])
+        yield _gauge("dead_letters", [((), self._letters.count())])
 
 
 def _counters(found: dict[Label, float]) -> Iterator[Metric]:
-    for name, (help_text, labels) in _COUNTERS.items():
+    for name, (help_text, labels) in COUNTERS.items():
         family = CounterMetricFamily(f"auxip_{name}", help_text, labels=labels)
         for label, amount in found.items():
             if label[0] == name and len(label) == 1 + len(labels):
                 family.add_metric(label[1:], amount)
         yield family
-    for name, (help_text, labels, bounds) in _HISTOGRAMS.items():
+    for name, (help_text, labels, bounds) in HISTOGRAMS.items():
         histogram = HistogramMetricFamily(f"auxip_{name}", help_text, labels=labels)
         for values in sorted({label[1:-1] for label in found if label[0] == name and len(label) == 2 + len(labels)}):
             histogram.add_metric(values, _buckets(found, (name, *values), bounds), found.get((name, *values, "sum"), 0))
@@ -135,9 +138,8 @@ def _buckets(found: dict[Label, float], label: Label, bounds: tuple[float, ...])
     return buckets
 
 
-def _gauge(
-    name: str, help_text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]
-) -> GaugeMetricFamily:
+def _gauge(name: str, rows: Iterable[tuple[Sequence[str], float]]) -> GaugeMetricFamily:
+    help_text, labels = GAUGES[name]
     family = GaugeMetricFamily(f"auxip_{name}", help_text, labels=labels)
     for values, number in rows:
         family.add_metric(values, number)

@@ -1,0 +1,168 @@
+"""Writes the pages of `docs/reference` that say what the code says: `python -m scripts.reference`.
+
+Run it after a change of a setting, a code, a task, a command or a metric. A test compares the pages with the code.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from inspect import cleandoc
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from shared.codes import ADVICE
+from shared.settings import PREFIX, Settings
+from workers.contract import MESSAGES
+from workers.queues import QUEUES, Queue
+from workers.telemetry.exporter import COUNTERS, GAUGES, HISTOGRAMS
+
+FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
+_NOTE: Final = "<!-- Written by `python -m scripts.reference`. Change the code, and run it again. -->"
+_GROUPS: Final = {
+    "redis_": "Redis",
+    "station": "Stations",
+    "catalog_": "Catalog",
+    "s3_": "S3",
+    "staging_": "Staging service",
+    "archive_": "Archives",
+}
+_OTHERS: Final = "Runs, files and limits"
+
+
+def settings_page() -> str:
+    """Return the page of the settings: a table for each group, in the order of `Settings`."""
+    names = sorted(Settings.model_fields, key=lambda name: [*_GROUPS.values(), _OTHERS].index(_group(name)))
+    parts = [
+        "Each process reads its settings from the environment when it starts. A secret can be in a file instead,\n"
+        "named like its variable in lower case, below `/run/secrets` or `AUXIP_SECRETS_DIR`. Sizes are in bytes and\n"
+        "times in seconds. `auxip config` shows the settings that are in force."
+    ]
+    for group, members in groupby(names, _group):
+        parts += [f"## {group}", _table("setting | default | what it is", map(_setting, members))]
+    return _page("Settings", parts)
+
+
+def _group(name: str) -> str:
+    if name == "stations_file":
+        return "Stations"
+    return next((group for prefix, group in _GROUPS.items() if name.startswith(prefix)), _OTHERS)
+
+
+def _setting(name: str) -> str:
+    field = Settings.model_fields[name]
+    given = f"`{field.default}`" if field.default not in (None, "", []) else ""
+    default = "required" if field.is_required() else given
+    return f"`{PREFIX}{name.upper()}` | {default} | {field.description}"
+
+
+def codes_page() -> str:
+    """Return the page of the codes, in the order of their table; codes with the same advice share a row."""
+    rows = (
+        f"{', '.join(f'`{code}`' for code, _ in codes)} | {advice}"
+        for advice, codes in groupby(ADVICE.items(), lambda each: each[1])
+    )
+    return _page(
+        "Error codes",
+        [
+            "Each failure of a request, a run or an item has one of these codes. A code never changes its meaning.\n"
+            "The reason beside it says what happened, and to which object.",
+            _table("code | what to do", rows),
+        ],
+    )
+
+
+def tasks_page() -> str:
+    """Return the page of the tasks that callers may send, with their arguments, and of the queues."""
+    parts = [
+        "A caller sends these tasks: see [call it from your system](../howto/call.md).\n"
+        "[Results of the tasks](results.md) says what each returns. Unknown arguments are refused, and values are not\n"
+        "converted."
+    ]
+    for task, message in MESSAGES.items():
+        rows = (_argument(name, field) for name, field in message.model_fields.items())
+        parts += [f"## {task}", _docstring(task, message), _table("argument | default | what it is", rows)]
+    parts += [
+        "## Queues",
+        "Each queue has two lists, one for each lane: `NAME` and `NAME.bulk`. A task goes to the queue of its row.",
+        _table("queue | tasks for callers | processes of a worker | what limits it", map(_queue, QUEUES)),
+    ]
+    return _page("Tasks and queues", parts)
+
+
+def _docstring(task: str, message: type[BaseModel]) -> str:
+    """Return what a message says about itself, without the name of its task, which is the heading."""
+    text = cleandoc(message.__doc__ or "").removeprefix(f"`{task}`: ")
+    return text[:1].upper() + text[1:]
+
+
+def _argument(name: str, field: FieldInfo) -> str:
+    default = "required" if field.is_required() else f"`{json.dumps(field.default)}`"
+    text = (field.description or "").removesuffix(".")
+    return f"`{name}` | {default} | {text[:1].lower() if text[1:2].islower() else text[:1]}{text[1:]}"
+
+
+def _queue(queue: Queue) -> str:
+    public = ", ".join(f"`{task}`" for task in queue.tasks if task in MESSAGES)
+    return f"`{queue.name}` | {public} | {queue.concurrency} | {queue.bound_by}"
+
+
+def metrics_page() -> str:
+    """Return the page of the metrics of `auxip exporter`."""
+    counters = {f"{name}_total": facts for name, facts in COUNTERS.items()}
+    histograms = {name: facts[:2] for name, facts in HISTOGRAMS.items()}
+    rows = (
+        f"`auxip_{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {meaning}"
+        for kind, metrics in (("gauge", GAUGES), ("counter", counters), ("histogram", histograms))
+        for name, (meaning, labels) in metrics.items()
+    )
+    return _page(
+        "Metrics",
+        [
+            "`auxip exporter` serves metrics for Prometheus at port 9808, `/metrics`. One exporter is enough for a\n"
+            "deployment; docker-compose.yml and the chart run it. It reads the broker and the ledger when it is\n"
+            "scraped, and asks no worker. An item or a run is counted once, when the ledger finishes it.",
+            _table("metric | kind | labels | what it is", rows),
+            "At most 20,000 combinations of labels are kept, since product types and codes may come from outside.\n"
+            "`auxip_counts_left_out_total` counts the others.",
+        ],
+    )
+
+
+def _page(title: str, parts: Iterable[str]) -> str:
+    return "\n\n".join([f"# {title}", _NOTE, *parts]) + "\n"
+
+
+def _table(head: str, rows: Iterable[str]) -> str:
+    return "\n".join([f"| {head} |", f"|{'---|' * (head.count('|') + 1)}", *(f"| {row} |" for row in rows)])
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "settings.md": settings_page,
+    "codes.md": codes_page,
+    "tasks.md": tasks_page,
+    "metrics.md": metrics_page,
+}
+"""Each page that is generated, and what writes it."""
+
+
+def outdated() -> Iterator[str]:
+    """Yield the names of the pages that differ from the code."""
+    for name, page in PAGES.items():
+        file = FOLDER / name
+        if not file.exists() or file.read_text("utf-8") != page():
+            yield name
+
+
+def main() -> None:
+    """Write the pages that differ."""
+    for name in [*outdated()]:
+        (FOLDER / name).write_text(PAGES[name](), "utf-8")
+        sys.stdout.write(f"docs/reference/{name}\n")
+
+
+if __name__ == "__main__":
+    main()
