@@ -11,11 +11,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from shared.codes import ADVICE
 from shared.settings import PREFIX, Settings
+from workers.cli.examples import GROUPS
+from workers.cli.main import auxip
 from workers.contract import MESSAGES
 from workers.queues import QUEUES, Queue
 from workers.telemetry.exporter import COUNTERS, GAUGES, HISTOGRAMS
@@ -30,6 +33,8 @@ _GROUPS: Final = {
     "staging_": "Staging service",
     "archive_": "Archives",
 }
+_LONG: Final = 40
+"""From this length on, the names of all choices do not fit into a cell of a table."""
 _OTHERS: Final = "Runs, files and limits"
 
 
@@ -132,6 +137,47 @@ def metrics_page() -> str:
     )
 
 
+def cli_page() -> str:
+    """Return the page of the command line: each command with its usage and its options."""
+    parts = [
+        "`auxip --help` lists the commands, and `auxip COMMAND --help` shows the options of one, with examples.\n"
+        "`--json` prints one JSON object last, even if the command fails. The exit statuses are in\n"
+        "[what failed?](../howto/failures.md#exit-status-of-the-commands)."
+    ]
+    for group, names in GROUPS.items():
+        parts += [f"## {group}", *_commands("auxip", auxip, names)]
+    return _page("Command line", parts)
+
+
+def _commands(prefix: str, group: click.Group, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        command = group.get_command(click.Context(group, info_name=prefix), name)
+        if command is not None:
+            yield from _command(f"{prefix} {name}", command)
+
+
+def _command(name: str, command: click.Command) -> Iterator[str]:
+    context = click.Context(command, info_name=name)
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield f"### {name}"
+    yield f"```text\n{name} {usage}\n```"
+    yield cleandoc(command.help or "").replace("\b\n", "")
+    options = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
+    if options:
+        yield _table("option | default | what it is", (_option(each, context) for each in options))
+    if isinstance(command, click.Group):
+        yield from _commands(name, command, command.list_commands(context))
+
+
+def _option(option: click.Option, context: click.Context) -> str:
+    value = "" if option.is_flag or option.count else option.make_metavar(context).strip("[]").replace("|", "/")
+    names = f"{', '.join((*option.opts, *option.secondary_opts))} {value if len(value) < _LONG else 'NAME'}".strip()
+    given = option.get_default(context, call=False)
+    shown = option.show_default and isinstance(given, str | int | float) and not isinstance(given, bool)
+    text = (option.help or "").replace("|", r"\|")
+    return f"`{names}` | {f'`{given}`' if shown else ''} | {text}"
+
+
 def _page(title: str, parts: Iterable[str]) -> str:
     return "\n\n".join([f"# {title}", _NOTE, *parts]) + "\n"
 
@@ -145,6 +191,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "codes.md": codes_page,
     "tasks.md": tasks_page,
     "metrics.md": metrics_page,
+    "cli.md": cli_page,
 }
 """Each page that is generated, and what writes it."""
 
