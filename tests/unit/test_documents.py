@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts import pictures
 from scripts.reference import PAGES, outdated
 from shared.codes import ADVICE
+from shared.selection import POLICIES
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +46,13 @@ def test_a_code_of_the_table_has_no_more_than_one_line() -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_that_is_generated_says_what_the_code_says(name: str) -> None:
     assert name not in outdated(), "run `python -m scripts.reference`"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_picture_of_a_policy_shows_what_the_policy_selects(policy: str) -> None:
+    assert policy not in pictures.outdated(), "run `python -m scripts.pictures`"
+    page = (ROOT / "docs" / "explanation" / "selection.md").read_text("utf-8")
+    assert f"](../images/policies/{policy}.svg)" in page
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
