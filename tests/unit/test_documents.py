@@ -13,7 +13,7 @@ from shared.selection import POLICIES
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [path for folder in ("shared", "workers", "local") for path in (ROOT / folder).rglob("*.py")]
 RAISED = re.compile(
     r"\b(?:Rejected|ItemFailed|Retryable|Busy|unusable|close_failed|_fail|_fail_run)"
