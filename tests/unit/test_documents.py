@@ -9,8 +9,12 @@ import pytest
 from scripts import pictures
 from scripts.reference import PAGES, outdated
 from shared.codes import ADVICE
-from shared.selection import POLICIES
+from shared.letter_rules import read_rules
+from shared.owners import load_owners
+from shared.selection import POLICIES, NamedQuery, fill
 from shared.settings import Settings
+from tests.unit.making import settings_of
+from workers.sweeps import load_audits
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -73,6 +77,27 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         file = (page.parent / path).resolve() if path else page
         assert file.is_file(), f"{target}: there is no such file"
         assert not anchor or anchor in anchors(file), f"{target}: the page has no such heading"
+
+
+def test_the_examples_of_files_and_settings_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "operations_catalog_key").write_text("hush", "utf-8")
+    monkeypatch.setenv("AUXIP_SECRETS_DIR", str(tmp_path))
+    owners = tmp_path / "owners.toml"
+    owners.write_text(_block("howto/owners.md", "toml"), "utf-8")
+    assert load_owners(settings_of(owners_file=owners))
+    audits = tmp_path / "sweeps.toml"
+    audits.write_text(_block("howto/audit.md", "toml"), "utf-8")
+    assert [*load_audits(settings_of(sweeps_file=audits))] == ["nightly"]
+    assert len(read_rules(_block("howto/failures.md", "json"))) == 3
+    queries = tmp_path / "queries.json"
+    queries.write_text(_block("explanation/selection.md", "json"), "utf-8")
+    values: dict[str, bool | int | float | str] = {"product_type": "A", "start": "2024-03-25T00:00:00Z", "margin": "6h"}
+    assert fill(queries, NamedQuery(query="Published", parameters=values)).limit == 100
+
+
+def _block(page: str, language: str) -> str:
+    (block,) = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL)
+    return str(block)
 
 
 def test_the_navigation_has_every_page_once() -> None:
