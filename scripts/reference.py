@@ -59,9 +59,17 @@ def _group(name: str) -> str:
 
 def _setting(name: str) -> str:
     field = Settings.model_fields[name]
-    given = f"`{field.default}`" if field.default not in (None, "", []) else ""
+    given = f"`{field.default}`{_in_units(field.default)}" if field.default not in (None, "", []) else ""
     default = "required" if field.is_required() else given
     return f"`{PREFIX}{name.upper()}` | {default} | {field.description}"
+
+
+def _in_units(default: object) -> str:
+    """Return a number of bytes as people write it; an empty text for any other default."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
+        if isinstance(default, int) and default >= size and default % size == 0:
+            return f" ({default // size} {unit})"
+    return ""
 
 
 def codes_page() -> str:

@@ -97,7 +97,9 @@ class ArchiveSettings(BaseSettings):
     archive_nested_zip: bool = Field(True, description="expand a .zip within an archive; false keeps it as a file")
     archive_max_members: int = Field(200_000, ge=1, description="files in one archive, nested ones counted")
     archive_max_bytes: int = Field(64 * 2**30, ge=1, description="bytes that one archive may expand to")
-    archive_max_ratio: float = Field(200, gt=1, description="bytes out per byte in, once past 256 MiB out")
+    archive_max_ratio: float = Field(
+        200, gt=1, description="largest ratio of content to archive, checked from 256 MiB on"
+    )
     archive_max_depth: int = Field(8, ge=0, description="archives within archives")
     archive_max_spool: int = Field(2**30, ge=0, description="bytes of nested .zip in temporary files at once")
     archive_memory: int = Field(
@@ -117,24 +119,24 @@ class Settings(ArchiveSettings):
     catalog_url: HttpUrl = Field(description="STAC API with transactions that receives the items")
     catalog_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the catalog")
     catalog_flavour: Literal["auto", "plain", "rs-server"] = Field(
-        "auto", description="`plain` is a STAC API such as pgSTAC, `rs-server` is RS-Server's; `auto` looks which it is"
+        "auto", description="`plain` is a STAC API such as pgSTAC, `rs-server` is RS-Server's; `auto` finds out"
     )
     catalog_timeout: float = Field(30, gt=0, description="seconds to wait for the catalog's next bytes")
 
     staging_url: HttpUrl | None = Field(None, description="OGC API Processes of the staging service, for `ogc`")
     staging_api_key: SecretStr | None = Field(None, description="sent as `x-api-key` to the staging service")
     staging_backend: Literal["transfer", "ogc"] = Field(
-        "transfer", description="`transfer` stages by itself, `ogc` has a staging service do it"
+        "transfer", description="`transfer`: the workers stage; `ogc`: a staging service stages"
     )
     staging_poll: float = Field(
-        5, gt=0, le=60, description="seconds between two looks at a job, at first; 60 in the end"
+        5, gt=0, le=60, description="seconds between two polls of a job, at first; later up to 60"
     )
     staging_job_timeout: float = Field(7200, gt=0, description="seconds that one job of the staging service may take")
 
     s3_endpoint: HttpUrl = Field(description="URL of the S3 service")
     s3_region: str = Field("us-east-1", description="region that requests are signed for")
     s3_addressing: Literal["path", "virtual"] = Field(
-        "path", description="`path` has the bucket in the path of a URL, `virtual` in the host name, as AWS wants it"
+        "path", description="`path` has the bucket in the path of a URL, `virtual` in the host name, as AWS requires"
     )
     s3_access_key_id: SecretStr = Field(description="access key of the staging bucket")
     s3_secret_access_key: SecretStr = Field(description="secret key of the staging bucket")
@@ -152,15 +154,17 @@ class Settings(ArchiveSettings):
     backoff_base: float = Field(
         1, gt=0, description="seconds before the second try; doubles with each, with full jitter"
     )
-    backoff_max: float = Field(120, gt=0, description="longest wait before a try, also when a station asks for more")
+    backoff_max: float = Field(
+        120, gt=0, description="longest wait before a try, in seconds, even if a station asks for more"
+    )
     outage_patience: float | None = Field(
         None,
         ge=0,
-        description="seconds that a system may be away before its steps use up their tries; unset: for ever",
+        description="seconds that a system may be down before its steps use up their tries; unset: no limit",
     )
     step_timeout: float = Field(1800, ge=10, description="seconds that one step of an item, or a search, may take")
     lease: float = Field(
-        60, ge=3, description="seconds after which a dead worker's claim lapses; renewed while it lives"
+        60, ge=3, description="seconds after which the claim of a dead worker expires; a live worker renews it"
     )
     run_window: int = Field(
         200, ge=1, le=10_000, description="items of one run that are on the queues or in work at once; others follow"
@@ -168,13 +172,13 @@ class Settings(ArchiveSettings):
     patience: float = Field(
         120, ge=1, description="seconds after which a step that no worker has begun is published again; doubles then"
     )
-    reconcile_every: float = Field(30, ge=1, description="seconds between two looks of beat at what has come to a halt")
+    reconcile_every: float = Field(30, ge=1, description="seconds after which beat looks again for lost steps")
     max_items: int = Field(200_000, ge=1, description="items that one run may find before it is refused")
     max_result_bytes: int = Field(
         4 * 2**20, ge=0, description="largest ItemCollection in a result; a run with a larger one links to it in S3"
     )
     max_answer_bytes: int = Field(
-        64 * 2**20, ge=1024, description="largest answer read from a station or catalog; in memory, five times as much"
+        64 * 2**20, ge=1024, description="largest answer of a station or catalog; it takes five times as much memory"
     )
     max_asset_bytes: int = Field(64 * 2**30, ge=1024, le=_LARGEST_OBJECT, description="largest asset that is staged")
     transfer_memory: int = Field(
@@ -182,13 +186,15 @@ class Settings(ArchiveSettings):
     )
     keep_runs_days: int = Field(30, ge=1, description="days that the ledger remembers a closed run")
     dead_letters_max: int = Field(
-        10_000, ge=1, le=1_000_000, description="dead letters that are kept; the oldest give way"
+        10_000, ge=1, le=1_000_000, description="dead letters that are kept; the oldest are deleted first"
     )
     dead_letter_rules: LetterRules = Field(
         [], description="JSON object: which failed items are tried again later, or dropped"
     )
     eviction_warning_days: float = Field(
-        7, ge=0, description="days before its station removes an item in which a run that has not staged it warns"
+        7,
+        ge=0,
+        description="an item that is not staged, and that its station removes within so many days, gets a warning",
     )
     uploads_max_age: float = Field(
         86_400, ge=3600, description="seconds after which a daily sweep aborts an unfinished upload"
@@ -197,7 +203,7 @@ class Settings(ArchiveSettings):
     queries_file: Path | None = Field(None, description="JSON file of the named queries that callers may ask for")
     sweeps_file: Path | None = Field(None, description="TOML file of the periodic sweeps that beat runs")
     default_owner: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] = Field(
-        "auxip", description="owner whose archives `auxip.process_asset` expands where the caller names none"
+        "auxip", description="owner whose archives `auxip.process_asset` expands if the caller names none"
     )
     owners_file: Path | None = Field(None, description="TOML file of owners with a bucket, prefix or key of their own")
 
