@@ -1,8 +1,8 @@
-"""Runs a command in a terminal of 100 columns and draws its last screen as SVG.
+"""Runs a command in a terminal of 120 columns and draws its last screen as SVG.
 
     python -m scripts.terminal docs/images/demo.svg auxip demo
 
-The picture is what the command has printed. Only the folder of this run is cut from it.
+The picture is what the command has printed. Of a long output it shows the first lines and the last ones.
 """
 
 import os
@@ -18,7 +18,8 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-_COLUMNS: Final = 100
+_COLUMNS: Final = 120
+_FIRST, _LAST = 16, 11
 _PARTS: Final = re.compile(r"(\r|\n|\x1b\[\d*A|\x1b\[2?K|\x1b\[\?25[lh])")
 _FONT: Final = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
@@ -57,7 +58,15 @@ def screen(written: str) -> list[str]:
             lines[row] = ""
         elif not _PARTS.fullmatch(part):
             lines[row] += part
+    while lines and not lines[-1].strip():
+        lines.pop()
     return lines
+
+
+def shortened(lines: list[str]) -> list[str]:
+    """Return the first and the last lines of a long output, and how many are left out."""
+    left_out = len(lines) - _FIRST - _LAST
+    return [*lines[:_FIRST], f"  ... {left_out} more lines ...", *lines[-_LAST:]] if left_out > 1 else lines
 
 
 def draw(title: str, lines: Iterable[str]) -> str:
@@ -71,7 +80,7 @@ def draw(title: str, lines: Iterable[str]) -> str:
 def main() -> None:
     """Write the picture of a command into the file that is named first."""
     file, *command = sys.argv[1:]
-    Path(file).write_text(draw(" ".join(command), screen(run(command))), "utf-8")
+    Path(file).write_text(draw(" ".join(command), shortened(screen(run(command)))), "utf-8")
 
 
 if __name__ == "__main__":
