@@ -13,7 +13,7 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "file-exists bad-folder",
-        "the reason names the file or the folder; nothing there was changed",
+        "look at the file or the folder that the reason names; nothing there was changed",
     ),
     (
         "bad-product",
@@ -49,12 +49,12 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "redis-unavailable",
-        "the server answers and cannot serve now: wait, or look at its log",
+        "wait, or look at the log of the server: it answers, but cannot serve now",
     ),
     (
         "evicted-soon",
-        "a warning in `report.json` and the log: mend what its item failed with, and run it again before the "
-        "station removes it",
+        "a warning in `report.json` and the log: correct what its item failed with, and run it again before the "
+        "station removes the item",
     ),
     (
         "unknown-collection",
@@ -71,25 +71,24 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "unknown-property",
-        "the station does not know a property of the filter: it answers 500, or finds nothing, which is a "
-        "notice of the run and no failure; correct the name, or have the station's operator add it to the "
-        "queryables",
+        "correct the name of the property, or ask the station's operator to add it to the queryables: the station does "
+        "not know it, and answers 500, or finds nothing, which is only a notice of the run",
     ),
     (
         "nothing-found too-many-items search-timeout",
-        "widen or narrow the search; of a replay: the station has the item no more",
+        "widen or narrow the search; if it is a replay, the station no longer has the item",
     ),
     (
         "station-unauthorized catalog-unauthorized staging-unauthorized s3-denied",
-        "check the credentials; where `auxip runs` names the system, its items wait until they are accepted",
+        "check the credentials; if `auxip runs` names the system, its items wait until the credentials are accepted",
     ),
     (
         "station-not-found catalog-not-found staging-not-found",
-        "the station offers what it does not have, or the URL is wrong",
+        "check the URL; if it is right, the station offers what it does not have",
     ),
     (
         "station-refused catalog-refused staging-refused",
-        "the reason says what the other side said",
+        "correct what the reason says: it is the answer of the other side",
     ),
     (
         "station-unavailable catalog-unavailable staging-unavailable station-rate-limited "
@@ -104,13 +103,13 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "station-bad-answer catalog-bad-answer staging-bad-answer station-foreign-link",
-        "the answer is no STAC, no OData or no statusInfo, not all of it, or too large "
-        "(`AUXIP_MAX_ANSWER_BYTES`, `page_size`); tell the operator of the API",
+        "tell the operator of the API: its answer is not STAC, OData or statusInfo, is incomplete, or is too large "
+        "(`AUXIP_MAX_ANSWER_BYTES`, `page_size`)",
     ),
     (
         "bad-item bad-validity no-generation-time no-assets bad-checksum unsupported-href unsafe-asset-name "
         "unsafe-item-id reserved-item-id",
-        "the station describes the item wrongly; tell its operator",
+        "tell the station's operator: the station describes the item wrongly",
     ),
     (
         "foreign-href",
@@ -119,19 +118,20 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "station-busy",
-        "nothing: the limits of the station are reached, the worker does something else and comes back",
+        "nothing: the limits of the station are reached, and the step is tried again later",
     ),
     (
         "not-online",
-        "the station fetches the product from its archive; run again later",
+        "run again later: the station fetches the product from its archive",
     ),
     (
         "size-mismatch checksum-mismatch",
-        "the bytes are not those that were announced; nothing was kept of them",
+        "run again; if it stays, tell the station's operator: the bytes are not those that the station announced, "
+        "and were deleted",
     ),
     (
         "source-missing",
-        "the station's `s3://` href leads to no object; tell its operator",
+        "tell the station's operator: its `s3://` href leads to no object",
     ),
     (
         "foreign-bucket",
@@ -144,7 +144,7 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "too-large",
-        "larger than a limit; the reason names the setting",
+        "raise the setting that the reason names, if the size is right",
     ),
     (
         "catalog-refused-item",
@@ -163,16 +163,16 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     (
         "archive-unsafe archive-damaged archive-limit archive-empty archive-encrypted archive-method "
         "archive-type-mismatch archive-checksum name-collision",
-        "the archive stays, the catalog points to it, the reason lists its problems",
+        "look at the problems that the reason lists; the archive is kept, and the catalog points to it",
     ),
     (
         "no-such-member",
-        "none of the patterns of `members` matches a file of the archive, which stays; the reason has names "
-        "of some files",
+        "correct the patterns of `members`: none matches a file of the archive, which is kept; the reason has the "
+        "names of some files",
     ),
     (
         "unsupported-archive",
-        "by its name it is no .zip, .tar, .tgz, .tar.gz or .DBL",
+        "correct the name: it is not that of a .zip, .tar, .tgz, .tar.gz or .DBL",
     ),
     (
         "unproven",
@@ -203,32 +203,32 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "claimed-elsewhere claim-lost",
-        "nothing: another worker is at it, this one waits",
+        "nothing: another worker does it, and this one waits",
     ),
     (
         "system-unavailable",
-        "look at the system that `auxip runs` names: what waits for it goes on by itself when it can be used",
+        "look at the system that `auxip runs` names; what waits for it continues by itself when it can be used",
     ),
     (
         "worker-killed",
-        "its worker died three times while it worked on this; look for why (out of memory, in most cases), run again",
+        "find out why its worker died three times (in most cases it ran out of memory), and run again",
     ),
     (
         "ledger-lost",
-        "the ledger's database was lost with what it knew of this request; ask for the same again, what is "
-        "done is kept",
+        "send the request again: the database of the ledger was lost with what it knew of this request; what is done "
+        "is kept",
     ),
     (
         "id-taken",
-        "something else was asked for under this id; send the request under an id of its own",
+        "send the request under a new id: this one belongs to another request",
     ),
     (
         "cancelled",
-        "nothing: the run was cancelled; run it again, what is done is kept",
+        "nothing: the run was cancelled; if you want it again, what is done is kept",
     ),
     (
         "run-expired",
-        "the run was not done within `AUXIP_KEEP_RUNS_DAYS`; look for why its queues stand still, run again",
+        "find out why its queues do not move, and run again: the run was not done within `AUXIP_KEEP_RUNS_DAYS`",
     ),
     (
         "not-done not-staged catalog-mismatch s3-mismatch s3-changed s3-bad-key",
@@ -236,11 +236,11 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "bad-message bad-arguments unknown-task",
-        "the sender's fault, the reason names the place; `auxip dead show` has it whole",
+        "correct the message at its sender; the reason names the place, and `auxip dead show` has the whole message",
     ),
     (
         "message-too-large message-rejected",
-        "the reason says why; `auxip dead replay` puts it on its queue again when the cause is gone",
+        "remove the cause that the reason names; then `auxip dead replay` puts the message on its queue again",
     ),
     (
         "many-failed",
@@ -248,7 +248,7 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "ambiguous-id",
-        "several ids begin so: type more of it; `--json` of the list has them whole",
+        "type more of the id: several ids begin so; `--json` of the list has the whole ids",
     ),
     (
         "unknown-letter not-replayable",
@@ -260,16 +260,16 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "job-running",
-        "nothing: the staging service is at it, and is asked again",
+        "nothing: the staging service is working on it, and is polled",
     ),
     (
         "job-failed job-dismissed job-lost",
-        "the reason says what the staging service said; run again",
+        "run again; the reason is what the staging service said",
     ),
     (
         "job-timeout",
-        "raise `AUXIP_STAGING_JOB_TIMEOUT`, or ask the service's operator; what it does finish is found by "
-        "the next run",
+        "raise `AUXIP_STAGING_JOB_TIMEOUT`, or ask the service's operator; the next run finds what the service "
+        "still finishes",
     ),
     (
         "job-mismatch",
@@ -282,11 +282,11 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "internal-error",
-        "a fault of ours: the worker's log has the traceback",
+        "report it: it is a bug of this software, and the worker's log has the traceback",
     ),
     (
         "local-stack process-ended workers-silent",
-        "the embedded stack of `auxip up` could not start; the log's last lines are shown",
+        "read the last lines of the log, which are shown: the embedded stack of `auxip up` could not start",
     ),
 )
 
