@@ -25,15 +25,15 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "not-allowed",
-        "the reply list may not ask for this task or owner: `[caller.NAME]` in `AUXIP_OWNERS_FILE`",
+        "add the task and the owner to `[caller.NAME]` in `AUXIP_OWNERS_FILE`, if the caller may ask for them",
     ),
     (
         "foreign-place",
-        "the archive is not below the owner's prefix; name the owner in `env`, or copy the archive there",
+        "name the owner in `env`, or copy the archive there: it is not below the owner's prefix",
     ),
     (
         "in-catalog",
-        "an item of the catalog references the archive; expand it with `auxip.unzip_decompress`",
+        "expand it with `auxip.unzip_decompress`: an item of the catalog references the archive",
     ),
     (
         "bad-setting",
@@ -97,8 +97,8 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "station-incomplete",
-        "the station has not given all that it says it has, or cannot give it; the reason says which; search "
-        "again later, or for less. A STAC API must not state an estimate as its count (pgSTAC's `context` `auto` does "
+        "search again later, or for less; the reason says whether the station has sent fewer items than it counts, "
+        "or cannot send all. A STAC API must not state an estimate as its count (pgSTAC's `context` `auto` does "
         "beyond 100,000 items)",
     ),
     (
@@ -113,8 +113,8 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "foreign-href",
-        "the station points to a host or an address that is not its own: `trusted_domains`, `allowed_hosts`, "
-        "`allow_private`",
+        "check `trusted_domains`, `allowed_hosts` and `allow_private`: the station points to a host or an address "
+        "that is not its own",
     ),
     (
         "station-busy",
@@ -139,8 +139,8 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "s3-full",
-        "make room in the store or raise the bucket's quota; items wait for that, unless it takes a small "
-        "object still: then run again; nothing was lost",
+        "make room in the store, or raise the bucket's quota: items wait for that, and nothing was lost. If the "
+        "store still takes small objects, run again then",
     ),
     (
         "too-large",
@@ -148,17 +148,16 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "catalog-refused-item",
-        "the catalog does not take this item: the reason names the field, or it answers 500 to this item "
-        "alone, as pgSTAC does to what its database does not take, and its log says why; ask the station to "
-        "correct it",
+        "ask the station to correct the item: the catalog does not accept it. The reason names the field; if the "
+        "catalog answered 500 to this item alone, as pgSTAC does to what its database refuses, its log says why",
     ),
     (
         "other-owner",
-        "the item belongs to another owner; use a collection of your own",
+        "use a collection of your own: the item belongs to another owner",
     ),
     (
         "catalog-other-object",
-        "the catalog's href of an asset leads to another object; delete that object and run it again",
+        "delete the object that the catalog's href of the asset leads to, and run again: it is another object",
     ),
     (
         "archive-unsafe archive-damaged archive-limit archive-empty archive-encrypted archive-method "
@@ -256,7 +255,7 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "not-cancelled",
-        "the run is closed, or was cancelled before: `auxip show RUN` says how it ended",
+        "`auxip show RUN` says how the run ended: it is closed, or was cancelled before",
     ),
     (
         "job-running",
@@ -273,8 +272,8 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "job-mismatch",
-        "the staging service holds something else than the station offers; delete the item from the catalog, "
-        "since the service stages nothing that it shows, and run again",
+        "delete the item from the catalog, and run again: the staging service holds something else than the "
+        "station offers, and stages nothing that the catalog shows",
     ),
     (
         "step-timeout",
