@@ -14,6 +14,7 @@ from shared.owners import load_owners
 from shared.selection import POLICIES, NamedQuery, fill
 from shared.settings import Settings
 from tests.unit.making import settings_of
+from workers.contract import MESSAGES
 from workers.sweeps import load_audits
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +99,16 @@ def test_the_examples_of_files_and_settings_are_accepted(tmp_path: Path, monkeyp
 def _block(page: str, language: str) -> str:
     (block,) = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL)
     return str(block)
+
+
+def test_the_tasks_take_the_arguments_of_the_flows_that_they_replace() -> None:
+    page = (ROOT / "docs" / "howto" / "prefect.md").read_text("utf-8")
+    rows = re.findall(r"^\| `\w+\((.*?)\)` \| `(auxip\.\w+)` \|", page, re.MULTILINE)
+    assert len(rows) == 5
+    for arguments, task in rows:
+        names = [each.partition("=")[0] for each in arguments.split(", ")]
+        ours = [name for name in MESSAGES[task].model_fields if name != "env" or "env" in names]
+        assert ours[: len(names)] == names
 
 
 def test_the_navigation_has_every_page_once() -> None:
