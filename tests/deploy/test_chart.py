@@ -81,7 +81,7 @@ def schema() -> dict[str, Any]:
 
 
 def settings_in_schema() -> set[str]:
-    return set(schema()["properties"]["settings"]["propertyNames"]["enum"])
+    return set(schema()["properties"]["settings"]["properties"])
 
 
 def secret_keys_in_values() -> set[str]:
@@ -90,6 +90,19 @@ def secret_keys_in_values() -> set[str]:
 
 def texts() -> Iterator[str]:
     return (path.read_text() for path in CHART.rglob("*") if path.is_file())
+
+
+def profile(name: str) -> dict[str, Any]:
+    """Return the values of a profile with what every deployment must say."""
+    given: dict[str, Any] = yaml.safe_load((CHART / "profiles" / f"{name}.yaml").read_text())
+    return MINIMAL | given | {"settings": SETTINGS | given.get("settings", {})}
+
+
+def require_valid(objects: list[Object]) -> None:
+    """Make sure that every object of Kubernetes itself is valid; those of operators have tests of their own."""
+    for found in objects:
+        if found["apiVersion"].split("/")[0] not in ("keda.sh", "monitoring.coreos.com"):
+            kubernetes_validate.validate(found, kubernetes_validate.latest_version(), strict=True)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +123,18 @@ def test_lint_finds_no_more_than_the_missing_icon() -> None:
 
 @pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["minimal", "full"])
 def test_every_object_is_valid_kubernetes(values: dict[str, Any]) -> None:
-    for found in render(values):
-        kubernetes_validate.validate(found, kubernetes_validate.latest_version(), strict=True)
+    require_valid(render(values))
+
+
+@pytest.mark.parametrize("name", ["small", "production", "rs-server"])
+def test_every_object_of_a_profile_is_valid_kubernetes(name: str) -> None:
+    values = profile(name)
+    assert helm_python.lint(CHART, values, strict=True)["errors"] == []
+    require_valid(render(values))
+
+
+def test_the_profiles_are_those_that_are_tested() -> None:
+    assert sorted(path.stem for path in (CHART / "profiles").iterdir()) == ["production", "rs-server", "small"]
 
 
 def test_the_chart_is_of_the_project_version() -> None:

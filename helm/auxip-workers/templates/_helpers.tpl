@@ -32,7 +32,13 @@ labels:
 {{- define "auxip.podMetadata" -}}
 labels:
   {{- include "auxip.selector" . | nindent 2 }}
+  {{- with .root.Values.pods.labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 annotations:
+  {{- with .root.Values.pods.annotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   checksum/config: {{ include (print .root.Template.BasePath "/config.yaml") .root | sha256sum }}
 {{- end -}}
 
@@ -46,6 +52,20 @@ terminationGracePeriodSeconds: {{ .grace | default .root.Values.terminationGrace
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .root.Values.pods.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .root.Values.pods.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "auxip.selector" . | nindent 8 }}
 securityContext:
   runAsNonRoot: true
   runAsUser: 10001
@@ -55,9 +75,11 @@ securityContext:
     type: RuntimeDefault
 volumes:
   - name: tmp
-    emptyDir: {}
+    emptyDir:
+      sizeLimit: {{ .root.Values.pods.tmpSize }}
   - name: state
-    emptyDir: {}
+    emptyDir:
+      sizeLimit: 64Mi
   - name: secrets
     secret:
       secretName: {{ required "existingSecret must name a Secret with auxip_redis_url, auxip_s3_access_key_id and auxip_s3_secret_access_key: see values.yaml" .root.Values.existingSecret }}
@@ -65,10 +87,20 @@ volumes:
   - name: files
     configMap:
       name: {{ include "auxip.name" .root }}-files
+{{- with .root.Values.pods.caBundle }}
+  - name: ca-bundle
+    configMap:
+      name: {{ . }}
+{{- end }}
+{{- with .root.Values.pods.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "auxip.container" -}}
-image: "{{ .root.Values.image.repository }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}"
+{{- with .root.Values.image }}
+image: "{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.root.Chart.AppVersion }}{{ end }}"
+{{- end }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -78,6 +110,19 @@ securityContext:
 envFrom:
   - configMapRef:
       name: {{ include "auxip.name" .root }}-settings
+{{- if or .root.Values.pods.caBundle .root.Values.pods.extraEnv .env }}
+env:
+  {{- with .root.Values.pods.caBundle }}
+  - name: SSL_CERT_FILE
+    value: /etc/auxip-ca/ca.crt
+  {{- end }}
+  {{- with .env }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- with .root.Values.pods.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
 volumeMounts:
   - name: tmp
     mountPath: /tmp
@@ -89,6 +134,14 @@ volumeMounts:
   - name: files
     mountPath: /etc/auxip
     readOnly: true
+{{- if .root.Values.pods.caBundle }}
+  - name: ca-bundle
+    mountPath: /etc/auxip-ca
+    readOnly: true
+{{- end }}
+{{- with .root.Values.pods.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/*
