@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "deploy-example.env"
 SECRETS = {
     "VALKEY_PASSWORD": "hush-valkey",
+    "CALLER_PASSWORD": "hush-caller",
     "AUXIP_REDIS_URL": "redis://:hush-redis@valkey:6379/0",
     "AUXIP_S3_ACCESS_KEY_ID": "hush-key",
     "AUXIP_S3_SECRET_ACCESS_KEY": "hush-secret",
@@ -326,6 +327,28 @@ def test_a_store_does_not_start_open_when_its_secret_is_missing(
 def test_valkey_writes_a_log_of_every_change_and_evicts_nothing(services: Services) -> None:
     script = services["valkey"]["command"][0]
     assert "--appendonly yes --maxmemory-policy noeviction" in script
+
+
+def test_each_service_has_a_limit_of_memory(services: Services) -> None:
+    assert [name for name, service in services.items() if int(service["mem_limit"]) < 2**29] == []
+
+
+def test_only_those_who_work_with_them_reach_broker_and_store(services: Services, config: dict[str, Any]) -> None:
+    on = {name: set(service.get("networks", ())) for name, service in services.items()}
+    assert {name for name in on if "store" in on[name]} == {"seaweedfs", *OURS} - {"exporter", "flower"}
+    assert on["valkey"] == {"broker"}
+    assert {name for name, how in config["networks"].items() if how.get("internal")} == {"broker", "store"}
+
+
+def test_nobody_but_the_store_reaches_its_parts_that_ask_for_no_credentials(services: Services) -> None:
+    command = services["seaweedfs"]["command"][0]
+    assert "-ip=127.0.0.1 -ip.bind=127.0.0.1 -s3.ip.bind=0.0.0.0" in command
+    assert services["seaweedfs-bucket"]["network_mode"] == "service:seaweedfs"
+
+
+def test_another_store_may_be_used() -> None:
+    _, out, _ = compose(EVERYTHING | {"AUXIP_S3_ENDPOINT": "https://s3.example"}, "--format", "json")
+    assert json.loads(out)["services"]["worker-staging"]["environment"]["AUXIP_S3_ENDPOINT"] == "https://s3.example"
 
 
 def test_seaweedfs_sends_no_telemetry(services: Services) -> None:
