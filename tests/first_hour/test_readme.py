@@ -36,7 +36,7 @@ NOT_RUN = 5
 """How many blocks of commands the pages say are not run: one more needs a reason, and this number changed."""
 
 RUN = {"sh", "python"}
-READ_ONLY = {"json", "toml", "text", "mermaid"}
+READ_ONLY = {"json", "toml", "text", "mermaid", "yaml"}
 FENCE = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
