@@ -22,9 +22,11 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, Final, NoReturn
 
+from billiard.pool import TERMINATE
 from celery import bootsteps
 from celery.signals import celeryd_after_setup, worker_process_init, worker_shutdown, worker_shutting_down
 from celery.worker import WorkController, state
+from celery.worker.components import Pool
 from celery.worker.consumer import Tasks
 from redis.exceptions import RedisError
 
@@ -59,6 +61,41 @@ class TakeNoMore(bootsteps.StartStopStep):
         qos = parent.task_consumer.channel.qos
         may_take: Callable[[], bool] = qos.can_consume
         qos.can_consume = lambda: not _is_stopping() and may_take()
+
+
+class KeepSent(bootsteps.StartStopStep):
+    """Has the pool of a worker that is to stop forget only the tasks that it has not sent to a process.
+
+    As its consumer closes, Celery 5.7 forgets every task that no process has accepted (`AsynPool.flush`), also those
+    that are on their way. Their processes do them nevertheless, for nobody: without an acknowledgement, without an end
+    to the waiting for them and, after a short task, with 30 s of waiting for the pool to count it (7 of 12 stops while
+    messages came).
+    """
+
+    requires = (Pool,)
+
+    def include_if(self, parent: Any) -> bool:
+        """Only a pool of processes sends tasks."""
+        return bool(parent.pool_cls.uses_semaphore)
+
+    def close(self, parent: Any) -> None:
+        """Put another flush in place; closing comes before anything is stopped, but after a pool is terminated."""
+        pool = parent.pool._pool
+        if pool is not None:
+            parent.pool.flush = lambda: _forget_unsent(pool)
+
+
+def _forget_unsent(pool: Any) -> None:
+    """Forget the tasks that wait for a process, and end the sending of what is sent in part."""
+    if pool._state == TERMINATE:
+        return
+    for job in pool.outbound_buffer:
+        job.discard()
+    pool.outbound_buffer.clear()
+    for job in list(pool._cache.values()):
+        writer = getattr(job, "_writer", lambda: None)()  # a weak reference
+        if writer in pool._active_writers:
+            pool._flush_writer(job._scheduled_for, writer)
 
 
 def _is_stopping() -> bool:
@@ -139,3 +176,4 @@ def _exit(*_: object) -> NoReturn:
 
 
 app.steps["consumer"].add(TakeNoMore)
+app.steps["worker"].add(KeepSent)

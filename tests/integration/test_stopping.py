@@ -3,9 +3,11 @@
 import os
 import random
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +104,25 @@ class Staging:
         with Celery(broker=self.url, set_as_current=False) as app:
             app.send_task("auxip.step.stage_item", args=[self.run.id, self.run.key], queue="staging")
 
+    @contextmanager
+    def messages(self) -> Iterator[None]:
+        """Put messages of a run that nobody knows on the queue, more than the worker takes, while the block runs."""
+        ended = threading.Event()
+
+        def send() -> None:
+            with Celery(broker=self.url, set_as_current=False) as app:
+                while not ended.is_set():
+                    if self.redis.llen("staging") < 100:
+                        app.send_task("auxip.step.stage_item", args=["no-run", "no-key"], queue="staging")
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
     def begin(self, extra: dict[str, str] | None = None) -> Worker:
         """Start a worker, and wait until it asks the source for the file."""
         before = len(self.source.script.asked)
@@ -188,6 +209,17 @@ def test_a_worker_stops_as_soon_as_its_last_step_ends(staging: Callable[[], Stag
     assert took < 10
     assert work.held == (0, 0)
     assert "steps handed back: 0" in work.workers[0].log
+
+
+@pytest.mark.parametrize("_stop", range(2))  # what Celery alone does wrong here shows in one stop of two
+def test_a_worker_that_is_stopped_while_messages_come_ends_at_once(staging: Callable[[], Staging], _stop: int) -> None:
+    work = staging()
+    worker = work.start()
+    with work.messages():
+        wait_for(lambda: worker.log.count("is dropped") > 20, "it works")
+        assert worker.stop(20) < 10
+    assert "steps handed back: 0" in worker.log
+    assert work.held[1] == 0
 
 
 def test_a_step_that_is_longer_than_the_grace_is_handed_back(staging: Callable[[], Staging], source: Source) -> None:

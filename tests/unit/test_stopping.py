@@ -1,13 +1,16 @@
 """What a worker does about messages, and how long it has, when it is told to stop."""
 
+from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from billiard.pool import CLOSE
+from celery.concurrency.prefork import TaskPool
 from celery.worker import state
 
 from workers.queues import QUEUES, SHORT_GRACE, Queue, grace_of
-from workers.stopping import HAND_BACK_SECONDS, TakeNoMore
+from workers.stopping import HAND_BACK_SECONDS, KeepSent, TakeNoMore
 
 STEP = 1800.0
 
@@ -35,6 +38,50 @@ def test_a_worker_that_is_to_stop_takes_none_and_does_not_ask_its_pool(
     monkeypatch.setattr(state, flag, value)
     qos.pool._pool = None
     assert not qos.can_consume()
+
+
+class Job:
+    """A task that a pool knows."""
+
+    def __init__(self, cache: dict[int, "Job"]) -> None:
+        self._number = len(cache)
+        self._cache = cache
+        cache[self._number] = self
+
+    def discard(self) -> None:
+        del self._cache[self._number]
+
+
+def test_a_worker_that_is_to_stop_forgets_only_the_tasks_that_it_has_not_sent() -> None:
+    known: dict[int, Job] = {}
+    sent, unsent = Job(known), Job(known)
+    pool = SimpleNamespace(_state=CLOSE, _cache=known, outbound_buffer=deque([unsent]), _active_writers=set[object]())
+    worker = SimpleNamespace(pool=SimpleNamespace(_pool=pool), pool_cls=TaskPool, steps=[])
+    step = KeepSent(worker)
+    assert step.include_if(worker)
+    step.close(worker)
+    worker.pool.flush()
+    assert list(known.values()) == [sent]
+    assert not pool.outbound_buffer
+
+
+def test_a_pool_that_is_terminated_already_is_left_alone() -> None:
+    worker = SimpleNamespace(pool=SimpleNamespace(_pool=None, flush="as it was"), pool_cls=TaskPool, steps=[])
+    KeepSent(worker).close(worker)
+    assert worker.pool.flush == "as it was"
+
+
+def test_what_is_sent_in_part_is_sent_to_its_end() -> None:
+    known: dict[int, Job] = {}
+    job: Any = Job(known)
+    job._scheduled_for, job._writer = "process", lambda: "writer"
+    flushed: list[tuple[str, str]] = []
+    pool = SimpleNamespace(_state=CLOSE, _cache=known, outbound_buffer=deque(), _active_writers={"writer"})
+    pool._flush_writer = lambda *what: flushed.append(what)
+    worker = SimpleNamespace(pool=SimpleNamespace(_pool=pool), pool_cls=TaskPool, steps=[])
+    KeepSent(worker).close(worker)
+    worker.pool.flush()
+    assert flushed == [("process", "writer")]
 
 
 @pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)
