@@ -40,6 +40,7 @@ app = Celery(
         *(f"workers.tasks.{name}" for name in _TASKS),
         "workers.revoking",
         "workers.stopping",
+        "workers.presence",
     ],
 )
 

@@ -70,7 +70,9 @@ def _messages() -> dict[str, object]:
         "worker_hijack_root_logger": True,
         "timezone": "UTC",
         # Beat keeps no file: what was run stands in the ledger, where a new container and a second beat see it.
-        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_scheduler": "workers.sweeps.ticking:TickingScheduler",
+        # How long beat sleeps at most: a health check sees it tick.
+        "beat_max_loop_interval": 30,
     }
 
 

@@ -278,6 +278,7 @@ class Channel(stock.Channel):
     _tag = ""
     _idle = False
     _unavailable_since: float | None = None
+    _answered_at = 0.0
 
     def __init__(self, connection: object, **kwargs: object) -> None:
         """Open a channel.
@@ -352,6 +353,7 @@ class Channel(stock.Channel):
             self._flush_brpop_reauth()
         self._idle = taken is None
         self._unavailable_since = None
+        self._answered_at = monotonic()
         if taken is None:
             raise Empty
         self._hand_over(self._tag, *taken)
@@ -382,6 +384,12 @@ class Channel(stock.Channel):
         if silent and not cast("Any", stock)._socket_readable(self._in_poll._sock):
             _log.warning("the server has not answered a poll for %.0f s, connecting anew", _SILENCE)
             self._in_poll.disconnect()
+
+    def is_consuming(self) -> bool:
+        """Return whether the server has answered a poll just now, or all processes are busy and no poll is due."""
+        if monotonic() - self._answered_at <= self.brpop_timeout + _SILENCE:
+            return True
+        return not self.qos.can_consume() or not self._turns.order(list(self.active_queues), self.bulk_max)
 
     def _get(self, queue: str, timeout: float | None = None) -> Envelope:  # noqa: ARG002 - never given
         """Take one message at once, for `basic_get`."""

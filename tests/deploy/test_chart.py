@@ -5,6 +5,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +17,9 @@ from helm_python import Chart, HelmRenderError, HelmValuesError
 
 from shared.settings import SECRETS_DIR, Settings
 from workers.cli.gate import gate
+from workers.presence import ALIVE, READY
 from workers.queues import QUEUES, SHORT_GRACE, Pool, Queue
+from workers.sweeps.ticking import BEAT_ALIVE
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "auxip-workers"
@@ -38,7 +41,6 @@ FULL = MINIMAL | {
 }
 Object = dict[str, Any]
 ROLES = [*(f"worker-{queue.name}" for queue in QUEUES), "gate", "beat", "exporter", "flower"]
-PINGED = [*(queue.name for queue in QUEUES), "beat"]
 
 
 def render(values: dict[str, Any]) -> list[Object]:
@@ -419,16 +421,27 @@ def test_sigterm_is_not_remapped_as_workers_stop_on_it_by_themselves(roles: dict
     assert "REMAP_SIGTERM" not in {each["name"] for each in container(roles[f"worker-{queue.name}"]).get("env", ())}
 
 
+def probe_command(found: Object, probe: str) -> str:
+    return str(container(found)[probe]["exec"]["command"][-1])
+
+
+@pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)
+def test_a_worker_is_ready_while_it_consumes_and_restarted_if_it_does_not_live(
+    roles: dict[str, Object], queue: Queue
+) -> None:
+    worker = roles[f"worker-{queue.name}"]
+    assert f"find /tmp -maxdepth 1 -name 'auxip-*{READY}' " in probe_command(worker, "readinessProbe")
+    assert f"find /tmp -maxdepth 1 -name 'auxip-*{ALIVE}' " in probe_command(worker, "livenessProbe")
+
+
 @pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
-@pytest.mark.parametrize("node", PINGED)
-def test_a_probe_pings_the_node_of_its_own_pod(roles: dict[str, Object], node: str, probe: str) -> None:
-    command = container(roles["beat" if node == "beat" else f"worker-{node}"])[probe]["exec"]["command"]
-    assert command[-1].endswith(f"inspect ping --timeout 10 --destination {node}@$HOSTNAME")
+def test_a_probe_of_beat_looks_at_the_file_that_it_touches(roles: dict[str, Object], probe: str) -> None:
+    assert fnmatch(BEAT_ALIVE, f"auxip-*{ALIVE}")
+    assert f"'auxip-*{ALIVE}'" in probe_command(roles["beat"], probe)
 
 
-@pytest.mark.parametrize("node", PINGED)
-def test_an_outage_of_the_broker_does_not_restart_a_pod_at_once(roles: dict[str, Object], node: str) -> None:
-    probe = container(roles["beat" if node == "beat" else f"worker-{node}"])["livenessProbe"]
+def test_an_outage_of_the_broker_does_not_restart_beat_at_once(roles: dict[str, Object]) -> None:
+    probe = container(roles["beat"])["livenessProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 600
 
 

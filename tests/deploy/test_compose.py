@@ -12,7 +12,9 @@ from celery.bin.worker import worker
 
 from shared.settings import SECRETS_DIR, Settings
 from workers.cli.gate import gate
+from workers.presence import READY
 from workers.queues import QUEUES, SHORT_GRACE, Queue, grace_of
+from workers.sweeps.ticking import BEAT_ALIVE
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "deploy-example.env"
@@ -150,10 +152,14 @@ def test_a_worker_sends_the_events_that_flower_needs(services: Services, queue: 
     assert "--events" in services[f"worker-{queue.name}"]["command"]
 
 
-@pytest.mark.parametrize("node", [*(queue.name for queue in QUEUES), "beat"])
-def test_a_health_check_pings_the_node_of_its_own_container(services: Services, node: str) -> None:
-    service = services["beat" if node == "beat" else f"worker-{node}"]
-    assert service["healthcheck"]["test"][-1].endswith(f"inspect ping --timeout 10 --destination {node}@$$HOSTNAME")
+@pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)
+def test_the_health_check_of_a_worker_looks_at_the_file_that_says_it_consumes(services: Services, queue: Queue) -> None:
+    assert "find /tmp " in services[f"worker-{queue.name}"]["healthcheck"]["test"][-1]
+    assert f"'auxip-*{READY}'" in services[f"worker-{queue.name}"]["healthcheck"]["test"][-1]
+
+
+def test_the_health_check_of_beat_looks_at_the_file_that_it_touches(services: Services) -> None:
+    assert f"'{BEAT_ALIVE}'" in services["beat"]["healthcheck"]["test"][-1]
 
 
 def test_the_gate_is_our_command_with_options_that_it_knows(services: Services) -> None:

@@ -145,21 +145,21 @@ volumeMounts:
 {{- end -}}
 
 {{/*
-Probes of the Celery node that the string names. A ping starts an interpreter, about a second of CPU, and goes through
-the broker: the pod is restarted only after ten minutes, so that a broker's outage does not restart every worker.
+Probes of a queue's worker or of beat, by the files that they touch. A broker that is away, or a cancelled consumer,
+makes a worker not ready and restarts nothing. Beat waits for its broker in a tick: it is restarted after ten minutes.
 */}}
 {{- define "auxip.probes" -}}
-{{- $command := printf "exec celery --app workers.app:app inspect ping --timeout 10 --destination %s@$HOSTNAME" . -}}
+{{- $find := "find /tmp -maxdepth 1 -name 'auxip-*.%s' -mmin -2 | grep -q ." }}
 readinessProbe:
   exec:
-    command: [sh, -c, {{ $command | quote }}]
-  initialDelaySeconds: 15
-  periodSeconds: 60
-  timeoutSeconds: 30
+    command: [sh, -c, {{ printf $find (eq . "beat" | ternary "alive" "ready") | quote }}]
+  initialDelaySeconds: 5
+  timeoutSeconds: 10
 livenessProbe:
   exec:
-    command: [sh, -c, {{ $command | quote }}]
-  periodSeconds: 120
-  timeoutSeconds: 30
+    command: [sh, -c, {{ printf $find "alive" | quote }}]
+  initialDelaySeconds: 60
+  periodSeconds: {{ eq . "beat" | ternary 120 60 }}
+  timeoutSeconds: 10
   failureThreshold: 5
 {{- end -}}
