@@ -276,9 +276,10 @@ def test_an_audit_finds_nothing_where_all_is_well_and_each_damage_in_the_catalog
 
 def test_the_audit_command_ends_well(on_rs_server: Deployment, collection: str) -> None:
     staged(on_rs_server, collection, PLAIN, decompress=False)
+    delete_what_moves_have_left(on_rs_server, collection)
     done = auxip(on_rs_server, "audit", collection, "--owner", USER, "--json")
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert json.loads(done.stdout)["items"] == 5
 
 
