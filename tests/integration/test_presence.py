@@ -18,7 +18,6 @@ from tests.processes import descendants
 from workers.cli.fleet import start_beat, start_worker
 from workers.presence import ALIVE, READY
 from workers.queues import QUEUES
-from workers.sweeps.ticking import BEAT_ALIVE
 
 pytestmark = pytest.mark.long
 CATALOG = next(queue for queue in QUEUES if queue.name == "catalog")
@@ -79,9 +78,15 @@ def test_a_broker_that_is_away_makes_a_worker_alive_and_not_ready(worker: Watche
     worker.wait_for_new(ALIVE)
 
 
-def test_beat_touches_its_file(stack: Stack, broker: Valkey, tmp_path: Path) -> None:
-    child = start_beat(stack, "beat-presence", {"AUXIP_REDIS_URL": broker.url, "TMPDIR": str(tmp_path)})
+def test_beat_is_alive_and_not_ready_while_its_broker_is_away(stack: Stack, broker: Valkey, tmp_path: Path) -> None:
+    extra = {"AUXIP_REDIS_URL": broker.url, "TMPDIR": str(tmp_path), "AUXIP_RECONCILE_EVERY": "5"}
+    child = start_beat(stack, "beat-presence", extra)
+    beat = Watched(child, tmp_path)
     try:
-        wait_for((tmp_path / BEAT_ALIVE).exists, "beat has ticked")
+        beat.wait_for_new(READY)
+        broker.child.stop(5)
+        wait_for(lambda: beat.age(READY) > OLD and beat.age(ALIVE) < 2, "it waits for the broker")
+        broker.start_again()
+        beat.wait_for_new(READY)
     finally:
         child.stop(5)

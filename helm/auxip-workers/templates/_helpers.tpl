@@ -146,20 +146,20 @@ volumeMounts:
 
 {{/*
 Probes of a queue's worker or of beat, by the files that they touch. A broker that is away, or a cancelled consumer,
-makes a worker not ready and restarts nothing. Beat waits for its broker in a tick: it is restarted after ten minutes.
+makes the pod not ready and restarts nothing.
 */}}
 {{- define "auxip.probes" -}}
 {{- $find := "find /tmp -maxdepth 1 -name 'auxip-*.%s' -mmin -2 | grep -q ." }}
 readinessProbe:
   exec:
-    command: [sh, -c, {{ printf $find (eq . "beat" | ternary "alive" "ready") | quote }}]
+    command: [sh, -c, {{ printf $find "ready" | quote }}]
   initialDelaySeconds: 5
   timeoutSeconds: 10
 livenessProbe:
   exec:
     command: [sh, -c, {{ printf $find "alive" | quote }}]
   initialDelaySeconds: 60
-  periodSeconds: {{ eq . "beat" | ternary 120 60 }}
+  periodSeconds: 60
   timeoutSeconds: 10
   failureThreshold: 5
 {{- end -}}
