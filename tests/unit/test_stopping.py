@@ -9,6 +9,7 @@ from billiard.pool import CLOSE
 from celery.concurrency.prefork import TaskPool
 from celery.worker import state
 
+from workers.app import app
 from workers.queues import QUEUES, SHORT_GRACE, Queue, grace_of
 from workers.stopping import HAND_BACK_SECONDS, KeepSent, TakeNoMore
 
@@ -25,6 +26,11 @@ def qos(monkeypatch: pytest.MonkeyPatch) -> Any:
     consumer = SimpleNamespace(task_consumer=SimpleNamespace(channel=SimpleNamespace(qos=qos)), steps=[])
     TakeNoMore(consumer).start(consumer)
     return qos
+
+
+def test_every_worker_has_these_steps() -> None:
+    assert TakeNoMore in app.steps["consumer"]
+    assert KeepSent in app.steps["worker"]
 
 
 def test_a_worker_takes_messages(qos: Any) -> None:
