@@ -25,5 +25,5 @@ ENV PATH=/opt/auxip/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /var/lib/auxip
-ENTRYPOINT ["celery", "--app", "workers.app:app"]
+ENTRYPOINT ["celery", "--app", "workers.app:app", "--quiet"]
 CMD ["--help"]

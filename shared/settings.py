@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import Rejected
 from shared.letter_rules import LetterRules
+from shared.logs import LogFormat
 from shared.redis_address import parse_redis_url
 
 PREFIX = "AUXIP_"
@@ -199,6 +200,7 @@ class Settings(ArchiveSettings):
     uploads_max_age: float = Field(
         86_400, ge=3600, description="seconds after which a daily sweep aborts an unfinished upload"
     )
+    log_format: LogFormat = Field("text", description="lines of the logs of workers, beat and gate: `text` or `json`")
 
     queries_file: Path | None = Field(None, description="JSON file of the named queries that callers may ask for")
     sweeps_file: Path | None = Field(None, description="TOML file of the periodic sweeps that beat runs")

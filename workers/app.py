@@ -11,11 +11,11 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from shared.context import Context
 from shared.errors import AuxipError
-from shared.logs import clean_lines_of
 from shared.owners import load_owners
 from shared.settings import SettingsError, load_settings
 from shared.stations.config import load_stations
 from workers.config import celery_config
+from workers.logs import format_lines_of
 from workers.queues import bulk_max_of
 from workers.sweeps.beat import beat_schedule
 
@@ -79,8 +79,8 @@ def _keep_room_for_on_demand_work(instance: WorkController, **_: object) -> None
 
 @after_setup_logger.connect
 @after_setup_task_logger.connect
-def _clean_log_lines(logger: logging.Logger, **_: object) -> None:
-    clean_lines_of(logger)
+def _format_log_lines(logger: logging.Logger, **_: object) -> None:
+    format_lines_of(logger, load_settings().log_format)
 
 
 @worker_process_init.connect

@@ -21,7 +21,7 @@ from redis.retry import Retry
 from shared.errors import AuxipError, Rejected
 from shared.ledger import Intake, Next, Requests, Taken
 from shared.ledger.connection import connect
-from shared.logs import Throttle
+from shared.logs import Throttle, about
 from shared.owners import load_owners
 from shared.settings import Settings
 from workers.forwarding import forward, send_reply
@@ -113,12 +113,15 @@ class Gate:
 
     def _pass_on(self, stamp: str, request: IntakeRequest) -> None:
         self._require_allowed(request)
-        request_id = request.id or stamp
+        with about(request=request.id or stamp):
+            self._register_and_forward(request.id or stamp, stamp, request)
+
+    def _register_and_forward(self, request_id: str, stamp: str, request: IntakeRequest) -> None:
         digest = digest_of(request.task, request.arguments)
         step = self._requests.register(
             request_id, stamp, request.task, request.reply, digest, request.model_dump_json()
         )
-        _log.info("request %s for %s: %s", request_id, request.task, step)
+        _log.info("a request for %s: %s", request.task, step)
         if step is Next.REFUSE:
             raise Rejected(ID_TAKEN, f"another request has the id {request_id}; send this one under an id of its own")
         if step is Next.ANSWER:
@@ -147,7 +150,8 @@ class Gate:
             raise Rejected("not-allowed", f"{request.reply} may not ask for {request.task} on behalf of {owner!r}")
 
     def _refuse(self, taken: Taken, error: AuxipError) -> None:
-        _log.warning("a request goes to the dead letters: %s", error)
         request_id, reply = return_address(taken.raw)
+        with about(request=request_id or taken.stamp):
+            _log.warning("a request goes to the dead letters: %s", error)
         answer = answer_of_error(request_id or taken.stamp, error)
         self._intake.bury(taken.stamp, error.code, error.reason, answer, reply)

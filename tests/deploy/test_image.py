@@ -68,7 +68,7 @@ def test_runs_as_a_numeric_user_other_than_root() -> None:
 
 def test_no_shell_stands_between_the_process_and_its_signals() -> None:
     entrypoint = json.loads(all_of("ENTRYPOINT")[0])
-    assert entrypoint == ["celery", "--app", "workers.app:app"]
+    assert entrypoint == ["celery", "--app", "workers.app:app", "--quiet"]
 
 
 def test_sigterm_is_not_remapped_as_workers_stop_on_it_by_themselves() -> None:

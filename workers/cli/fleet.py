@@ -146,5 +146,5 @@ def _command(stack: Stack) -> Path:
 
 
 def _celery(stack: Stack, name: str, arguments: list[str], extra: dict[str, str] | None = None) -> Child:
-    argv = [sys.executable, "-m", "celery", "-A", "workers.app:app", *arguments]
+    argv = [sys.executable, "-m", "celery", "--app", "workers.app:app", "--quiet", *arguments]
     return stack.start_process(name, argv, {**os.environ, **(extra or {})})

@@ -21,10 +21,11 @@ import click
 )
 def gate(loglevel: str, alive: Path | None) -> None:
     """Turn requests on the list `auxip:intake` into tasks, until SIGTERM. Any number of gates may run."""
-    from shared.logs import clean_lines_of
+    from shared.logs import format_lines_of
     from shared.settings import load_settings
     from workers.gate import Gate
 
     logging.basicConfig(level=loglevel, format="[%(asctime)s: %(levelname)s/%(name)s] %(message)s")
-    clean_lines_of(logging.getLogger())
-    Gate(load_settings()).serve(alive)
+    settings = load_settings()
+    format_lines_of(logging.getLogger(), settings.log_format)
+    Gate(settings).serve(alive)
