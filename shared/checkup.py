@@ -1,6 +1,5 @@
 """Asks each system that a deployment needs one question, and says what to do about those that cannot be used."""
 
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import httpx
 
 from shared.context import Context
 from shared.errors import AuxipError
+from shared.http.curl import curl_line
 from shared.ledger.check import check_redis
 from shared.stac.search import Cql2
 from shared.stations.config import load_stations
@@ -17,8 +17,6 @@ from shared.storage.location import Location
 
 Verdict = Literal["ok", "warning", "failed", "skipped"]
 
-_SHOWN_HEADERS: Final = ("accept", "content-type")
-_OF_EVERY_CLIENT: Final = ("host", "user-agent", "accept-encoding", "connection", "content-length")
 _OBJECT: Final = ".auxip-doctor"  # in place of an owner: no owner begins with a dot
 _TODO: Final = {
     "unavailable": "look whether the host can be reached from here: its name, the proxy, the firewall",
@@ -110,9 +108,9 @@ def _station(context: Context, name: str, product_type: str) -> Checked:
 
     def look() -> str:
         station = context.station(name)
-        station.api.observe(sent.append)
         wanted = Cql2(filter={"op": "=", "args": [{"property": "product:type"}, product_type]}, limit=1)
-        found = next(station.search(wanted), None)
+        with station.api.observed(sent.append):
+            found = next(station.search(wanted), None)
         return f"its first page has {'nothing' if found is None else 'an item'} of the type {product_type}"
 
     return _attempt(f"station {name}", look, lambda: curl_line(sent[0], name) if sent else "")
@@ -129,22 +127,3 @@ def _store(context: Context, owner: str) -> str:
     context.store.put(location, b"written by `auxip doctor`")
     context.store.delete(location)
     return f"an object was written to s3://{location.bucket}/{place.prefix} and deleted"
-
-
-def curl_line(request: httpx.Request, name: str) -> str:
-    """Return a request as a line for a shell.
-
-    Args:
-        request: as it was sent.
-        name: of the station. A header that may hold a secret has a variable in its place, which begins with this name.
-    """
-    words = ["curl", "--silent", "--show-error", "--request", request.method, shlex.quote(str(request.url))]
-    for header, value in request.headers.items():
-        if header in _SHOWN_HEADERS:
-            words += ["--header", shlex.quote(f"{header}: {value}")]
-        elif header not in _OF_EVERY_CLIENT:
-            variable = "".join(each if each.isalnum() else "_" for each in f"{name}_{header}").upper()
-            words += ["--header", f'"{header}: ${variable}"']
-    if request.content:
-        words += ["--data", shlex.quote(request.content.decode())]
-    return " ".join(words)

@@ -133,7 +133,12 @@ class Wait(BaseModel):
 
 
 class Run(BaseModel):
-    """The ledger's record of a run. Times are seconds since the epoch; `cancelled` is when somebody asked for that."""
+    """The ledger's record of a run.
+
+    Times are seconds since the epoch. `searching` is when its search began, `began` when the search was over and the
+    items could begin, `cancelled` when somebody asked for that. `searches` are the first requests of its searches, as
+    lines for a shell with variables in place of secrets.
+    """
 
     id: str
     request: RunRequest
@@ -142,9 +147,12 @@ class Run(BaseModel):
     code: str = ""
     reason: str = ""
     created: float
+    searching: float | None = None
+    began: float | None = None
     cancelled: float | None = None
     closed: float | None = None
     artifact: str = ""
+    searches: tuple[str, ...] = ()
     waits: tuple[Wait, ...] = ()
     notices: tuple[Notice, ...] = ()
     selected: tuple[Selected, ...] = ()
@@ -298,7 +306,9 @@ class ItemRecord(BaseModel):
     downloaded: int = 0
     claimed: float | None = None
     staged: float | None = None
+    publishing: float | None = Field(None, description="when a worker began to publish it")
     catalogued: float | None = None
+    expanding: float | None = Field(None, description="when a worker began to expand its archives")
     expanded: float | None = None
     finished: float | None = None
     intact: bool = False

@@ -179,10 +179,15 @@ class JsonApi:
                 is_object = False  # too large
             return Reply(response.status_code, is_object, label if is_object else f"{label}, and no JSON object")
 
-    def observe(self, seen: Callable[[httpx.Request], object]) -> None:
-        """Have each request shown as it is sent, with its credentials: whoever looks must not print these."""
+    @contextmanager
+    def observed(self, seen: Callable[[httpx.Request], object]) -> Iterator[None]:
+        """Call `seen` with each request of the block as it is sent, with its credentials; they must not be printed."""
         hooks = self._client.event_hooks
         self._client.event_hooks = {**hooks, "request": [*hooks["request"], seen]}
+        try:
+            yield
+        finally:
+            self._client.event_hooks = hooks
 
     @property
     def patience(self) -> float:

@@ -44,7 +44,7 @@ return 2
 _PICK = f"""{ACQUIRE_FUNCTION}
 -- KEYS gathering, run, pending, lease, item
 -- ARGV milliseconds, most starts, holder, start of a token, of an item's key, of a lease's key, most items, most bytes,
--- how many to look at
+-- how many to look at, now
 -- Claims items that are staged, have not been tried, and that nobody has claimed, or had when he died. Returns the key
 -- and the record of each.
 redis.call('DEL', KEYS[1])
@@ -61,6 +61,7 @@ for _, key in ipairs(redis.call('ZREVRANGE', KEYS[3], 0, ARGV[9] - 1)) do
     acquire(lease, ARGV[4] .. key, ARGV[1], ARGV[2], ARGV[3])
     redis.call('HSET', lease, 'batch', '1')
     redis.call('HDEL', item, 'again')
+    redis.call('HSETNX', item, 'publishing', ARGV[10])
     found[#found + 1] = {{key, redis.call('HGETALL', item)}}
   end
 end
@@ -147,7 +148,7 @@ class Batches:
         run_id, token = record.run_id, f"{uuid.uuid4().hex}-"
         names = [_gathering(run_id), _run(run_id), pending_of(run_id), _claim(record).key, _item(run_id, record.key)]
         starts = [token, _item(run_id, ""), Claim("").key]
-        args: list[str | float] = [*lease_args(seconds), *starts, MOST - 1, _MOST_BYTES, _LOOKED_AT]
+        args: list[str | float] = [*lease_args(seconds), *starts, MOST - 1, _MOST_BYTES, _LOOKED_AT, repr(time.time())]
         answer = cast("list[tuple[str, list[str]]]", self._pick(keys=names, args=args))
         return [
             item_record(run_id, key, paired(fields)).model_copy(update={"claim": Claim(key, token=f"{token}{key}")})

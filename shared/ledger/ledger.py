@@ -5,8 +5,9 @@ Keys:
 auxip:runs                     sorted set: run id -> created
 auxip:open                     sorted set: open runs (see agenda.py)
 auxip:run:RUN                  hash: request, state, counters, fed, code, reason, artifact, continuation, waits,
-                               selected, timed, late_sum and late_max (how late its items were);
-                               notices; evicting, where the station evicts one of its items
+                               when it was created, searching, began, cancelled, closed; searches, selected,
+                               timed, late_sum and late_max (how late its items were); notices; evicting, where
+                               the station evicts one of its items
 auxip:search:TASK              string: when a search that is no run began to wait for a system
 auxip:run:RUN:order            list: keys of its items in the order they were found; `fed` of them have had their turn
 auxip:run:RUN:pending          sorted set: items whose turn it is (see agenda.py)
@@ -256,12 +257,20 @@ class Ledger:
         text = json.dumps([each.model_dump() for each in selected])
         self.redis.hset(run_key(run_id), "selected", text)
 
+    def record_searches(self, run_id: str, lines: Sequence[str]) -> None:
+        """Record the requests that the search of a run has sent; those of an earlier try are replaced."""
+        self.redis.hset(run_key(run_id), "searches", json.dumps(lines))
+
     def begin_work(self, run_id: str) -> bool:
         """Record that the search is over, so that its items may have their turn; returns whether it was not before.
 
         Items that their station evicts have it first, the earliest eviction before the others.
         """
-        return bool(self._begin_work(keys=[run_key(run_id), f"{run_key(run_id)}:order"], args=[_item(run_id, "")]))
+        return bool(
+            self._begin_work(
+                keys=[run_key(run_id), f"{run_key(run_id)}:order"], args=[_item(run_id, ""), repr(time.time())]
+            )
+        )
 
     def cancel_run(self, run_id: str) -> bool:
         """Record that nothing new of a run is to be begun. Returns False where it was cancelled or closed already."""
@@ -396,7 +405,7 @@ class Ledger:
         self, claim: Claim, run_id: str, key: str, seconds: float, part: str
     ) -> tuple[int, bool, list[str], list[str]]:
         names = [claim.key, _item(run_id, key), run_key(run_id)]
-        args: list[str | float] = [claim.token, *lease_args(seconds), repr(time.time()), _not_before(part)]
+        args: list[str | float] = [claim.token, *lease_args(seconds), repr(time.time()), _not_before(part), part]
         return cast("tuple[int, bool, list[str], list[str]]", self._begin(keys=names, args=args))
 
     def attempt(self, run_id: str, key: str, step: str) -> int:

@@ -79,6 +79,7 @@ def run_record(run_id: str, fields: Fields) -> Run:
     notices = [{"code": code, "reason": reason} for reason, code in sorted(_under(NOTICED, fields))]
     facts = {"id": run_id, "request": _request(fields["request"]), "counts": counts, "waits": waits, "notices": notices}
     facts |= {"selected": json.loads(fields.get("selected", "[]")), "timeliness": _timeliness(fields)}
+    facts |= {"searches": json.loads(fields.get("searches", "[]"))}
     return Run.model_validate({**fields, **facts})
 
 

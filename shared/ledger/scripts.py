@@ -65,7 +65,7 @@ return 1
 
 BEGIN = f"""{ACQUIRE_FUNCTION}
 -- KEYS lease, item, run
--- ARGV token, milliseconds, most, holder, now, the field that says before when it is not to be begun.
+-- ARGV token, milliseconds, most, holder, now, the field that says before when it is not to be begun, the part or ''.
 -- Returns what `acquire` does, or the milliseconds to wait; whether a batch has the claim; the run's record, and the
 -- item's.
 local t = redis.call('TIME')
@@ -74,8 +74,13 @@ if early > 0 then return {{early, 0, {{}}, {{}}}} end
 local batch = redis.call('HEXISTS', KEYS[1], 'batch')
 local answer = acquire(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 if answer <= 0 then redis.call('HDEL', KEYS[2], 'again') end
-if answer <= 0 and redis.call('HGET', KEYS[2], 'state') == 'found' then
+local state = redis.call('HGET', KEYS[2], 'state')
+if answer <= 0 and state == 'found' then
   redis.call('HSET', KEYS[2], 'state', 'claimed', 'claimed', ARGV[5])
+elseif answer <= 0 and state == 'staged' then
+  redis.call('HSETNX', KEYS[2], 'publishing', ARGV[5])
+elseif answer <= 0 and state == 'catalogued' and ARGV[7] ~= '' then
+  redis.call('HSETNX', KEYS[2], 'expanding', ARGV[5])
 end
 if answer > 0 then return {{answer, batch, {{}}, {{}}}} end
 redis.call('HDEL', KEYS[1], 'batch')
@@ -212,10 +217,10 @@ return open_run(KEYS[1], KEYS[2], KEYS[3], ARGV)
 """
 
 BEGIN_WORK = """
--- KEYS run, order; ARGV start of an item's key. Returns 0, and changes nothing, if the run is not searching.
+-- KEYS run, order; ARGV start of an item's key, now. Returns 0, and changes nothing, if the run is not searching.
 -- Items that the station evicts come first, the earliest before the others: none has begun yet.
 if redis.call('HGET', KEYS[1], 'state') ~= 'accepted' then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'working')
+redis.call('HSET', KEYS[1], 'state', 'working', 'began', ARGV[2])
 if redis.call('HEXISTS', KEYS[1], 'evicting') == 0 then return 1 end
 local keys, when, place = redis.call('LRANGE', KEYS[2], 0, -1), {}, {}
 for i, key in ipairs(keys) do

@@ -5,14 +5,17 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import TypeVar
 
+import httpx
+
 from shared.answer import Selected
 from shared.context import Context
 from shared.errors import Busy, NothingFound, Refused, Rejected, Retryable
+from shared.http.curl import curl_line
 from shared.ledger import lease
 from shared.models import Notice, Run, RunState
 from shared.selection import Given, NamesSelection, Note, OrbitSelection, PolicySelection, Published, Search, choose
@@ -25,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 _BATCH = 200
 _MOST_TYPES = 100
+_MOST_SEARCHES = 20
+_LONGEST_LINE = 8000
 _Answer = TypeVar("_Answer", int, list[Item], list[Found])
 
 
@@ -66,11 +71,17 @@ def find_items(context: Context, run: Run) -> int:
         context.ledger.add_items(run.id, [_given(context, run, selection)])
     else:
         deadline, record = _deadline(context, run), partial(context.ledger.record_notice, run.id)
-        first_that_finds(
-            context,
-            run.request.stations,
-            lambda station, tries: _drain(context, run, _Asking(station, deadline, tries, record), selection),
-        )
+        searches: list[str] = []
+        try:
+            first_that_finds(
+                context,
+                run.request.stations,
+                lambda station, tries: _drain(
+                    context, run, _Asking(station, deadline, tries, record, searches), selection
+                ),
+            )
+        finally:
+            context.ledger.record_searches(run.id, searches)
     count = context.ledger.run(run.id).counts.items
     if run.request.replays and not count:
         raise Rejected("nothing-found", "no station offers any more what is to be tried again")
@@ -207,10 +218,8 @@ def _too_many(limit: str) -> Rejected:
 
 def _deadline(context: Context, run: Run) -> float | None:
     """The instant of `time.monotonic()` at which the search must be over, tries before this one counted."""
-    timeout = run.request.timeout_seconds
-    if timeout < 0:
-        return None
-    return time.monotonic() + timeout - (time.time() - context.ledger.begin_search(run.id))
+    begun, timeout = context.ledger.begin_search(run.id), run.request.timeout_seconds
+    return None if timeout < 0 else time.monotonic() + timeout - (time.time() - begun)
 
 
 def require_time_left(context: Context, run: Run) -> None:
@@ -233,22 +242,38 @@ class _Asking:
         deadline: as `Station.search` takes it.
         tries: as `Station.search` takes it.
         notice: takes what the caller should know of a search that finds nothing.
+        requests: receives the first request of each search, as a line for a shell without secrets.
     """
 
     station: Station
     deadline: float | None
     tries: int
     notice: Callable[[Notice], None]
+    requests: list[str] = field(default_factory=list)
 
     def __call__(self, search: Cql2) -> Iterator[Found]:
         """Yield what a search finds."""
         found_any = False
-        for found in self.station.search(search, self.deadline, self.tries):
-            found_any = True
-            yield found
+        with self.station.api.observed(self._first_noted()):
+            for found in self.station.search(search, self.deadline, self.tries):
+                found_any = True
+                yield found
         if not found_any and (unknown := self.station.unknown_properties(search)):
             reason = f"the station {self.station.name} finds nothing, and its queryables do not name {unknown}"
             self.notice(Notice(code="unknown-property", reason=reason))
+
+    def _first_noted(self) -> Callable[[httpx.Request], None]:
+        """Return what notes the first request of a search; further pages say no more."""
+        seen = 0
+
+        def note(request: httpx.Request) -> None:
+            nonlocal seen
+            seen += 1
+            line = curl_line(request, self.station.name) if seen == 1 and len(self.requests) < _MOST_SEARCHES else ""
+            if 0 < len(line) <= _LONGEST_LINE:
+                self.requests.append(line)
+
+        return note
 
 
 def _log_notice(notice: Notice) -> None:

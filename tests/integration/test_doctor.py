@@ -10,8 +10,9 @@ import pytest
 
 from local.processes import Child, free_ports
 from local.stack import Stack
-from shared.checkup import Checked, check_up, curl_line
+from shared.checkup import Checked, check_up
 from shared.context import Context
+from shared.http.curl import curl_line
 from shared.models import RunRequest
 from shared.settings import load_settings
 from shared.stac.search import Cql2

@@ -10,7 +10,7 @@ from local import samples
 from local.samples import Defect
 from local.stack import Stack
 from shared.context import Context
-from shared.errors import ItemFailed, NothingFound, Rejected, Retryable, UnsupportedArchive
+from shared.errors import ItemFailed, NothingFound, Refused, Rejected, Retryable, UnsupportedArchive
 from shared.json_types import Json
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunRequest, RunState
 from shared.runs.close import close, close_failed
@@ -311,3 +311,33 @@ def test_what_is_not_staged_and_soon_removed_by_its_station_is_in_the_report_and
     assert said == (
         f"evicted-soon: the run {run.id} has not staged 1 items that their station removes soon, among them SOON"
     )
+
+
+# The requests
+
+
+def test_a_run_has_the_first_request_of_each_search_without_the_stations_key(
+    context: Context, collection: str, stack: Stack
+) -> None:
+    types = ("OPER_MPL_ORBPRE", "MISSPELT")
+    selection = PolicySelection(product_types=types, start=samples.DEMO_START, end=samples.DEMO_END)
+    run = opened(context, collection, selection)
+    find_items(context, run)
+
+    first, second = context.ledger.run(run.id).searches
+    assert first.startswith("curl ")
+    assert f"{stack.station_url}/search" in first
+    assert "OPER_MPL_ORBPRE" in first
+    assert "MISSPELT" in second
+    assert '--header "x-api-key: $LOCAL_X_API_KEY"' in first
+    assert stack.station_key not in first + second
+
+
+def test_a_search_that_fails_leaves_its_request_too(context: Context, collection: str, stack: Stack) -> None:
+    stack.set_station_faults([{"path": "/search", "status": 400}])
+    run = opened(context, collection, Cql2(filter=of_type("OPER_MPL_ORBPRE")))
+    with pytest.raises(Refused, match="station-refused"):
+        find_items(context, run)
+
+    (line,) = context.ledger.run(run.id).searches
+    assert "OPER_MPL_ORBPRE" in line
