@@ -1,18 +1,13 @@
-"""The report of a run: whole for a program, and for people a page of what they want to know first."""
+"""The report of a run for programs, and the parts of it that are sentences for people."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from html import escape
 from typing import Final
 
 from shared.answer import Answer, AnswerItem, FailedItem, Problem, Waited
 from shared.codes import advice_for
 from shared.models import Counts, ItemRecord, ItemState, Notice, Run, Wait
-from shared.texts import printable
 from shared.times import format_instant
-
-MOST_ROWS: Final = 2000
-"""Items on the page: more than anybody reads, and few enough for a browser, and for whoever writes it."""
 
 REPORT_TAIL: Final = "]}"
 
@@ -133,26 +128,6 @@ def evicted_soon(record: ItemRecord, warn_until: float) -> bool:
     return missing and record.evicts is not None and record.evicts < warn_until
 
 
-def page_of(answer: Answer, excerpt: Excerpt) -> str:
-    """Return the report as one HTML page that needs nothing else; what did not go well stands first."""
-    counts = answer.counts or Counts()
-    title = f"{answer.label or 'Run'} {answer.run}"
-    rows = sorted(excerpt.records(), key=lambda record: (record.state is not ItemState.FAILED, record.item_id))
-    return _PAGE.format(
-        title=escape(title),
-        status=escape(answer.status),
-        summary=escape(
-            f"{counts.items} items in {answer.owner}/{answer.collection}: {counts.staged} staged, {counts.expanded} of "
-            f"them expanded, {repaired_part(counts)}{counts.skipped} skipped, {counts.failed} failed; "
-            f"{counts.bytes_downloaded:,} bytes downloaded; begun {answer.started}"
-        ),
-        rows="\n".join(_row(record) for record in rows),
-        waits="".join(f"<p>{escape(printable(wait_sentence(wait)))}</p>" for wait in answer.waits),
-        notices="".join(f"<p>{escape(printable(notice_sentence(notice)))}</p>" for notice in answer.notices),
-        left_out=_LEFT_OUT.format(count=f"{excerpt.left_out:,}") if excerpt.left_out else "",
-    )
-
-
 def answer_item(record: ItemRecord, warn_until: float = 0) -> AnswerItem:
     """Return how an item ended, or how far it is; `warn_until` is that of `report_items`."""
     failed = record.state is ItemState.FAILED
@@ -181,32 +156,3 @@ def _failed_item(record: ItemRecord) -> FailedItem:
 
 def _instant(seconds: float | None) -> str | None:
     return None if seconds is None else format_instant(datetime.fromtimestamp(seconds, UTC))
-
-
-def _row(record: ItemRecord) -> str:
-    why = " ".join(part for part in (record.code, record.reason) if part)
-    cells = (record.item_id, record.state, f"{record.size:,}", why)
-    return (
-        f'<tr class="{escape(record.state)}">'
-        + "".join(f"<td>{escape(printable(cell))}</td>" for cell in cells)
-        + "</tr>"
-    )
-
-
-_LEFT_OUT = '<p>{count} more items are not shown here; all are in <a href="report.json">report.json</a>.</p>'
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1c2733 }}
-table {{ border-collapse: collapse; width: 100% }}
-th, td {{ text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #d8dee5; overflow-wrap: anywhere }}
-td:nth-child(3) {{ text-align: right; white-space: nowrap }}
-.failed td:nth-child(2) {{ color: #b3261e; font-weight: 600 }}
-.skipped td:nth-child(2) {{ color: #5b6770 }}
-</style></head>
-<body><h1>{title}</h1><p><strong>{status}</strong></p><p>{summary}</p>{notices}{waits}{left_out}
-<table><thead><tr><th>Item</th><th>State</th><th>Bytes</th><th>Why</th></tr></thead><tbody>
-{rows}
-</tbody></table></body></html>
-"""

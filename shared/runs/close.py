@@ -12,19 +12,11 @@ from shared.context import Context
 from shared.errors import Rejected
 from shared.json_types import Json
 from shared.models import ItemRecord, ItemState, Run, RunKind, RunState
-from shared.report import (
-    EVICTED_SOON,
-    MOST_ROWS,
-    REPORT_TAIL,
-    Excerpt,
-    answer_of_run,
-    evicted_soon,
-    page_of,
-    report_head,
-    report_items,
-)
+from shared.page import Gathered
+from shared.report import EVICTED_SOON, REPORT_TAIL, answer_of_run, evicted_soon, report_head, report_items
 from shared.runs.bury import bury_replay
 from shared.runs.counting import run_counts
+from shared.runs.page import gathering, warn_until, written_page
 from shared.stac.item import Item
 from shared.storage.documents import SEPARATOR, JsonList
 from shared.storage.keys import run_location
@@ -35,7 +27,6 @@ GEOJSON: Final = "application/geo+json"
 _COLLECTION_HEAD: Final = '{"type":"FeatureCollection","features":[\n'
 _COLLECTION_TAIL: Final = "]}"
 _CANCELLED: Final = "the run was cancelled before its item was expanded"
-_DAY: Final = 86_400
 _MOST_NAMED: Final = 5
 
 _log = logging.getLogger(__name__)
@@ -80,13 +71,22 @@ def item_collection(items: list[Item]) -> Json:
 
 def _close_staging(context: Context, run: Run) -> list[bool | Json | None]:
     at = partial(run_location, context.owners[run.request.owner].place, run.id)
-    end = {"state": _state(run), "closed": time.time(), "artifact": at("report.json").href}
-    run = run.model_copy(update=end)
-    answer, excerpt = answer_of_run(run, context.ledger.failed_items(run)), Excerpt(MOST_ROWS)
-    collected = _write_lists(context, run, answer, excerpt)
-    context.store.put(at("report.html"), page_of(answer, excerpt).encode(), "text/html")
+    report = "" if is_routine(run) else at("report.json").href
+    run = run.model_copy(update={"state": _state(run), "closed": time.time(), "artifact": report})
+    answer = answer_of_run(run, context.ledger.failed_items(run))
+    gathered = gathering(context, run) if report else None
+    collected = _write_lists(context, run, answer, gathered)
+    if gathered is not None:
+        page = written_page(context, run, answer, gathered)
+        context.store.put(at("report.html"), page.encode(), "text/html; charset=utf-8")
     _record(context, run, run.state, run.artifact)
     return [run.state is RunState.SUCCESSFUL, collected]
+
+
+def is_routine(run: Run) -> bool:
+    """Whether a run of a sweep has found nothing new: it leaves no report, since some sweeps run each minute."""
+    counts, is_sweep = run.counts, bool(run.request.label)
+    return is_sweep and run.cancelled is None and counts.skipped == counts.items
 
 
 def _close_decompress(context: Context, run: Run) -> Json:
@@ -144,10 +144,16 @@ class _Collected:
         return {"type": "FeatureCollection", "features": [json.loads(feature) for feature in self._held]}
 
 
-def _write_lists(context: Context, run: Run, answer: Answer, excerpt: Excerpt) -> Json | None:
+def _write_lists(context: Context, run: Run, answer: Answer, gathered: Gathered | None) -> Json | None:
     """Write the report, the artifact of the reference where all is well, and the collection where it is large.
 
     In one pass over the ledger's records, and over the catalog's items beside it.
+
+    Args:
+        context: of the process.
+        run: as it is closed.
+        answer: about the run.
+        gathered: receives the items for the page; None where there is neither a page nor a report.
 
     Returns:
         The ItemCollection, the link to it, or None where the run holds no item.
@@ -159,14 +165,17 @@ def _write_lists(context: Context, run: Run, answer: Answer, excerpt: Excerpt) -
         JsonList(store, at("auxiliary-files.json")) as artifact,
         JsonList(store, at("report.json"), report_head(answer), REPORT_TAIL) as written,
     ):
-        written.begin()
+        if gathered is not None:
+            written.begin()
         collected = _Collected(large, context.settings.max_result_bytes)
-        missing = _Missing(time.time() + context.settings.eviction_warning_days * _DAY)
-        told = _told(context.ledger.record_batches(run.id), written, excerpt, missing)
-        for items in context.catalog_of(run.request.owner).items(run.request.collection, _held(told)):
+        missing = _Missing(warn_until(context))
+        passed = _passed(context.ledger.record_batches(run.id), written, gathered, missing)
+        for items in context.catalog_of(run.request.owner).items(run.request.collection, _held(passed)):
             features = [json.dumps(item) for item in items]
             collected.add(features)
-            if run.state is RunState.SUCCESSFUL:
+            if gathered is not None:
+                gathered.show(items)
+            if run.state is RunState.SUCCESSFUL and gathered is not None:
                 artifact.add(features)
         missing.log(run)
     return collected.result()
@@ -194,14 +203,16 @@ class _Missing:
             _log.warning(said, EVICTED_SOON, run.id, self._count, ", ".join(self._named))
 
 
-def _told(
-    batches: Iterable[list[ItemRecord]], report: JsonList, excerpt: Excerpt, missing: _Missing
+def _passed(
+    batches: Iterable[list[ItemRecord]], report: JsonList, gathered: Gathered | None, missing: _Missing
 ) -> Iterator[ItemRecord]:
-    """Pass the records of a run on, and tell of each of them."""
+    """Pass the records of a run on, once they are in the report and on the page."""
     for batch in batches:
-        report.add(report_items(batch, missing.until))
+        if gathered is not None:
+            report.add(report_items(batch, missing.until))
         for record in batch:
-            excerpt.add(record)
+            if gathered is not None:
+                gathered.add(record)
             missing.add(record)
             yield record
 

@@ -178,6 +178,14 @@ class Catalog:
         answer = self.api.call("GET", self._path(collection, item_id), expected=(404,))
         return None if answer.status == 404 else answer.body
 
+    def collection_url(self, collection: str) -> str:
+        """Return the URL of a collection.
+
+        Raises:
+            Retryable: what kind of catalog it is cannot be found out now.
+        """
+        return f"{self.api.url}{self.flavour.path(collection)}"
+
     def _path(self, collection: str, item_id: str) -> str:
         return f"{self.flavour.path(collection)}/items/{quote(item_id, safe='')}"
 

@@ -64,6 +64,12 @@ class Public:
     bucket: str
     url: str
 
+    def url_of(self, href: str) -> str:
+        """Return the URL of an object of the bucket by its `s3://` href; empty for any other href, and for folders."""
+        start = f"s3://{self.bucket}/"
+        is_object = href.startswith(start) and not href.endswith("/")
+        return f"{self.url}/{quote(href.removeprefix(start))}" if is_object else ""
+
 
 def composed(item: Item, public: Public | None = None) -> Item:
     """Return an item as it is to be published.
@@ -120,8 +126,8 @@ def _readable(fields: Json, public: Public | None) -> Json:
     made = {**fields} if fields.get("type") else {**fields, "type": _type(href)}
     if not made.get("roles"):
         made["roles"] = ["data"]
-    if public is not None and href.startswith(f"s3://{public.bucket}/") and not href.endswith("/"):
-        url = f"{public.url}/{quote(href.removeprefix(f's3://{public.bucket}/'))}"
+    url = public.url_of(href) if public is not None else ""
+    if url:
         others = made.get("alternate")
         made["alternate"] = {**(others if isinstance(others, dict) else {}), "https": {"href": url}}
     return made

@@ -1,7 +1,6 @@
-"""The report of a run: whole for a program, and a page on which what went wrong stands first and nothing is HTML."""
+"""The report of a run for programs, and how many of its items a person is shown."""
 
 import json
-import re
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from shared.answer import Answer, Selected, Status
 from shared.codes import ADVICE
 from shared.models import Counts, ItemRecord, ItemState, Notice, RunState, Wait
-from shared.report import REPORT_TAIL, Excerpt, answer_of_run, page_of, report_head, report_items
+from shared.report import REPORT_TAIL, Excerpt, answer_of_run, report_head, report_items
 from tests.unit.making import record_of, run_of
 
 RECORDS = [
@@ -20,19 +19,11 @@ RECORDS = [
 COUNTS = Counts(items=3, staged=1, skipped=1, failed=1, bytes_downloaded=1_234_567)
 
 
-def rows(page: str) -> list[str]:
-    return re.findall(r"<tr class=.*?</tr>", page)
-
-
 def excerpt(*records: ItemRecord, most: int = 100) -> Excerpt:
     made = Excerpt(most)
     for record in records:
         made.add(record)
     return made
-
-
-def page(*records: ItemRecord, most: int = 100, **run: object) -> str:
-    return page_of(answer_of_run(run_of(counts=COUNTS, state=RunState.PARTIAL, **run)), excerpt(*records, most=most))
 
 
 def test_a_report_says_how_the_run_and_each_item_ended() -> None:
@@ -135,49 +126,6 @@ def test_the_report_of_a_run_without_items_has_none() -> None:
     assert json.loads(report_head(answer_of_run(run_of())) + REPORT_TAIL)["items"] == []
 
 
-def test_the_page_shows_failed_items_first_and_the_others_by_name() -> None:
-    shown = [re.search(r"<td>(.*?)</td>", row) for row in rows(page(*RECORDS))]
-    assert [match[1] for match in shown if match] == ["z-failed", "a-skipped", "b-staged"]
-
-
-def test_the_page_says_why_an_item_failed() -> None:
-    assert "size-mismatch 3 bytes" in rows(page(*RECORDS))[0]
-
-
-def test_the_page_sums_up_the_run() -> None:
-    shown = page(*RECORDS)
-    assert "3 items in owner/aux: 1 staged, 0 of them expanded, 1 skipped, 1 failed; 1,234,567 bytes" in shown
-    assert "<strong>partial</strong>" in shown
-
-
-def test_what_a_station_says_is_escaped() -> None:
-    hostile = '<script>alert("1")</script>{0}'
-    request = run_of().request.model_copy(update={"label": hostile})
-    shown = page(record_of(hostile, ItemState.FAILED, code="x", reason=hostile), request=request)
-
-    assert "<script" not in shown
-    assert shown.count("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;{0}") == 4
-
-
-def test_the_page_is_named_for_the_run_and_its_label() -> None:
-    labelled = run_of().request.model_copy(update={"label": "sweep orbits"})
-    assert "<title>sweep orbits run-1</title>" in page(request=labelled)
-    assert "<title>Run run-1</title>" in page()
-
-
-def test_the_page_of_a_run_without_items_is_a_page() -> None:
-    assert rows(page()) == []
-
-
-def test_a_page_that_has_no_place_for_all_items_shows_those_that_failed_and_says_where_the_others_are() -> None:
-    many = [record_of(f"item-{number:04}", ItemState.CATALOGUED) for number in range(1234)]
-    shown = page(*many, record_of("z-failed", ItemState.FAILED), most=3)
-
-    assert [re.findall(r"<td>(.*?)</td>", row)[0] for row in rows(shown)] == ["z-failed", "item-0000", "item-0001"]
-    assert '1,232 more items are not shown here; all are in <a href="report.json">report.json</a>' in shown
-    assert "not shown" not in page(*RECORDS)
-
-
 def test_an_excerpt_keeps_no_more_than_it_shows_of_failed_items_too() -> None:
     kept = excerpt(*(record_of(f"f{number}", ItemState.FAILED) for number in range(10)), *RECORDS, most=4)
 
@@ -185,12 +133,11 @@ def test_an_excerpt_keeps_no_more_than_it_shows_of_failed_items_too() -> None:
     assert (kept.seen, kept.left_out) == (13, 9)
 
 
-def test_a_report_and_its_page_have_the_notices_of_the_run() -> None:
+def test_a_report_has_the_notices_of_the_run() -> None:
     notice = Notice(code="unknown-property", reason="finds nothing by <a>")
     report = answer_of_run(run_of(notices=(notice,)))
 
     assert json.loads(report_head(report) + REPORT_TAIL)["notices"] == [notice.model_dump()]
-    assert "<p>notice: unknown-property: finds nothing by &lt;a&gt;</p>" in page_of(report, Excerpt(9))
 
 
 def test_a_report_says_what_the_run_waited_for() -> None:
@@ -204,5 +151,3 @@ def test_a_report_says_what_the_run_waited_for() -> None:
             "reason": "it answered <503>",
         }
     ]
-    shown = page_of(report, excerpt())
-    assert "waited for the catalog from 2024-03-25T09:00:00Z to 2024-03-25T09:01:00Z: it answered &lt;" in shown
