@@ -186,6 +186,9 @@ class Settings(ArchiveSettings):
         64 * 2**20, ge=32 * 2**20, description="bytes of one transfer in memory, read ahead or being written"
     )
     keep_runs_days: int = Field(30, ge=1, description="days that the ledger remembers a closed run")
+    report_days: int = Field(
+        90, ge=1, description="days that reports of runs and audits stay in S3; a daily task deletes older ones"
+    )
     dead_letters_max: int = Field(
         10_000, ge=1, le=1_000_000, description="dead letters that are kept; the oldest are deleted first"
     )

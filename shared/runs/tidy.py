@@ -1,4 +1,4 @@
-"""Remove what faults have left in S3: unfinished uploads, and archives that stand beside what they were expanded to.
+"""Remove from S3 what faults have left: unfinished uploads, and archives beside their content. Old reports go as well.
 
 A store that was away may apply a PUT when its sender has long repeated it, and a worker that stood still goes on with
 the one that it had begun: so an archive may be there again after it was expanded, published and deleted. No record
@@ -23,6 +23,7 @@ from shared.steps.standing import Standing, expanded_standing, keeps_archive
 from shared.storage.location import Location
 
 _DAY = timedelta(days=1)
+_REPORTS = frozenset({"report.json", "report.html", "auxiliary-files.json", "item-collection.json"})
 _HEADS_AT_ONCE = 16
 _BATCH = 500
 
@@ -69,6 +70,39 @@ def remove_leftovers(context: Context, since: float) -> list[str]:
             for record in _with_archives(context, run, pool)
             for key in _remove(context, run, record)
         ]
+
+
+def remove_old_reports(context: Context) -> int:
+    """Delete the reports of runs and audits that are older than `AUXIP_REPORT_DAYS`; returns how many objects it were.
+
+    Raises:
+        Retryable: S3 could not answer.
+        Refused: `s3-denied`.
+    """
+    before, count = time.time() - context.settings.report_days * _DAY.total_seconds(), 0
+    for place in context.owners.places:
+        for folder in ("runs/", "audits/"):
+            reports = _old_reports(context, Location(place.bucket, place.prefix + folder), before)
+            while batch := list(islice(reports, _BATCH)):
+                context.store.control.delete_all(batch)
+                count += len(batch)
+    if count:
+        _log.info("%d objects of reports were deleted: older than %d days", count, context.settings.report_days)
+    return count
+
+
+def _old_reports(context: Context, folder: Location, before: float) -> Iterator[Location]:
+    """Yield the reports in a folder that were written before an instant.
+
+    They are told by their names and their depth: an owner may be called `runs`, and its assets are deeper.
+    """
+    after, more = "", True
+    while more:
+        listed, more = context.store.control.list_page(folder, after)
+        for each in listed:
+            after, (_, _, name) = each.key, each.key.removeprefix(folder.key).partition("/")
+            if name in _REPORTS and each.modified < before:
+                yield Location(folder.bucket, each.key)
 
 
 def _with_archives(context: Context, run: Run, pool: ThreadPoolExecutor) -> Iterator[ItemRecord]:

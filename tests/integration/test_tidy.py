@@ -1,6 +1,8 @@
 """What faults leave in S3 is removed each day, and nothing that is needed."""
 
 import time
+import uuid
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -10,7 +12,7 @@ from shared.archives import prefix_for
 from shared.context import Context
 from shared.ledger import lease
 from shared.models import RunState
-from shared.runs.tidy import clean_up, remove_leftovers
+from shared.runs.tidy import clean_up, remove_leftovers, remove_old_reports
 from shared.stac.item import Item
 from shared.steps.publish import publish_and_fetch, publish_expanded
 from shared.steps.stage import stage_item
@@ -143,3 +145,77 @@ def test_a_run_that_goes_on_is_not_looked_at(context: Context, collection: str) 
     remove_leftovers(context, work.run.created)
     assert context.store.head(archive_of(work)) is not None
     assert list(context.store.list(prefix_for(archive_of(work))))
+
+
+# Reports
+
+
+def written(context: Context, *keys: str) -> list[Location]:
+    places = [Location(context.settings.s3_bucket, f"{context.settings.s3_prefix}{key}") for key in keys]
+    for place in places:
+        context.store.put(place, b"{}")
+    return places
+
+
+def left(context: Context, places: list[Location]) -> list[Location]:
+    return [place for place in places if context.store.head(place) is not None]
+
+
+@pytest.fixture
+def days_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let so many days go by for the clean-up, whose clock this is; the store's stands where it is."""
+    now = time.time()
+
+    def go_by(days: float) -> None:
+        monkeypatch.setattr("shared.runs.tidy.time.time", lambda: now + days * 86_400)
+
+    return go_by
+
+
+def test_old_reports_are_deleted_and_younger_ones_are_not(
+    context: Context, days_later: Callable[[float], None]
+) -> None:
+    run = f"runs/{uuid.uuid4()}"
+    names = ("report.json", "report.html", "auxiliary-files.json", "item-collection.json")
+    places = written(context, *(f"{run}/{name}" for name in names), f"audits/{uuid.uuid4()}/report.json")
+
+    days_later(context.settings.report_days - 1)
+    remove_old_reports(context)
+    assert left(context, places) == places
+    days_later(context.settings.report_days + 1)
+    assert remove_old_reports(context) >= len(places)
+    assert left(context, places) == []
+
+
+def test_what_is_no_report_stays_whatever_it_is_called(context: Context, days_later: Callable[[float], None]) -> None:
+    places = written(
+        context,
+        "runs/aux/item/report.json",  # of an owner that is called so
+        "audits/aux/item/report.html",
+        f"runs/{uuid.uuid4()}/notes.txt",
+        "runs/report.json",
+        f"elsewhere/{uuid.uuid4()}/report.json",
+    )
+    days_later(10_000)
+    remove_old_reports(context)
+    assert left(context, places) == places
+
+
+def test_more_reports_than_a_page_of_a_listing_are_deleted(
+    context: Context, days_later: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = context.store.control.list_page
+    monkeypatch.setattr(context.store.control, "list_page", lambda prefix, after: whole(prefix, after, 2))
+    places = written(context, *(f"runs/{uuid.uuid4()}/report.json" for _ in range(7)))
+    days_later(10_000)
+    remove_old_reports(context)
+    assert left(context, places) == []
+
+
+def test_the_daily_task_looks_at_reports(context: Context, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workers.tasks.runs import clean_up as task  # which needs the settings of the stack
+
+    looked: list[Context] = []
+    monkeypatch.setattr("shared.runs.tidy.remove_old_reports", looked.append)
+    task()
+    assert len(looked) == 1

@@ -32,7 +32,7 @@ EXAMPLES: Final = {
     ),
     "collection": ('auxip collection create forecasts --description "Weather forecasts"',),
     "runs": ("auxip runs --newest 50", "auxip runs --json"),
-    "show": ("auxip show 3b62824c", "auxip show 3b62824c --json"),
+    "show": ("auxip show 3b62824c", "auxip show 3b62824c --json", "auxip show 3b62824c --open"),
     "queues": ("auxip queues", "auxip queues --json"),
     "doctor": ("auxip doctor", "auxip doctor --collection aux --json"),
     "dead": (

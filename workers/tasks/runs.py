@@ -115,8 +115,10 @@ def sweep_now(self: BoundTask, name: str) -> None:
 
 @app.task(name="auxip.clean_up", base=GuardedTask, ignore_result=False)
 def clean_up() -> list[str]:
-    """Remove what killed workers and late writes have left in S3; returns the keys of it."""
-    return tidy.clean_up(context(), timedelta(seconds=context().settings.uploads_max_age))
+    """Remove what killed workers and late writes have left in S3, whose keys it returns, and old reports."""
+    removed = tidy.clean_up(context(), timedelta(seconds=context().settings.uploads_max_age))
+    tidy.remove_old_reports(context())
+    return removed
 
 
 @app.task(name="auxip.reconcile")
