@@ -333,6 +333,11 @@ class ItemRecord(BaseModel):
         return Item.model_validate_json(self.stac)
 
     @property
+    def in_catalog(self) -> bool:
+        """Whether the run has published it, or found it in the catalog as it should be."""
+        return self.intact or self.catalogued is not None
+
+    @property
     def over(self) -> bool:
         """Whether nothing more is to be done: finished, failed, skipped, or found as it should be."""
         return self.finished is not None or self.intact or self.state in (ItemState.FAILED, ItemState.SKIPPED)

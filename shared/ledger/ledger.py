@@ -30,7 +30,7 @@ auxip:watermark:SELECTION      hash: how far a sweep by publication has come (se
 import itertools
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import cast
@@ -188,12 +188,18 @@ class Ledger:
             raise Rejected("ambiguous-id", f"{len(ids)} runs begin with {prefix!r}: {', '.join(ids[:3])}; type more")
         return self.run(ids[0])
 
-    def runs(self, newest: int) -> list[Run]:
-        """Return the newest runs, newest first; those whose record is gone are left out."""
-        records = ((run_id, self._hash(run_key(run_id))) for run_id in self._run_ids())
-        return list(
-            itertools.islice((run_record(run_id, fields) for run_id, fields in records if "request" in fields), newest)
-        )
+    def runs(self, newest: int, since: float = 0, wanted: Callable[[Run], bool] = lambda _: True) -> list[Run]:
+        """Return the newest runs, newest first; those whose record is gone are left out.
+
+        Args:
+            newest: how many.
+            since: only those that were created since then, in seconds since the epoch.
+            wanted: only those for which it is true.
+        """
+        hashes = ((run_id, self._hash(run_key(run_id))) for run_id in self._run_ids())
+        records = (run_record(run_id, fields) for run_id, fields in hashes if "request" in fields)
+        young = itertools.takewhile(lambda run: run.created >= since, records)
+        return list(itertools.islice(filter(wanted, young), newest))
 
     def closed_runs(self, since: float) -> Iterator[Run]:
         """Yield the runs that were closed since then, in seconds since the epoch; those that were begun last first."""

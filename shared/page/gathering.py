@@ -115,7 +115,7 @@ class Gathered:
         self.timeline.add(record)
         self.counted[record.state.value] = self.counted.get(record.state.value, 0) + 1
         self.warned += evicted_soon(record, self._warn_until)
-        if self.collection_url and (record.intact or record.catalogued is not None):
+        if self.collection_url and record.in_catalog:
             self._waiting[record.item_id] = record
         else:
             self._keep(self._row(record, {}))
@@ -164,7 +164,7 @@ class Gathered:
     def _row(self, record: ItemRecord, feature: Json) -> Row:
         files, count = files_of(feature)
         seconds = record.finished - record.claimed if record.finished and record.claimed else None
-        linked = bool(self.collection_url) and (record.intact or record.catalogued is not None)
+        linked = bool(self.collection_url) and record.in_catalog
         return Row(
             item_id=printable(record.item_id[:_LONGEST_ID]),
             state=record.state.value,

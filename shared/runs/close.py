@@ -219,4 +219,4 @@ def _passed(
 
 def _held(records: Iterable[ItemRecord]) -> Iterator[str]:
     """The ids of the items that the run has left in the catalog."""
-    return (record.item_id for record in records if record.intact or record.catalogued is not None)
+    return (record.item_id for record in records if record.in_catalog)

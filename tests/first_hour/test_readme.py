@@ -52,7 +52,7 @@ open_run() {{ cat open-run; }}
 """
 PLACES = [
     (r"\bcancel RUN\b", 'cancel "$(open_run)"'),
-    (r"--where RUN\b", '--where "$(run_of_letters)"'),
+    (r"\bretry RUN\b", 'retry "$(run_of_letters)"'),
     (r" RUN\b", ' "$(newest_run)"'),
     (r" LETTER\b", ' "$(newest_letter)"'),
 ]

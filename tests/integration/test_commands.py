@@ -7,10 +7,11 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import httpx
 import pytest
@@ -20,8 +21,10 @@ from local.processes import Child
 from local.stack import Stack
 from shared.answer import Answer, Status
 from shared.context import Context
-from shared.models import PublicTask
+from shared.models import PublicTask, RunRequest
+from shared.selection import Given
 from shared.settings import PREFIX
+from shared.storage.location import Location
 from tests.integration.conftest import Caller, closed_run, of_type, wait_for
 from tests.integration.test_runs import SECONDS, result_of
 from tests.processes import alive, descendants, listening
@@ -231,6 +234,66 @@ def test_the_tables_name_runs_items_and_the_report(caller: Caller) -> None:
     shown = auxip("show", result.id).stdout
     assert all(item.id in shown for item in items)
     assert f"report: s3://aux/runs/{result.id}/report.json" in shown
+
+
+@pytest.mark.long
+def test_what_would_be_staged_is_shown_and_nothing_is_sent(context: Context, caller: Caller) -> None:
+    before = len(context.ledger.runs(10_000))
+    dry = stage(caller, "--dry-run", *WINDOW, "--product-type", "OPER_AUX_ECMWFD_PDMC", "--json")
+    listed = last_object(dry.stdout)["found"]
+    empty = stage(caller, "--dry-run", *WINDOW, "--product-type", "NO_SUCH_TYPE", "--error-if-empty")
+
+    assert len(context.ledger.runs(10_000)) == before
+    assert (empty.returncode, empty.stdout) == (1, "nothing found\n")
+    stage(caller, *WINDOW, "--product-type", "OPER_AUX_ECMWFD_PDMC")
+    (run,) = context.ledger.runs(1)
+    assert isinstance(listed, list)
+    assert [one["item"] for one in listed if isinstance(one, dict)] == [
+        one.item_id for one in context.ledger.items(run.id)
+    ]
+
+
+@pytest.mark.long
+def test_the_hrefs_of_a_run_are_those_of_the_catalog(context: Context, caller: Caller) -> None:
+    result = caller.stage(of_type("OPER_MPL_ORBSCT"))
+    _, items = result_of(result.get(SECONDS))
+
+    hrefs = auxip("show", result.id, "--hrefs").stdout.splitlines()
+    assert hrefs == [asset.href for item in items for asset in item.assets.values()]
+    assert all(context.store.head(Location.parse(href)) is not None for href in hrefs)
+
+
+@pytest.mark.long
+def test_a_run_with_failed_items_is_found_by_its_state_and_done_again(context: Context, caller: Caller) -> None:
+    stage(caller, *WINDOW, "--product-type", samples.FAULTY_PRODUCT_TYPE)
+    (run,) = context.ledger.runs(1, wanted=lambda run: run.request.collection == caller.collection)
+
+    listed = last_object(auxip("runs", "--state", "failed", "--since", "1h", "--json").stdout)["runs"]
+    assert run.id in str(listed)
+    assert run.id not in str(last_object(auxip("runs", "--state", "successful", "--json").stdout)["runs"])
+    assert "checksum-mismatch" in auxip("show", run.id, "--failed").stdout
+    again = last_object(auxip("retry", run.id[:8], "--json").stdout)["replayed"]
+    assert isinstance(again, list)
+    assert len(again) == run.counts.failed
+    assert next(context.dead_letters.letters("item", where=run.id), None) is None
+
+
+def test_runs_are_found_by_their_state_their_age_and_their_label(apart: Context) -> None:
+    def opened(name: str, label: str) -> None:
+        selection = Given(item_id="x")
+        apart.ledger.open_run(name, RunRequest(owner="o", collection="aux", selection=selection, label=label))
+
+    opened("first", "sweep orbits")
+    opened("second", "")
+    between = time.time()
+    opened("third", "sweep orbits")
+
+    def found(**options: Any) -> list[str]:
+        return [run.id for run in apart.ledger.runs(10, **options)]
+
+    assert found() == ["third", "second", "first"]
+    assert found(since=between) == ["third"]
+    assert found(wanted=lambda run: "orbits" in run.request.label) == ["third", "first"]
 
 
 def test_the_contract_describes_a_request_and_every_public_task() -> None:

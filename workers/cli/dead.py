@@ -1,7 +1,7 @@
 """`auxip dead`: what could not be done, whole, to look at, to do again or to forget."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -80,9 +80,25 @@ def replay(letters: tuple[str, ...], kind: str, code: str, where: str, as_json: 
     A message or a request goes back to the queue that it came from; for an item a new run is begun.
     """
     context = connected()
-    chosen = list(_chosen(context, letters, kind, code, where))
+    _replay(context, list(_chosen(context, letters, kind, code, where)), as_json)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def retry(run: str, as_json: bool) -> None:
+    """Do the items again that failed in a run. RUN is its id, or the beginning of it.
+
+    What failed has dead letters. `auxip dead replay` does the same for those that its options describe.
+    """
+    context = connected()
+    found = context.ledger.find_run(run)
+    _replay(context, [letter.id for letter in context.dead_letters.letters("item", where=found.id)], as_json)
+
+
+def _replay(context: Context, letters: Sequence[str], as_json: bool) -> None:
     replayed: list[Json] = []
-    for letter in chosen:
+    for letter in letters:
         replayed.append(_replayed(context, letter))
         if not as_json:
             click.echo("  ".join(map(str, replayed[-1].values())))

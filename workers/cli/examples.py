@@ -6,7 +6,7 @@ GROUPS: Final = {
     "Try it": ("demo", "up"),
     "Stage": ("stage", "orbit", "aux", "expand", "collection"),
     "Look": ("runs", "show", "queues", "doctor", "config", "contract"),
-    "Repair": ("dead", "cancel", "reconcile", "audit"),
+    "Repair": ("retry", "dead", "cancel", "reconcile", "audit"),
     "Again and again": ("sweeps", "sweep", "replay"),
     "Serve": ("gate", "exporter"),
 }
@@ -24,6 +24,7 @@ EXAMPLES: Final = {
     "stage": (
         f"auxip stage --product-type OPER_AUX_ECMWFD_PDMC {_WINDOW}",
         f"auxip stage --policy LatestValCover --product-type OPER_AUX_RESORB_OPOD --before 6000s {_WINDOW}",
+        f"auxip stage --dry-run --product-type OPER_AUX_ECMWFD_PDMC {_WINDOW}",
         "auxip stage --filter filter.json --error-if-empty --json",
     ),
     "expand": (
@@ -31,8 +32,14 @@ EXAMPLES: Final = {
         "auxip expand s3://aux/auxip/x.zip --layout tree",
     ),
     "collection": ('auxip collection create forecasts --description "Weather forecasts"',),
-    "runs": ("auxip runs --newest 50", "auxip runs --json"),
-    "show": ("auxip show 3b62824c", "auxip show 3b62824c --json", "auxip show 3b62824c --open"),
+    "runs": ("auxip runs --state failed --state partial --since 2d", "auxip runs --label orbits --json"),
+    "show": (
+        "auxip show 3b62824c",
+        "auxip show 3b62824c --json",
+        "auxip show 3b62824c --failed",
+        "auxip show 3b62824c --open",
+    ),
+    "retry": ("auxip retry 3b62824c",),
     "queues": ("auxip queues", "auxip queues --json"),
     "doctor": ("auxip doctor", "auxip doctor --collection aux --json"),
     "dead": (

@@ -41,6 +41,7 @@ COMMANDS = {
     "config": ("workers.cli.config:config", "Show the settings in force, and where each comes from"),
     "runs": ("workers.cli.records:runs", "List the newest runs"),
     "show": ("workers.cli.records:show", "Show a run and each of its items"),
+    "retry": ("workers.cli.dead:retry", "Do the items of a run again that failed"),
     "cancel": ("workers.cli.control:cancel", "Begin nothing new of a run"),
     "reconcile": ("workers.cli.control:reconcile", "Put lost steps on their queues again"),
     "dead": ("workers.cli.dead:dead", "List, show, replay and drop dead letters"),

@@ -9,33 +9,19 @@ import click
 from shared.archives.rules import WantedLayout
 from shared.errors import Rejected
 from shared.json_types import Json
-from shared.selection import PolicyName
-from shared.times import parse_duration
+from shared.models import RunRequest
+from shared.selection import Given, PolicyName
+from shared.settings import load_settings
+from shared.stac.item import Found
 from workers.cli.follow import run_to_its_end
+from workers.cli.lookup import look_up
+from workers.cli.output import NOTHING_FOUND, print_found
+from workers.cli.parameters import Parameter, Seconds
+from workers.cli.printing import print_json
 from workers.contract import OnDemandMessage, StagingMessage, decode
 
 _LARGEST_FILTER = 2**20
 _USAGE = "give --product-type (and --start and --end, if the policy looks at a window), --filter FILE, or --query NAME"
-
-
-class _Seconds(click.ParamType[float]):
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return parse_duration(value).total_seconds()
-        except ValueError as error:
-            self.fail(f"{value!r} {error}", param, ctx)
-
-
-class _Parameter(click.ParamType[tuple[str, str]]):
-    name = "key=value"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        key, equals, text = value.partition("=")
-        if not key or not equals:
-            self.fail(f"{value!r} is no key=value", param, ctx)
-        return key, text
 
 
 @click.command()
@@ -49,10 +35,10 @@ class _Parameter(click.ParamType[tuple[str, str]]):
     help="selection policy, ValCover if none is given; a second one is asked where the first selects nothing",
 )
 @click.option("--platform", help="such as sentinel-1a; any, if not given")
-@click.option("--before", type=_Seconds(), help="margin by which the window begins earlier: 6000s, 15m, 6h, 1d")
-@click.option("--after", type=_Seconds(), help="margin by which the window ends later")
+@click.option("--before", type=Seconds(), help="margin by which the window begins earlier: 6000s, 15m, 6h, 1d")
+@click.option("--after", type=Seconds(), help="margin by which the window ends later")
 @click.option("--query", help="named query of the workers' AUXIP_QUERIES_FILE, instead of a policy")
-@click.option("--param", "parameters", multiple=True, type=_Parameter(), help="parameter of the named query")
+@click.option("--param", "parameters", multiple=True, type=Parameter(), help="parameter of the named query")
 @click.option(
     "--filter",
     "filter_file",
@@ -74,6 +60,7 @@ class _Parameter(click.ParamType[tuple[str, str]]):
 )
 @click.option("--strip", default=0, show_default=True, help="leading folders to remove from the paths of members")
 @click.option("--dbl", is_flag=True, help="expand .DBL files as well, those that are a tar or a tgz")
+@click.option("--dry-run", is_flag=True, help="only search, from here, and show what would be staged")
 @click.option("--error-if-empty", is_flag=True, help="exit with 1 if nothing is found")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object at the end")
 def stage(
@@ -90,6 +77,7 @@ def stage(
     members: tuple[str, ...],
     strip: int,
     dbl: bool,
+    dry_run: bool,
     error_if_empty: bool,
     as_json: bool,
     **policy_options: str | float | tuple[str, ...] | None,
@@ -120,7 +108,41 @@ def stage(
         cql2 = _filter(filter_file) if filter_file else _named(query, parameters)
         task, message = "auxip.staging", {**common, "cql2_filter": cql2}
         decode(StagingMessage, **message)  # which queries there are, the workers know
-    run_to_its_end(task, message, as_json, error_if_empty)
+    if dry_run:
+        _only_search(_request(message), as_json, error_if_empty)
+    else:
+        run_to_its_end(task, message, as_json, error_if_empty)
+
+
+def _request(message: Json) -> RunRequest:
+    """Return what a worker would do for a message; a named query is of this process's AUXIP_QUERIES_FILE."""
+    if "cql2_filter" in message:
+        return decode(StagingMessage, **message).request(load_settings().queries_file)
+    return decode(OnDemandMessage, **message).request()
+
+
+def _only_search(request: RunRequest, as_json: bool, error_if_empty: bool) -> None:
+    """Print what the station has of what is asked for, and exit as the run would for what it finds."""
+    if isinstance(request.selection, Given):
+        raise click.UsageError(_USAGE)
+    found, _ = look_up(request.selection, request.stations, None)
+    if request.asset_names is not None:
+        found = [one.with_assets(request.asset_names) for one in found]
+    if as_json:
+        print_json({"found": [_as_json(one) for one in found]})
+    elif not found:
+        click.secho(NOTHING_FOUND, fg="yellow")
+    else:
+        print_found(found)
+        usable = sum(one.item is not None for one in found)
+        click.echo(f"{usable} items would be staged, but those that are there already")
+    if error_if_empty and not found:
+        raise SystemExit(1)
+
+
+def _as_json(found: Found) -> Json:
+    size = None if found.item is None else found.item.size
+    return {"item": found.item_id, "station": found.station, "size": size, "code": found.code, "reason": found.reason}
 
 
 def _given(options: dict[str, str | float | tuple[str, ...] | None]) -> Json:
