@@ -1,9 +1,10 @@
-"""A station's file into a folder of this machine, for a person: verified before it has its name."""
+"""A file of a station or of the store into a folder of this machine: verified before it has its name."""
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -15,13 +16,15 @@ from shared.stac.item import Asset
 from shared.storage.digests import Checksum, checksum_of, hasher, stated_size
 from shared.storage.download import Download
 from shared.storage.keys import safe_segment
+from shared.storage.location import Location
+from shared.storage.objects import ObjectStore
 from shared.storage.uploads import StartOver
 
 _BLOCK: Final = 2**20
 
 
 def save_asset(api: JsonApi, name: str, asset: Asset, folder: Path, settings: Settings) -> Path:
-    """Download an asset into a folder, and return the path of the file.
+    """Download an asset of a station into a folder, and return the path of the file.
 
     It has its name only when size and checksum are those that the station states. A file that has the name already
     stays: where it is the same, this is done, else it is an error.
@@ -42,40 +45,86 @@ def save_asset(api: JsonApi, name: str, asset: Asset, folder: Path, settings: Se
     if not asset.href.startswith(("http://", "https://")):
         raise ItemFailed("unsupported-href", f"{asset.href[:200]!r} is no http:// or https:// href; stage it instead")
     target, checksum = folder / safe_segment(name, "unsafe-asset-name"), checksum_of(asset.checksum)
-    function = "md5" if checksum is None else checksum.function
-    size = stated_size(asset.size, asset.checksum)
-    try:
-        if checksum is not None and target.is_file() and _digest(target, function) == checksum:
+    announced = Announced(asset.href, stated_size(asset.size, asset.checksum), checksum)
+    return _save(target, announced, lambda file: _download(api, announced, file, settings))
+
+
+def save_object(store: ObjectStore, location: Location, path: str, folder: Path, announced: "Announced") -> Path:
+    """Copy an object of the store to a path below a folder, as `save_asset` does with a file of a station.
+
+    Raises:
+        Rejected: `file-exists`, `bad-folder`.
+        ItemFailed: `unsafe-asset-name`; `s3-mismatch`, there is no such object.
+        Retryable: `size-mismatch`, `checksum-mismatch`, and what the store raises.
+    """
+    target = folder.joinpath(*(safe_segment(segment, "unsafe-asset-name") for segment in path.split("/")))
+    stored = store.head(location)
+    if stored is None:
+        raise ItemFailed("s3-mismatch", f"{location.href} is not there; `auxip audit` finds what else is missing")
+    with _writable(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    return _save(target, announced, lambda file: _written(store.blocks(location, stored), file, announced.function))
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What a station or a catalog states of a file: where it is, its size in bytes and its checksum, if it does."""
+
+    href: str
+    size: int | None
+    checksum: Checksum | None
+
+    @property
+    def function(self) -> str:
+        """The function by which its content is known."""
+        return "md5" if self.checksum is None else self.checksum.function
+
+
+def _save(target: Path, announced: Announced, fetch: Callable[[BinaryIO], tuple[int, Checksum]]) -> Path:
+    """Have a file written under another name, and give it its own once it is what was announced."""
+    checksum = announced.checksum
+    with _writable(target.parent):
+        if checksum is not None and target.is_file() and _digest(target, announced.function) == checksum:
             return target
-        with _temporary(folder) as (file, path):
-            received, found = _download(api, asset.href, size, checksum, file, settings)
-            _require(asset.href, size, checksum, received, found)
+        with _temporary(target.parent) as (file, path):
+            received, found = fetch(file)
+            _require(announced, received, found)
             _name(path, target, found)
-    except OSError as error:
-        raise Rejected("bad-folder", f"{folder}: {error.strerror or error}") from None
     return target
 
 
-def _download(
-    api: JsonApi, href: str, size: int | None, checksum: Checksum | None, file: BinaryIO, settings: Settings
-) -> tuple[int, Checksum]:
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Rejected("bad-folder", f"{folder}: {error.strerror or error}") from None
+
+
+def _download(api: JsonApi, announced: Announced, file: BinaryIO, settings: Settings) -> tuple[int, Checksum]:
     """Write a file, and return how many bytes it has and their digest."""
-    download = Download(api, href, size, size is not None or checksum is not None, settings)
-    function = "md5" if checksum is None else checksum.function
+    proven = announced.size is not None or announced.checksum is not None
+    download = Download(api, announced.href, announced.size, proven, settings)
     while True:
-        digest = hasher(function)
-        file.seek(0)
-        file.truncate()
         with suppress(StartOver):
-            for chunk in download.chunks():
-                file.write(chunk)
-                digest.update(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-            return file.tell(), Checksum(function, digest.hexdigest())
+            return _written(download.chunks(), file, announced.function)
 
 
-def _require(href: str, size: int | None, checksum: Checksum | None, received: int, found: Checksum) -> None:
+def _written(chunks: Iterable[bytes], file: BinaryIO, function: str) -> tuple[int, Checksum]:
+    """Write these bytes to a file in place of what it has, and return how many they are and their digest."""
+    digest = hasher(function)
+    file.seek(0)
+    file.truncate()
+    for chunk in chunks:
+        file.write(chunk)
+        digest.update(chunk)
+    file.flush()
+    os.fsync(file.fileno())
+    return file.tell(), Checksum(function, digest.hexdigest())
+
+
+def _require(announced: Announced, received: int, found: Checksum) -> None:
+    href, size, checksum = announced.href, announced.size, announced.checksum
     if size is not None and received != size:
         raise Retryable("size-mismatch", f"{shown(href)} gave {received} bytes where {size} were announced")
     if checksum is not None and found != checksum:

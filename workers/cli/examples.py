@@ -4,7 +4,7 @@ from typing import Final
 
 GROUPS: Final = {
     "Try it": ("demo", "up"),
-    "Stage": ("stage", "orbit", "aux", "expand", "collection"),
+    "Stage": ("stage", "get", "orbit", "aux", "expand", "collection"),
     "Look": ("runs", "show", "queues", "doctor", "config", "contract"),
     "Repair": ("retry", "dead", "cancel", "reconcile", "audit"),
     "Again and again": ("sweeps", "sweep", "replay"),
@@ -27,6 +27,7 @@ EXAMPLES: Final = {
         f"auxip stage --dry-run --product-type OPER_AUX_ECMWFD_PDMC {_WINDOW}",
         "auxip stage --filter filter.json --error-if-empty --json",
     ),
+    "get": ("auxip get S1A_OPER_AUX_RESORB_OPOD_20240325T093000 --to .",),
     "expand": (
         "auxip expand --local x.zip --dry-run",
         "auxip expand s3://aux/auxip/x.zip --layout tree",

@@ -29,6 +29,7 @@ COMMANDS = {
     "demo": ("workers.cli.demo:demo", "Try it: a sweep on an embedded stack, twice"),
     "up": ("workers.cli.up:up", "Run the embedded stack and all workers until Ctrl-C"),
     "stage": ("workers.cli.stage:stage", "Stage what policies select or a filter finds"),
+    "get": ("workers.cli.get:get", "Copy the files of a staged item into a folder"),
     "orbit": ("workers.cli.orbit:orbit", "Find the orbit file of a Sentinel-1 scene; save or stage it"),
     "aux": ("workers.cli.inputs:inputs", "Find the auxiliary files that a product was made with; save or stage them"),
     "expand": ("workers.cli.expand:expand", "Expand one archive, or only look at it"),
