@@ -21,6 +21,7 @@ from workers.cli.examples import GROUPS
 from workers.cli.main import auxip
 from workers.contract import MESSAGES
 from workers.queues import QUEUES, Queue
+from workers.telemetry.bounded import MOST, OTHER
 from workers.telemetry.exporter import COUNTERS, GAUGES, HISTOGRAMS
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
@@ -140,7 +141,10 @@ def metrics_page() -> str:
             "scraped, and asks no worker. An item or a run is counted once, when the ledger finishes it.",
             _table("metric | kind | labels | what it is", rows),
             "At most 20,000 combinations of labels are kept, since product types and codes may come from outside.\n"
-            "`auxip_counts_left_out_total` counts the others.",
+            "`auxip_counts_left_out_total` counts the others.\n\n"
+            f"A gauge with the label `code`, `sweep` or `audit` has at most {MOST} series, and one more with the\n"
+            f"value `{OTHER}`: the sum of the others, or the greatest if it is a time. Sweeps and audits are those of\n"
+            "`AUXIP_SWEEPS_FILE`, which the exporter reads when it starts.",
         ],
     )
 

@@ -99,6 +99,33 @@ return forget(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
 """
 
 
+_CODES = """
+-- KEYS dead. Returns each code and how many letters have it: code, number, code, number, ...
+local counts, order, start = {}, {}, '-'
+while true do
+  local page = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', 1000)
+  for _, letter in ipairs(page) do
+    local fields = letter[2]
+    for i = 1, #fields, 2 do
+      if fields[i] == 'code' then
+        local code = fields[i + 1]
+        if not counts[code] then order[#order + 1] = code end
+        counts[code] = (counts[code] or 0) + 1
+      end
+    end
+  end
+  if #page < 1000 then break end
+  start = '(' .. page[#page][1]
+end
+local answer = {}
+for _, code in ipairs(order) do
+  answer[#answer + 1] = code
+  answer[#answer + 1] = counts[code]
+end
+return answer
+"""
+
+
 class Letter(BaseModel):
     """One dead letter without its payload.
 
@@ -138,6 +165,7 @@ class DeadLetters:
         self._park_item = redis.register_script(_PARK_ITEM)
         self._drop = redis.register_script(_DROP)
         self._replay = redis.register_script(_REPLAY)
+        self._codes = redis.register_script(_CODES)
 
     def park(self, kind: Kind, payload: bytes, code: str, reason: str, where: str) -> str:
         """Keep something that could not be done; returns the letter's id."""
@@ -183,6 +211,11 @@ class DeadLetters:
     def count(self) -> int:
         """Return how many there are."""
         return int(self._redis.xlen(DEAD))
+
+    def codes(self) -> dict[str, int]:
+        """Return how many letters have each code; the server counts them, no letter leaves it."""
+        answer = cast("list[str]", self._codes(keys=[DEAD]))
+        return {code: int(number) for code, number in zip(answer[::2], answer[1::2], strict=True)}
 
     def page(self, before: str = "", size: int = _PAGE) -> list[Letter]:
         """Return up to `size` letters, newest first, of those older than the letter `before`.

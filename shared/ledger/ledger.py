@@ -30,6 +30,7 @@ auxip:watermark:SELECTION      hash: how far a sweep by publication has come (se
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -87,6 +88,7 @@ _RUNS = "auxip:runs"
 _LISTS = ("order", "in_flight", "pending", "failed")
 _UPLOADS = "auxip:uploads"
 _SEARCH = "auxip:search:"
+_ENDS = ("staged", "repaired", "skipped", "failed")
 _BATCH = 500
 _BATCH_PAUSES = (0.02, 0.04, 0.08, 0.16, 0.3, 0.4)
 _FRESH = 2.0  # seconds of a batch's claim in which it is worth waiting for: one that has died is not
@@ -213,6 +215,19 @@ class Ledger:
         opened = cast("list[str]", self.redis.zrange(OPEN, 0, -1))
         created = self.redis.zmscore(_RUNS, opened) if opened else []
         return [each for each in created if each is not None]
+
+    def open_items(self) -> Counter[str]:
+        """Return the items of the runs that are not closed: `items`, and how many of them have ended in which way."""
+        opened, names = cast("list[str]", self.redis.zrange(OPEN, 0, -1)), ["items", *_ENDS]
+        with self.redis.pipeline(transaction=False) as pipe:
+            for run_id in opened:
+                pipe.hmget(run_key(run_id), ["closed", *names])
+            answers = cast("list[list[str | None]]", pipe.execute())
+        total: Counter[str] = Counter()
+        for closed, *numbers in answers:
+            if closed is None:  # a closed run is listed until its caller has the result
+                total.update({name: int(number or 0) for name, number in zip(names, numbers, strict=True)})
+        return total
 
     def continuation(self, run_id: str) -> str:
         """Return what was given to `open_run` as the run's continuation."""

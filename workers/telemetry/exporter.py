@@ -19,7 +19,9 @@ from shared.ledger.connection import connect
 from shared.ledger.counters import Label, read_counters
 from shared.runs.counting import STAGE_SECONDS, TIMELINESS_SECONDS
 from shared.settings import Settings
+from workers.telemetry.bounded import bounded
 from workers.telemetry.loads import Load, loads_of
+from workers.telemetry.recurring import Recurring
 
 _SOCKET_TIMEOUT: Final = 5
 _LIST: Final = ("queue", "lane")
@@ -34,6 +36,16 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "run_oldest_seconds": ("age of the oldest run that is not closed", ()),
     "system_unavailable_seconds": ("for how long a system cannot be used; absent if it can", ("system", "fault")),
     "dead_letters": ("dead letters", ()),
+    "dead_letters_by_code": ("dead letters with this code", ("code",)),
+    "open_items": (
+        "items of runs that are not closed; those with the outcome `open` are not finished",
+        ("outcome",),
+    ),
+    "sweep_behind_seconds": ("seconds since the watermark of a sweep by publication, its lag left out", ("sweep",)),
+    "sweep_last_run": ("1 for the state of a sweep's last run", ("sweep", "state")),
+    "sweep_last_run_seconds": ("seconds since the last run of a sweep was closed; absent if it is open", ("sweep",)),
+    "audit_findings": ("findings of the last audit that has ended", ("audit", "collection", "kind")),
+    "audit_last_seconds": ("seconds since the last audit has ended", ("audit", "collection")),
 }
 COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "items": ("items that are finished", ("owner", "station", "outcome", "code")),
@@ -67,12 +79,14 @@ class LedgerCollector(Collector):
         self._ledger = Ledger(self._redis, settings.keep_runs_days, settings.run_window, settings.patience)
         self._letters = DeadLetters(self._redis, settings.dead_letters_max)
         self._outages = Outages(self._redis)
+        self._recurring = Recurring(settings, self._ledger)
         self._seen: dict[tuple[str, str], tuple[str, float]] = {}
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; only `auxip_ledger_up 0` where the ledger cannot be read."""
         try:
-            found = [*self._queues(), *self._state(), *_counters(read_counters(self._redis))]
+            found = [*self._queues(), *self._state(), *self._of_sweeps(), *self._of_audits()]
+            found += _counters(read_counters(self._redis))
         except RedisError:
             found = []
         yield _gauge("ledger_up", [((), float(bool(found)))])
@@ -113,6 +127,31 @@ class LedgerCollector(Collector):
             [((system, outage.fault), time.time() - outage.since) for system, outage in outages],
         )
         yield _gauge("dead_letters", [((), self._letters.count())])
+        codes = bounded(((code,), number) for code, number in self._letters.codes().items())
+        yield _gauge("dead_letters_by_code", codes)
+        items = self._ledger.open_items()
+        ended = {outcome: number for outcome, number in items.items() if outcome != "items"}
+        unfinished = max(0, items["items"] - sum(ended.values()))
+        yield _gauge("open_items", [(("open",), unfinished), *(((name,), number) for name, number in ended.items())])
+
+    def _of_sweeps(self) -> Iterator[Metric]:
+        sweeps, now = list(self._recurring.sweeps()), time.time()
+        behind = [((each.name,), each.behind) for each in sweeps if each.behind is not None]
+        yield _gauge("sweep_behind_seconds", bounded(behind, max))
+        yield _gauge("sweep_last_run", bounded(((each.name, each.state), 1.0) for each in sweeps if each.state))
+        ended = [((each.name,), now - each.ended) for each in sweeps if each.ended is not None]
+        yield _gauge("sweep_last_run_seconds", bounded(ended, max))
+
+    def _of_audits(self) -> Iterator[Metric]:
+        audits, now = list(self._recurring.audits()), time.time()
+        found = (
+            ((audit.name, audit.collection, kind), float(number))
+            for audit in audits
+            for kind, number in audit.findings.items()
+        )
+        yield _gauge("audit_findings", bounded(found))
+        ages = (((audit.name, audit.collection), now - audit.ended) for audit in audits)
+        yield _gauge("audit_last_seconds", bounded(ages, max))
 
 
 def _counters(found: dict[Label, float]) -> Iterator[Metric]:
