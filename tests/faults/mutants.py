@@ -95,8 +95,8 @@ MUTANTS = (
     Mutant(
         "claims-not-required",
         "shared/ledger/ledger.py",
-        "if record.claim is not None and not self.still_claimed([record]):",
-        "if False:",
+        "if _claim(record).token == token]",
+        "]",
         ("freeze-publication",),
         rounds=6,
     ),
