@@ -55,6 +55,8 @@ class Kind:
         leaves: what it may leave, see `tests.faults.oracle.Observed.may_leave`.
         fails: codes that items may fail with by it.
         fails_when_long: the same, where it lasts as long as in operation.
+        refuses: codes that a search at once may be answered with by it: nobody waits for ever for credentials that two
+            probes have found to be refused.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Kind:
     leaves: frozenset[str] = frozenset()
     fails: frozenset[str] = frozenset()
     fails_when_long: frozenset[str] = frozenset()
+    refuses: frozenset[str] = frozenset()
 
 
 KINDS: dict[str, Kind] = {}
@@ -82,11 +85,12 @@ def kind(
     leaves: tuple[str, ...] = (),
     fails: tuple[str, ...] = (),
     fails_when_long: tuple[str, ...] = (),
+    refuses: tuple[str, ...] = (),
 ) -> Callable[[Play], Play]:
     """Enter the decorated generator into the table; it begins a fault, yields, and undoes it."""
 
     def register(play: Play) -> Play:
-        sets = (frozenset(leaves), frozenset(fails), frozenset(fails_when_long))
+        sets = (frozenset(leaves), frozenset(fails), frozenset(fails_when_long), frozenset(refuses))
         KINDS[name] = Kind(name, contextmanager(play), lasting, leases, kills, is_outage, *sets)
         return play
 

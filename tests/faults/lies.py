@@ -15,8 +15,15 @@ _ITEM_WRITES = "^(PUT|POST) .*/items"
 _LEAVES = ("claims", "uploads", "archives")
 
 
-def _lies(name: str, target: str, *lies: Lie, lasting: tuple[float, float], is_outage: bool = False) -> None:
-    @kind(name, lasting=lasting, is_outage=is_outage, leaves=_LEAVES)
+def _lies(
+    name: str,
+    target: str,
+    *lies: Lie,
+    lasting: tuple[float, float],
+    is_outage: bool = False,
+    refuses: tuple[str, ...] = (),
+) -> None:
+    @kind(name, lasting=lasting, is_outage=is_outage, leaves=_LEAVES, refuses=refuses)
     def tell(scene: Scene) -> Iterator[None]:
         restore = scene.system.lie(target, scene.chance.choice(lies))
         yield
@@ -39,5 +46,11 @@ _lies("catalog-no-writes", "catalog", Lie(_ITEM_WRITES, 503, _JSON_ERROR), lasti
 _lies("catalog-page", "catalog", Lie("/items", 200, _PAGE), Lie("/items", 200, _JSON_ERROR), lasting=(0.5, 1.5))
 _lies("station-500", "station", Lie(".", 500, _JSON_ERROR), Lie(".", 503, _PAGE), lasting=(0.5, 2), is_outage=True)
 _lies("station-page", "station", Lie(".", 200, _PAGE), Lie(".", 200, _JSON_ERROR), lasting=(0.3, 1))
-_lies("station-401", "station", Lie(".", 401, _JSON_ERROR), lasting=(0.3, 1))
+_lies(
+    "station-401",
+    "station",
+    Lie(".", 401, _JSON_ERROR),
+    lasting=(0.3, 1),
+    refuses=("station-unauthorized",),
+)
 _lies("catalog-401", "catalog", Lie(".", 401, _JSON_ERROR), lasting=(0.3, 1))

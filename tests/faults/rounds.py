@@ -68,6 +68,7 @@ def play(system: System, plan: Plan) -> Outcome:
     kinds = [KINDS[name] for name in outcome.faults]
     seen.may_leave = frozenset().union(*(kind.leaves for kind in kinds))
     seen.may_fail = frozenset().union(*(kind.fails for kind in kinds))
+    seen.may_refuse = frozenset().union(*(kind.refuses for kind in kinds))
     if system.pace.outage is not None:
         seen.may_fail = seen.may_fail.union(*(kind.fails_when_long for kind in kinds))
     outcome.findings = judge(offers, seen)

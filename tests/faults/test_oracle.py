@@ -489,6 +489,13 @@ def test_a_cancelled_run_may_leave_items_undone_and_tells_so(seen: Observed, run
     assert found(seen, "wrong", "plain must be done, but is skipped")
 
 
+def test_a_search_may_be_refused_where_a_fault_of_the_round_explains_it(seen: Observed) -> None:
+    seen.results = [("search", ["plain"], {"code": "station-unauthorized", "exc_type": "AuxipError"})]
+    assert found(seen, "wrong", "the caller of task search got")
+    seen.may_refuse = frozenset({"station-unauthorized"})
+    assert judge(OFFERS, seen) == []
+
+
 def test_an_item_may_fail_where_a_fault_of_the_round_explains_it(seen: Observed, run: ObservedRun) -> None:
     assert run.record is not None
     run.items[0] = run.items[0].model_copy(update={"state": ItemState.FAILED, "code": "s3-full"})
