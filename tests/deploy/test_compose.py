@@ -340,7 +340,7 @@ def test_only_those_who_work_with_them_reach_broker_and_store(services: Services
     on = {name: set(service.get("networks", ())) for name, service in services.items()}
     assert {name for name in on if "store" in on[name]} == {"seaweedfs", *OURS} - {"exporter", "flower"}
     assert on["valkey"] == {"broker"}
-    assert {name for name, how in config["networks"].items() if how.get("internal")} == {"broker", "store"}
+    assert {name for name, how in config["networks"].items() if how.get("internal")} == {"broker", "metrics", "store"}
 
 
 def test_nobody_but_the_store_reaches_its_parts_that_ask_for_no_credentials(services: Services) -> None:
