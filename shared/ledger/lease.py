@@ -23,6 +23,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from shared.errors import Busy, ItemFailed
+from shared.ledger.counters import KEY as COUNTERS
 from shared.models import Claim
 
 MOST_STARTS = 3
@@ -40,7 +41,11 @@ local function acquire(lease, token, milliseconds, most, holder)
   local known = redis.call('HMGET', lease, 'until', 'starts', 'holder')
   if known[1] and tonumber(known[1]) > now then return tonumber(known[1]) - now end
   local starts = tonumber(known[2] or '0')
-  if known[3] and redis.call('EXISTS', '{_STOPPING}' .. known[3]) == 1 then starts = math.max(0, starts - 1) end
+  local stopped = known[3] and redis.call('EXISTS', '{_STOPPING}' .. known[3]) == 1
+  if stopped then starts = math.max(0, starts - 1) end
+  if known[1] then -- its holder has not ended it
+    redis.call('HINCRBYFLOAT', '{COUNTERS}', '["claims_lapsed", "' .. (stopped and 'stopped' or 'lost') .. '"]', 1)
+  end
   local exhausted = starts >= tonumber(most)
   redis.call('HSET', lease, 'token', token, 'until', now + milliseconds, 'starts', exhausted and 1 or starts + 1,
     'holder', holder)

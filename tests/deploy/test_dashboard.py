@@ -168,6 +168,7 @@ def fill(ledger: Ledger, settings: Settings) -> None:
         ("items", "owner", "adgs", "failed", "too-large"): 1.0,
         ("bytes", "owner", "adgs"): 9.0,
         ("retries", "owner", "adgs"): 2.0,
+        ("claims_lapsed", "lost"): 1.0,
         ("stage_seconds", "staging", "1.0"): 1.0,
         ("timeliness_seconds", "adgs", "900.0"): 1.0,
     }
