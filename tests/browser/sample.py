@@ -87,13 +87,11 @@ def hostile() -> str:
         )
         for number, (text, state) in enumerate((text, state) for text in _TEXTS for state in ItemState)
     ]
-    features: list[Json] = [
-        {
-            "id": record.item_id,
-            "assets": {text: {"href": text, "alternate": {"https": {"href": text}}} for text in _TEXTS},
-        }
-        for record in records
-    ]
+    features: list[Json] = []
+    for number, record in enumerate(records):
+        text = _TEXTS[number % len(_TEXTS)]
+        asset: Json = {"href": text, "alternate": {"https": {"href": text}}}
+        features.append({"id": record.item_id, "assets": {text: asset}})
     run = Run(
         id="run-1",
         request=_request().model_copy(update={"label": whole, "stations": _TEXTS, "asset_names": _TEXTS}),
