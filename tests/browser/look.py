@@ -37,6 +37,12 @@ _STATE: Final = """() => ({
     height: document.documentElement.scrollHeight,
 })"""
 
+_LINES_OF_POLICY: Final = """() => {
+    const range = document.createRange();
+    range.selectNodeContents(document.querySelector("table.plain tbody td"));
+    return range.getClientRects().length;
+}"""
+
 
 def main() -> None:
     """Look at the pages that are named."""
@@ -70,6 +76,7 @@ def _seen(browser: Browser, file: Path, size: str, pictures: Path | None) -> dic
     except OutOfTime:
         raise SystemExit(f"the script of {file} did not begin: {said}") from None
     found: dict[str, Any] = {"said": said, **page.evaluate(_STATE)}
+    found["lines of a policy"] = page.evaluate(_LINES_OF_POLICY)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         found[scheme] = _violations(page) if found["rows"] < _ROWS_FOR_AXE else None

@@ -54,6 +54,10 @@ def test_no_page_is_wider_than_the_screen(seen: dict[str, Seen]) -> None:
     assert each(lambda one: one["overflow"])(seen) == same(0)
 
 
+def test_the_name_of_a_policy_is_not_broken(seen: dict[str, Seen]) -> None:
+    assert [seen["few"][size]["lines of a policy"] for size in SIZES] == [1, 1, 1]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(seen: dict[str, Seen], scheme: str) -> None:
     found = each(lambda one: one[scheme])(seen)
