@@ -12,7 +12,6 @@ from contextlib import closing
 
 import pytest
 from celery import Celery
-from pydantic import SecretStr
 
 from local import samples
 from local.stac.store import Store
@@ -20,7 +19,7 @@ from local.stack import Stack
 from shared.context import Context
 from shared.models import Run
 from shared.runs.outages import probe_systems
-from shared.settings import Settings
+from shared.settings import PREFIX, SECRETS_DIR, Settings
 from tests.integration.conftest import new_collection, of_type, wait_for
 from workers.cli.fleet import start_worker
 from workers.queues import QUEUES
@@ -101,8 +100,9 @@ def offer(stack: Stack) -> None:
 
 
 def context_of(stack: Stack) -> Context:
-    """What looks into a stack's ledger."""
-    return Context(Settings.model_construct(redis_url=SecretStr(stack.environment()["AUXIP_REDIS_URL"])))
+    """What looks into a stack's ledger, and probes its systems."""
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in stack.environment().items()}
+    return Context(Settings.model_validate(given))
 
 
 @pytest.fixture
@@ -112,7 +112,8 @@ def collection(own: Stack) -> str:
 
 
 @pytest.fixture
-def ledger_of(own: Stack) -> Iterator[Context]:
+def ledger_of(own: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+    monkeypatch.setenv(SECRETS_DIR, own.environment()[SECRETS_DIR])
     with closing(context_of(own)) as opened:
         yield opened
     own.set_station_faults([])

@@ -70,12 +70,13 @@ def opened(context: Context, selection: Selection) -> str:
     ],
     ids=["filter", "policies"],
 )
-def test_the_memory_of_a_search_does_not_grow_with_what_it_finds(context: Context, selection: Selection) -> None:
+def test_the_memory_of_a_search_does_not_grow_with_what_it_finds(apart: Context, selection: Selection) -> None:
     counts = [FEW, MANY]
-    asked = [argument for count in counts for argument in (opened(context, selection), str(count))]
+    asked = [argument for count in counts for argument in (opened(apart, selection), str(count))]
+    ledger = {"AUXIP_REDIS_URL": apart.settings.redis_url.get_secret_value()}
     ended = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", _FIND, str(PAGE), *asked],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, **ledger, "PYTHONPATH": os.pathsep.join(sys.path)},
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

