@@ -377,7 +377,7 @@ def test_auxip_sweeps_shows_how_far_a_sweep_by_publication_is_behind(swept: Swep
     listed = json.loads(auxip("sweeps", "--json").stdout)["sweeps"][0]
     assert listed["last"]["run"] == swept.mark.run
     assert abs(at_first.total_seconds() - listed["behind"] - (DAY - 40 * MINUTE).total_seconds()) < 60
-    assert "1 day, 0:" in auxip("sweeps").stdout
+    assert "1 day, " in auxip("sweeps").stdout
 
 
 def test_auxip_replay_searches_again_between_two_dates_and_leaves_the_watermark(served: Swept) -> None:
