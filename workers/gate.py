@@ -25,6 +25,7 @@ from shared.logs import Throttle, about
 from shared.owners import load_owners
 from shared.settings import Settings
 from workers.forwarding import forward, send_reply
+from workers.health import touch
 from workers.identity import digest_of
 from workers.intake import IntakeRequest, answer_of_error, decode_request, owner_of, return_address
 from workers.refusals import ID_TAKEN
@@ -73,7 +74,7 @@ class Gate:
         _log.info("the gate is open")
         while not self._stopping:
             if alive:
-                alive.touch()
+                touch(alive)
             try:
                 self.serve_some()
             except _AWAY as error:

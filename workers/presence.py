@@ -18,11 +18,12 @@ from celery import bootsteps
 from celery.worker.consumer import Tasks
 
 from workers.app import app
+from workers.health import touch
 
 ALIVE: Final = ".alive"
 READY: Final = ".ready"
 EVERY: Final = 5.0
-_LOOP_STANDS: Final = 60.0
+_LOOP_MOVES_WITHIN: Final = 60.0
 
 
 class Presence(bootsteps.StartStopStep):
@@ -59,17 +60,17 @@ class Presence(bootsteps.StartStopStep):
         self._stopped = any(map(is_stopped, parent.pool.info.get("processes", ())))
         consumer = parent.task_consumer
         if not self._stopped and all(map(consumer.consuming_from, self._queues)) and consumer.channel.is_consuming():
-            self.ready.touch()
+            touch(self.ready)
 
     def is_alive(self) -> bool:
         """Return whether the event loop moves, or waits for the broker, and all processes can run."""
-        moves = self._moved_at is None or time.monotonic() - self._moved_at < _LOOP_STANDS
+        moves = self._moved_at is None or time.monotonic() - self._moved_at < _LOOP_MOVES_WITHIN
         return moves and not self._stopped
 
     def _keep_alive(self) -> None:
         while True:
             if self.is_alive():
-                self.alive.touch()
+                touch(self.alive)
             time.sleep(EVERY)
 
 

@@ -94,7 +94,7 @@ def remove_old_reports(context: Context) -> int:
 def _old_reports(context: Context, folder: Location, before: float) -> Iterator[Location]:
     """Yield the reports in a folder that were written before an instant.
 
-    They are told by their names and their depth: an owner may be called `runs`, and its assets are deeper.
+    Their names and their depth tell them from assets: an owner may be called `runs`, and its assets are deeper.
     """
     after, more = "", True
     while more:

@@ -8,7 +8,8 @@ from shared.context import Context
 from shared.errors import ItemFailed, Rejected
 from shared.stac.item import Asset, Item
 from shared.storage.digests import Checksum, checksum_if_known
-from shared.storage.files import Announced, save_object
+from shared.storage.expected import Expected
+from shared.storage.files import save_object
 from shared.storage.location import Location
 
 
@@ -40,8 +41,8 @@ def _saved(context: Context, name: str, asset: Asset, folder: Path) -> Iterator[
         raise ItemFailed("unsupported-href", f"{asset.href[:200]!r} is no s3:// href: it is not staged")
     location = Location.parse(asset.href)
     if asset.manifest is None:
-        announced = Announced(asset.href, asset.size, checksum_if_known(asset.checksum))
-        yield save_object(context.store, location, name, folder, announced)
+        expected = Expected(asset.href, asset.size, checksum_if_known(asset.checksum))
+        yield save_object(context.store, location, name, folder, expected)
         return
     manifest = load_manifest(context.store, location)
     if manifest is None or manifest.last_complete is None:
@@ -49,5 +50,5 @@ def _saved(context: Context, name: str, asset: Asset, folder: Path) -> Iterator[
     parent = location.key.rstrip("/").rpartition("/")[2]
     for member in manifest.last_complete.members:
         place = Location(location.bucket, location.key + member.path)
-        announced = Announced(place.href, member.size, Checksum("sha256", member.sha256))
-        yield save_object(context.store, place, f"{parent}/{member.path}", folder, announced)
+        expected = Expected(place.href, member.size, Checksum("sha256", member.sha256))
+        yield save_object(context.store, place, f"{parent}/{member.path}", folder, expected)

@@ -4,17 +4,16 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from shared.errors import ItemFailed, Rejected, Retryable
-from shared.http.answers import shown
+from shared.errors import ItemFailed, Rejected
 from shared.http.api import JsonApi
 from shared.settings import Settings
 from shared.stac.item import Asset
 from shared.storage.digests import Checksum, checksum_of, hasher, stated_size
 from shared.storage.download import Download
+from shared.storage.expected import Expected
 from shared.storage.keys import safe_segment
 from shared.storage.location import Location
 from shared.storage.objects import ObjectStore
@@ -45,11 +44,11 @@ def save_asset(api: JsonApi, name: str, asset: Asset, folder: Path, settings: Se
     if not asset.href.startswith(("http://", "https://")):
         raise ItemFailed("unsupported-href", f"{asset.href[:200]!r} is no http:// or https:// href; stage it instead")
     target, checksum = folder / safe_segment(name, "unsafe-asset-name"), checksum_of(asset.checksum)
-    announced = Announced(asset.href, stated_size(asset.size, asset.checksum), checksum)
-    return _save(target, announced, lambda file: _download(api, announced, file, settings))
+    expected = Expected(asset.href, stated_size(asset.size, asset.checksum), checksum)
+    return _save(target, expected, lambda file: _download(api, expected, file, settings))
 
 
-def save_object(store: ObjectStore, location: Location, path: str, folder: Path, announced: "Announced") -> Path:
+def save_object(store: ObjectStore, location: Location, path: str, folder: Path, expected: Expected) -> Path:
     """Copy an object of the store to a path below a folder, as `save_asset` does with a file of a station.
 
     Raises:
@@ -63,32 +62,18 @@ def save_object(store: ObjectStore, location: Location, path: str, folder: Path,
         raise ItemFailed("s3-mismatch", f"{location.href} is not there; `auxip audit` finds what else is missing")
     with _writable(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-    return _save(target, announced, lambda file: _written(store.blocks(location, stored), file, announced.function))
+    return _save(target, expected, lambda file: _written(store.blocks(location, stored), file, expected.function))
 
 
-@dataclass(frozen=True)
-class Announced:
-    """What a station or a catalog states of a file: where it is, its size in bytes and its checksum, if it does."""
-
-    href: str
-    size: int | None
-    checksum: Checksum | None
-
-    @property
-    def function(self) -> str:
-        """The function by which its content is known."""
-        return "md5" if self.checksum is None else self.checksum.function
-
-
-def _save(target: Path, announced: Announced, fetch: Callable[[BinaryIO], tuple[int, Checksum]]) -> Path:
-    """Have a file written under another name, and give it its own once it is what was announced."""
-    checksum = announced.checksum
+def _save(target: Path, expected: Expected, fetch: Callable[[BinaryIO], tuple[int, Checksum]]) -> Path:
+    """Have a file written under another name, and give it its own once it is what was expected."""
+    checksum = expected.checksum
     with _writable(target.parent):
-        if checksum is not None and target.is_file() and _digest(target, announced.function) == checksum:
+        if checksum is not None and target.is_file() and _digest(target, expected.function) == checksum:
             return target
         with _temporary(target.parent) as (file, path):
             received, found = fetch(file)
-            _require(announced, received, found)
+            expected.require(received, found)
             _name(path, target, found)
     return target
 
@@ -101,13 +86,12 @@ def _writable(folder: Path) -> Iterator[None]:
         raise Rejected("bad-folder", f"{folder}: {error.strerror or error}") from None
 
 
-def _download(api: JsonApi, announced: Announced, file: BinaryIO, settings: Settings) -> tuple[int, Checksum]:
+def _download(api: JsonApi, expected: Expected, file: BinaryIO, settings: Settings) -> tuple[int, Checksum]:
     """Write a file, and return how many bytes it has and their digest."""
-    proven = announced.size is not None or announced.checksum is not None
-    download = Download(api, announced.href, announced.size, proven, settings)
+    download = Download(api, expected.href, expected.size, expected.proven, settings)
     while True:
         with suppress(StartOver):
-            return _written(download.chunks(), file, announced.function)
+            return _written(download.chunks(), file, expected.function)
 
 
 def _written(chunks: Iterable[bytes], file: BinaryIO, function: str) -> tuple[int, Checksum]:
@@ -121,17 +105,6 @@ def _written(chunks: Iterable[bytes], file: BinaryIO, function: str) -> tuple[in
     file.flush()
     os.fsync(file.fileno())
     return file.tell(), Checksum(function, digest.hexdigest())
-
-
-def _require(announced: Announced, received: int, found: Checksum) -> None:
-    href, size, checksum = announced.href, announced.size, announced.checksum
-    if size is not None and received != size:
-        raise Retryable("size-mismatch", f"{shown(href)} gave {received} bytes where {size} were announced")
-    if checksum is not None and found != checksum:
-        raise Retryable(
-            "checksum-mismatch",
-            f"{shown(href)} has the {found.function} {found.hex} where {checksum.hex} was announced",
-        )
 
 
 def _name(path: Path, target: Path, found: Checksum) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Final
 
@@ -13,6 +13,7 @@ from shared.settings import Settings
 from shared.stac.item import Asset
 from shared.storage.digests import PART_BYTES, Checksum, OverlappedDigest, Written, checksum_of, digest_of
 from shared.storage.download import Download
+from shared.storage.expected import Expected
 from shared.storage.location import Location, Stored
 from shared.storage.objects import ObjectStore
 from shared.storage.uploads import Memory, PartUpload, Source, StartOver, Unfinished
@@ -29,53 +30,18 @@ Progress = Callable[[int], None]
 """Called with the number of bytes that have come since the last call; negative where a download begins anew."""
 
 
-@dataclass(frozen=True)
-class _Expected:
-    """What an asset must be: its size in bytes and its digest, as far as they are stated."""
-
-    href: str
-    size: int | None
-    checksum: Checksum | None
-
-    @property
-    def function(self) -> str:
-        return "md5" if self.checksum is None else self.checksum.function
-
-    def require(self, written: Written) -> None:
-        """Compare.
-
-        Raises:
-            Retryable: `size-mismatch`, `checksum-mismatch`.
-        """
-        self.require_size(written.size)
-        if self.checksum is not None and written.checksum != self.checksum:
-            raise Retryable(
-                "checksum-mismatch",
-                f"{shown(self.href)} has the {written.checksum.function} {written.checksum.hex} "
-                f"where {self.checksum.hex} was announced",
-            )
-
-    def require_size(self, size: int) -> None:
-        """Compare the size alone.
-
-        Raises:
-            Retryable: `size-mismatch`.
-        """
-        if self.size is not None and size != self.size:
-            raise Retryable("size-mismatch", f"{shown(self.href)} gave {size} bytes where {self.size} were announced")
-
-    def upload(self, target: Location, upload: str, validator: str, size: int | None) -> Unfinished:
-        """Return what is to be remembered of an upload of this file."""
-        return Unfinished(
-            target=target.href,
-            id=upload,
-            part_bytes=PART_BYTES,
-            source=shown(self.href),
-            stated_size=self.size,
-            stated_checksum=None if self.checksum is None else self.checksum.multihash,
-            validator=validator,
-            size=size,
-        )
+def _remembered(expected: Expected, target: Location, upload: str, validator: str, size: int | None) -> Unfinished:
+    """Return what is to be remembered of an upload of a file."""
+    return Unfinished(
+        target=target.href,
+        id=upload,
+        part_bytes=PART_BYTES,
+        source=shown(expected.href),
+        stated_size=expected.size,
+        stated_checksum=None if expected.checksum is None else expected.checksum.multihash,
+        validator=validator,
+        size=size,
+    )
 
 
 class _Object:
@@ -128,18 +94,17 @@ class Transfer:
             Retryable: `size-mismatch`, `checksum-mismatch`, `not-online`, and what `JsonApi` and `ObjectStore` raise.
             Rejected: `bad-href`, and what `JsonApi` and `ObjectStore` raise.
         """
-        expected = _Expected(asset.href, asset.size, checksum_of(asset.checksum))
+        expected = Expected(asset.href, asset.size, checksum_of(asset.checksum))
         if expected.size is not None:
             self._limit(expected.size)
         if asset.href.startswith("s3://"):
             return self._from_s3(expected, target, progress, memory)
         if asset.href.startswith(("http://", "https://")):
-            proven = expected.size is not None or expected.checksum is not None
-            download = Download(self._api, expected.href, expected.size, proven, self._settings)
+            download = Download(self._api, expected.href, expected.size, expected.proven, self._settings)
             return self._bring(download, expected, target, progress, memory)
         raise ItemFailed("unsupported-href", f"{asset.href[:200]!r} is no http://, https:// or s3:// href")
 
-    def _from_s3(self, expected: _Expected, target: Location, progress: Progress, memory: Memory | None) -> Written:
+    def _from_s3(self, expected: Expected, target: Location, progress: Progress, memory: Memory | None) -> Written:
         source = Location.parse(expected.href)
         if source.bucket not in self._settings.s3_source_buckets:
             raise ItemFailed(
@@ -159,7 +124,7 @@ class Transfer:
         return self._bring(_Object(self._store, source, stored), expected, target, progress, memory)
 
     def _bring(
-        self, source: Source, expected: _Expected, target: Location, progress: Progress, memory: Memory | None
+        self, source: Source, expected: Expected, target: Location, progress: Progress, memory: Memory | None
     ) -> Written:
         left = None if memory is None else memory.left()
         if memory is not None and left is not None:
@@ -178,9 +143,10 @@ class Transfer:
             except StartOver:
                 told.take_back()
 
-    def _parts_left(self, left: Unfinished, expected: _Expected, target: Location) -> list[str]:
+    def _parts_left(self, left: Unfinished, expected: Expected, target: Location) -> list[str]:
         """Return the ETags of the parts that an earlier try has sent of this file, if they are of use."""
-        if left != expected.upload(target, left.id, left.validator, left.size) or self._store.head(target) is not None:
+        same = left == _remembered(expected, target, left.id, left.validator, left.size)
+        if not same or self._store.head(target) is not None:
             return []
         return self._store.control.whole_parts(target, left.id)
 
@@ -190,7 +156,7 @@ class Transfer:
         told: "_Told",
         left: Unfinished,
         parts: list[str],
-        expected: _Expected,
+        expected: Expected,
         target: Location,
         memory: Memory,
     ) -> Written:
@@ -211,7 +177,7 @@ class Transfer:
             upload.complete()
         return self._read_back(target, size, expected)
 
-    def _read_back(self, target: Location, size: int, expected: _Expected) -> Written:
+    def _read_back(self, target: Location, size: int, expected: Expected) -> Written:
         """Verify an object that is complete, byte by byte; it is deleted where it is not what was announced."""
         stored = self._store.head(target)
         if stored is None or stored.size != size:
@@ -222,14 +188,14 @@ class Transfer:
                 digest.update(block)
             written = replace(digest.result(), etag=stored.etag)
         try:
-            expected.require(written)
+            expected.require(written.size, written.checksum)
         except Retryable:
             self._store.control.delete(target, stored.etag)
             raise
         return written
 
     def _pass(
-        self, source: Source, told: "_Told", expected: _Expected, target: Location, memory: Memory | None
+        self, source: Source, told: "_Told", expected: Expected, target: Location, memory: Memory | None
     ) -> Written:
         """Write what comes; it is checked before the object is complete, so a wrong one leaves nothing behind."""
         blocks = _blocks(told.over(source.chunks()))
@@ -242,18 +208,18 @@ class Transfer:
         memory = None if source.validator is None else memory  # no later try could know the file again
         with OverlappedDigest(expected.function) as digest, _kept_if_interrupted(upload, memory):
             if memory is not None and source.validator is not None:
-                memory.begun(expected.upload(target, upload.id, source.validator, source.size))
+                memory.begun(_remembered(expected, target, upload.id, source.validator, source.size))
             for block in chain(_drained(first), blocks):
                 digest.update(block)
                 upload.write(block)
             written = digest.result()
-            expected.require(written)
+            expected.require(written.size, written.checksum)
             upload.complete()
         return self._store.verify(target, written)
 
-    def _put(self, data: bytes, expected: _Expected, target: Location) -> Written:
+    def _put(self, data: bytes, expected: Expected, target: Location) -> Written:
         written = digest_of(data, expected.function)
-        expected.require(written)
+        expected.require(written.size, written.checksum)
         return self._store.put(target, data, written=written)
 
     def _limit(self, size: int) -> None:
@@ -328,7 +294,7 @@ def _drained(blocks: list[bytes]) -> Iterator[bytes]:
         yield blocks.pop(0)
 
 
-def _is_proven(stored: Stored, expected: _Expected) -> bool:
+def _is_proven(stored: Stored, expected: Expected) -> bool:
     """Whether the ETag tells that an object of the store is the one that is wanted, so that it need not be read."""
     is_md5 = "-" not in stored.etag and len(stored.etag) == len(digest_of(b"").md5)
     wanted = expected.checksum or Checksum("md5", stored.etag)

@@ -48,12 +48,17 @@ def compose(variables: dict[str, str], *arguments: str, env_file: Path = Path("/
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture(scope="module")
-def config() -> dict[str, Any]:
-    code, out, err = compose(EVERYTHING, "--format", "json")
-    assert code == 0, err
+def config_of(variables: dict[str, str]) -> dict[str, Any]:
+    """Return the whole configuration that Compose makes of these variables."""
+    code, out, err = compose(variables, "--format", "json")
+    assert (code, err) == (0, "")
     found: dict[str, Any] = json.loads(out)
     return found
+
+
+@pytest.fixture(scope="module")
+def config() -> dict[str, Any]:
+    return config_of(EVERYTHING)
 
 
 @pytest.fixture(scope="module")

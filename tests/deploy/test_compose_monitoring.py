@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.test_compose import EVERYTHING, ROOT, Services, compose
+from tests.deploy.test_compose import EVERYTHING, ROOT, Services, config_of
 
 MONITORED = EVERYTHING | {"GRAFANA_PASSWORD": "hush-grafana"}
 NAMES = ["grafana", "prometheus"]
@@ -19,10 +19,7 @@ PROMTOOL = shutil.which("promtool")
 
 @pytest.fixture(scope="module")
 def config() -> dict[str, Any]:
-    code, out, err = compose(MONITORED | {"COMPOSE_PROFILES": "monitoring"}, "--format", "json")
-    assert (code, err) == (0, "")
-    found: dict[str, Any] = json.loads(out)
-    return found
+    return config_of(MONITORED | {"COMPOSE_PROFILES": "monitoring"})
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +35,7 @@ def mounted(config: dict[str, Any], service: str) -> dict[str, Path]:
 
 
 def test_without_the_profile_neither_starts_and_no_password_is_needed() -> None:
-    code, out, err = compose(EVERYTHING, "--format", "json")
-    assert (code, err) == (0, "")
-    assert json.loads(out)["services"].keys() & set(NAMES) == set()
+    assert config_of(EVERYTHING)["services"].keys() & set(NAMES) == set()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -288,6 +288,22 @@ def test_the_command_replays_an_item_by_a_run_that_stages_it(caller: Caller, con
     assert buried(context, run) == []
 
 
+@pytest.mark.parametrize("command", [["dead", "replay", "--where"], ["retry"]])
+def test_a_letter_that_cannot_be_done_again_does_not_stop_the_others(
+    context: Context, run: Run, command: list[str]
+) -> None:
+    context.ledger.open_run(run.id, run.request)
+    bury_item(context, run, failed())
+    unreadable = context.dead_letters.park("item", b'{"run": 7}', "c", "r", run.id)  # the newest, and so the first
+    result = CliRunner().invoke(auxip, [*command, run.id, "--json"])
+
+    answer = json.loads(result.output)
+    assert result.exit_code == 1
+    assert [(each["id"], each["code"]) for each in answer["refused"]] == [(unreadable, "not-replayable")]
+    assert len(answer["replayed"]) == 1
+    assert [letter.id for letter in buried(context, run)] == [unreadable]
+
+
 def test_the_command_tells_the_runs_to_people_too(caller: Caller, context: Context, stack: Stack) -> None:
     run = failed_run(caller, context, stack)
     (letter,) = buried(context, run)

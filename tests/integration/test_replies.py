@@ -21,6 +21,7 @@ from tests.requests import raw, request
 from workers.app import app
 from workers.gate import Gate
 from workers.intake import MAX_ANSWER_BYTES
+from workers.queues import task_work
 
 SECONDS = 60
 Answers = Callable[[int], list[dict[str, Any]]]
@@ -327,9 +328,11 @@ def test_another_request_under_an_id_that_is_known_is_refused(
 # Messages that are lost
 
 
-def fall_due(redis: Redis, request_id: str) -> None:
-    """Have the reconciler look at a request now."""
+def fall_due(context: Context, request_id: str) -> None:
+    """Have the reconciler look at a request now, which it postpones while a worker is at the task."""
+    redis, agenda = context.ledger.redis, context.ledger.agenda
     wait_for(lambda: redis.zscore("auxip:requests", request_id) is not None, "the request is accepted", SECONDS)
+    wait_for(lambda: not agenda.claim_left(task_work(request_id)), "no worker is at it", SECONDS)
     redis.zadd("auxip:requests", {request_id: 0})
     app.send_task("auxip.reconcile")
 
@@ -343,7 +346,7 @@ def test_a_request_whose_message_is_lost_is_passed_on_again(
         redis.lpush(INTAKE, raw({**staging(caller, "OPER_MPL_ORBSCT"), "id": request_id, "reply": name}))
         wait_for(lambda: redis.llen("runs") > 0, "it is on the queue", SECONDS)
         redis.delete("runs")
-    fall_due(redis, request_id)
+    fall_due(context, request_id)
     (answer,) = answers(1)
     assert (answer["id"], answer["status"]) == (request_id, "successful")
     assert redis.zscore("auxip:requests", request_id) is None
@@ -358,7 +361,7 @@ def test_an_answer_whose_message_is_lost_is_sent_again(
         redis.lpush(INTAKE, raw({**search, "id": request_id, "reply": name}))
         wait_for(lambda: redis.llen("runs") > 0, "the message that answers it is on the queue", SECONDS)
         redis.delete("runs")
-    fall_due(redis, request_id)
+    fall_due(context, request_id)
     (answer,) = answers(1)
     assert (answer["id"], answer["status"]) == (request_id, "successful")
 
@@ -370,7 +373,7 @@ def test_a_request_that_a_run_works_on_is_left_alone(
     with standing_still(context, workers, "staging"):
         redis.lpush(INTAKE, raw({**staging(caller, "OPER_MPL_ORBSCT"), "id": request_id, "reply": name}))
         wait_for(lambda: redis.hget(f"auxip:run:{request_id}", "state") == "working", "its run works", SECONDS)
-        fall_due(redis, request_id)
+        fall_due(context, request_id)
         wait_for(lambda: float(redis.zscore("auxip:requests", request_id) or 0) > 0, "it is looked at", SECONDS)
         assert redis.hmget(f"auxip:request:{request_id}", "again", "request") == [None, None]
     assert len(answers(1)) == 1
@@ -385,6 +388,6 @@ def test_a_request_whose_run_is_forgotten_is_answered(
         wait_for(lambda: redis.llen("search") > 0, "its run is open", SECONDS)
         redis.delete("search", f"auxip:run:{request_id}")
         redis.zrem("auxip:open", request_id)
-        fall_due(redis, request_id)
+        fall_due(context, request_id)
         (answer,) = answers(1)
     assert answer["error"]["code"] == "ledger-lost"

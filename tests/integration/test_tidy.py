@@ -163,7 +163,7 @@ def left(context: Context, places: list[Location]) -> list[Location]:
 
 @pytest.fixture
 def days_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Let so many days go by for the clean-up, whose clock this is; the store's stands where it is."""
+    """Let so many days go by for the clean-up, whose clock this is; that of the store does not move."""
     now = time.time()
 
     def go_by(days: float) -> None:

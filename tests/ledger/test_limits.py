@@ -4,8 +4,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from statistics import median
 
 import pytest
 from redis import Redis
@@ -45,10 +43,12 @@ def test_requests_are_spaced_evenly_over_the_threads_of_a_process(make: Make) ->
         each.turn().end()
         return time.monotonic()
 
+    started = time.monotonic()
     with ThreadPoolExecutor(4) as pool:
         begun = sorted(pool.map(begin, limits * 3))
-    assert begun[-1] - begun[0] >= 11 * 0.05 - 0.02
-    assert median(after - before for before, after in pairwise(begun)) > 0.03  # evenly, but for the scheduler
+    # A busy machine may run a thread later than its turn, and never before it.
+    early = [number for number, at in enumerate(begun) if at - started < number * 0.05 - 0.02]
+    assert early == []
 
 
 def test_whoever_waits_longest_for_a_connection_is_next(make: Make, redis: Redis, name: str) -> None:

@@ -97,15 +97,24 @@ def retry(run: str, as_json: bool) -> None:
 
 
 def _replay(context: Context, letters: Sequence[str], as_json: bool) -> None:
+    """Do letters again, print what became of each, and exit with 1 where one cannot be done again."""
     replayed: list[Json] = []
+    refused: list[Json] = []
     for letter in letters:
-        replayed.append(_replayed(context, letter))
+        try:
+            replayed.append(_replayed(context, letter))
+            said = "  ".join(map(str, replayed[-1].values()))
+        except Rejected as error:  # it stays where it is, and the others are done
+            refused.append({"id": letter, "code": error.code, "reason": error.reason})
+            said = f"{letter}  {error}"
         if not as_json:
-            click.echo("  ".join(map(str, replayed[-1].values())))
+            click.echo(said)
     if as_json:
-        print_json({"replayed": [*replayed]})
+        print_json({"replayed": [*replayed], "refused": [*refused]})
     else:
         click.echo(f"{len(replayed)} dead letters are on their way again")
+    if refused:
+        raise SystemExit(1)
 
 
 @dead.command()

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from celery.beat import Scheduler
 
+from workers.health import touch
+
 BEAT_ALIVE: Final = "auxip-beat.alive"
 BEAT_READY: Final = "auxip-beat.ready"
 
@@ -43,4 +45,4 @@ def _wait(error: Exception, seconds: float) -> None:
 
 
 def _touch(name: str) -> None:
-    (Path(tempfile.gettempdir()) / name).touch()
+    touch(Path(tempfile.gettempdir()) / name)

@@ -54,7 +54,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "retries": ("tries of steps that have failed", ("owner", "station")),
     "runs": ("runs that are closed", ("owner", "kind", "status", "code")),
     "claims_lapsed": (
-        "claims on work that their worker has not ended, and another has taken over; `stopped`: it was told to stop",
+        "claims on work that their worker has not ended, and another has taken over; `stopped`: it was to stop",
         ("holder",),
     ),
     "counts_left_out": ("counts of labels beyond the number that is kept", ()),

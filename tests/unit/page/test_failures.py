@@ -1,4 +1,4 @@
-"""Failures by code: what happened to the run or to a system stands apart from what it kept from being done."""
+"""Failures by code: what happened to the run or to a system is apart from what it kept from being done."""
 
 from shared.answer import Answer, Problem, Status, Waited
 from shared.codes import ADVICE
