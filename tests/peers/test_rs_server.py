@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,6 +103,22 @@ def test_an_expanded_archives_asset_is_its_manifest_which_leads_to_every_member(
         assert manifest is not None
         members = {f"{prefix.key}{member.path}": (member.size, member.etag) for member in manifest.members}
         assert {stored.key: (stored.size, stored.etag) for stored in store.list(prefix)} == members
+
+
+@pytest.mark.parametrize(("product_type", "decompress"), [(PLAIN, False), (ARCHIVES, True)])
+def test_the_files_of_an_item_are_saved_as_the_catalogs_bucket_has_them(
+    on_rs_server: Deployment, rs_server: RsServer, collection: str, tmp_path: Path, product_type: str, decompress: bool
+) -> None:
+    staged(on_rs_server, collection, product_type, decompress=decompress)
+    item_id = next(iter(rs_server.items(collection)))
+    options = ["--collection", collection, "--owner", USER, "--to", str(tmp_path), "--json"]
+    done = auxip(on_rs_server, "get", item_id, *options)
+
+    assert done.returncode == 0, done.stderr
+    paths = [Path(path) for path in json.loads(done.stdout)["files"]]
+    assert paths
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path not in paths] == []
+    assert any(path.parent != tmp_path for path in paths) is decompress
 
 
 @pytest.mark.parametrize(("product_type", "decompress"), [(PLAIN, False), (ARCHIVES, True)])
