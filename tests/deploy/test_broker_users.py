@@ -94,12 +94,14 @@ def test_another_system_has_no_other_command(caller: Redis, command: str) -> Non
         caller.execute_command(*command.split())  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("port", [""], indirect=True, ids=["no caller"])
 def test_without_a_password_there_is_no_such_user(port: int) -> None:
     with Redis(port=port, username="caller", password="") as redis, pytest.raises(AuthenticationError):
         redis.ping()
 
 
+@pytest.mark.long
 def test_nobody_gets_in_without_a_password(port: int) -> None:
     with Redis(port=port) as redis, pytest.raises(AuthenticationError):
         redis.ping()

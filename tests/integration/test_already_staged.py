@@ -180,6 +180,7 @@ def test_where_no_etag_is_proof_the_object_is_read_and_not_downloaded(context: C
     assert shown(again).assets[ARCHIVE.name].etag == etag
 
 
+@pytest.mark.long
 def test_the_same_bytes_under_another_etag_are_known_if_that_is_their_md5(context: Context, collection: str) -> None:
     work = done(context, collection, ARCHIVE, decompress=False)
     change_asset(work, ARCHIVE.name, etag=in_parts(context, work))

@@ -55,6 +55,7 @@ def test_a_run_whose_items_are_all_skipped_has_no_items(caller: Caller) -> None:
     assert caller.stage(FIND, asset_names=["none"]).get(SECONDS) == [True, None]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("names", [[ORBIT], [ORBIT, ZIP]])
 def test_the_command_takes_each_of_them(caller: Caller, names: list[str]) -> None:
     options = [part for name in names for part in ("--asset", name)]

@@ -346,6 +346,7 @@ def test_the_command_ends_with_one_object_and_tells_by_its_status_whether_it_fou
     assert (finding.kind, finding.found) == (Kind.PHANTOM, "nothing")
 
 
+@pytest.mark.long
 def test_the_command_writes_its_report_into_the_store(context: Context, collection: str) -> None:
     said = last_object(auxip("audit", collection, "--owner", OWNER, "--json").stdout)
     report = context.store.get(Location.parse(str(said["report"])), 10**6)
@@ -392,6 +393,7 @@ def location_of(item: Item, key: str) -> Location:
     return Location.parse(item.assets[key].href)
 
 
+@pytest.mark.long
 def test_one_of_each_damage_is_found_and_mended(
     caller: Caller, context: Context, stack: Stack, staged: Callable[..., Item]
 ) -> None:
@@ -548,6 +550,7 @@ def test_an_audit_that_has_come_to_a_halt_is_taken_over_by_the_next_tick(
     assert slices.audit_slice(apart, "nightly", scope, tick=1, chain=lost) == ""
 
 
+@pytest.mark.long
 def test_a_worker_does_the_audits_of_the_sweeps_file(caller: Caller, context: Context, stack: Stack) -> None:
     name = f"audit{uuid.uuid4().hex[:6]}"
     caller.stage(of_id(PLAIN.item_id)).get(timeout=SECONDS)

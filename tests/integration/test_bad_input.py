@@ -144,6 +144,7 @@ def test_a_passing_fault_of_the_catalog_is_outlived(caller: Caller, stack: Stack
     assert items
 
 
+@pytest.mark.long
 def test_a_catalog_that_refuses_items_fails_them_and_keeps_their_bytes(
     caller: Caller, context: Context, stack: Stack
 ) -> None:
@@ -208,6 +209,7 @@ def test_a_wrong_setting_is_named_at_start_in_one_line(
     assert said in line
 
 
+@pytest.mark.long
 def test_a_worker_does_not_start_with_a_wrong_file_of_stations(stack: Stack, tmp_path: Path) -> None:
     file = tmp_path / "stations.toml"
     file.write_text('[station.one]\nurl = "http://one.example"\npage_sise = 5\n')

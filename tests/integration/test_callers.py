@@ -161,6 +161,7 @@ def test_who_sends_a_task_subscribes_to_its_result_only_to_wait_for_it(context: 
     assert result.get(SECONDS) == [True, None]
 
 
+@pytest.mark.long
 def test_to_revoke_the_task_of_a_run_cancels_the_run(context: Context, caller: Caller, workers: list[Child]) -> None:
     with standing_still(context, workers, "staging"):
         result = caller.stage(of_type("AX___OSF_AX"))
@@ -260,6 +261,7 @@ def kill_pool(worker: Child) -> int:
     return len(children)
 
 
+@pytest.mark.long
 def test_a_plain_task_that_kills_its_worker_each_time_is_given_up_after_three_starts(
     context: Context, caller: Caller, workers: list[Child], stack: Stack
 ) -> None:

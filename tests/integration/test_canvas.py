@@ -128,6 +128,7 @@ def test_parts_of_a_chord_that_are_lost_are_published_again_and_its_body_runs(
     item.expect_whole()
 
 
+@pytest.mark.long
 def test_the_body_of_a_chord_that_is_lost_is_published_again(
     caller: Caller, context: Context, workers: list[Child]
 ) -> None:
@@ -140,6 +141,7 @@ def test_the_body_of_a_chord_that_is_lost_is_published_again(
 # What comes twice
 
 
+@pytest.mark.long
 def test_a_plan_that_is_published_many_times_is_done_once(
     caller: Caller, context: Context, workers: list[Child]
 ) -> None:
@@ -190,6 +192,7 @@ def test_a_step_that_is_done_already_goes_on_only_where_its_message_is_delivered
         context.ledger.agenda.forget_run(run.id)
 
 
+@pytest.mark.long
 def test_what_a_worker_that_stood_still_has_overwritten_is_published_as_it_is_expanded(
     caller: Caller, context: Context
 ) -> None:
@@ -389,6 +392,7 @@ def their_url(context: Context) -> Iterator[None]:
     app.close()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("their_worker", "their_url")
 def test_what_a_caller_links_goes_on_on_the_callers_own_queue(caller: Caller, context: Context) -> None:
     from tests.integration.caller_app import QUEUE, note, note_error
@@ -417,6 +421,7 @@ def test_what_a_caller_links_goes_on_on_the_callers_own_queue(caller: Caller, co
     assert notes(context, f"{name} chain") == [[True, None]]
 
 
+@pytest.mark.long
 def test_a_worker_with_a_misspelt_queue_does_not_start(context: Context, stack: Stack) -> None:
     argv = [sys.executable, "-m", "celery", "-A", "workers.app:app", "worker", "--queues", "decompres"]
     child = stack.start_process("misspelt", argv, {**os.environ})

@@ -54,6 +54,7 @@ def test_items_are_staged_and_the_outcome_names_them(client: Auxip, caller: Call
     assert request.status().status is Status.SUCCESSFUL
 
 
+@pytest.mark.long
 def test_items_that_fail_are_named(client: Auxip, caller: Caller, stack: Stack) -> None:
     stack.set_station_faults([{"path": "/Products", "status": 404}])
     outcome = client.stage(caller.collection, cql2=of_type("OPER_MPL_ORBSCT")).wait(SECONDS)
@@ -67,6 +68,7 @@ def test_a_refused_request_raises_its_code_and_reason(client: Auxip) -> None:
     assert raised.value.code == "bad-request"
 
 
+@pytest.mark.long
 def test_a_search_that_finds_nothing_is_a_value_error_where_that_is_asked_for(client: Auxip) -> None:
     search = {"auxip_cql2": of_type("NO_SUCH_TYPE"), "error_if_empty": True}
     with pytest.raises(ValueError, match="No Auxip product found"):

@@ -190,6 +190,7 @@ def test_a_consumer_of_several_queues_is_woken_for_each(
     assert one.until(1) < 1
 
 
+@pytest.mark.long
 def test_a_consumer_that_waits_asks_the_server_twenty_times_a_second_at_most(
     redis: Redis, reader: Callable[..., Reader]
 ) -> None:
@@ -262,6 +263,7 @@ def test_what_a_dead_worker_held_is_given_to_another_after_its_time(
     assert other.got[0].headers["redelivered"]
 
 
+@pytest.mark.long
 def test_what_a_killed_worker_held_is_given_back_within_a_lease(redis: Redis, reader: Callable[..., Reader]) -> None:
     redis.lpush(A, raw(envelope("t")))
     reader(visibility_timeout=600).until(1)

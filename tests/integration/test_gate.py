@@ -230,6 +230,7 @@ def test_a_gate_that_is_told_to_end_hands_back_and_ends_at_once(redis: Redis, ga
     assert sorted(ids_of(published(redis))) == sorted(ids)
 
 
+@pytest.mark.long
 def test_an_idle_gate_ends_at_once(redis: Redis, gate: Start, tmp_path: Path) -> None:
     child = gate()
     wait_for((tmp_path / "gate-0.alive").exists, "it is open", SECONDS)

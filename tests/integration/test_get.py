@@ -92,6 +92,7 @@ def test_what_is_not_as_it_was_published_gets_no_name(
     assert files_below(tmp_path) == {}
 
 
+@pytest.mark.long
 def test_the_command_names_the_files(work: Work, tmp_path: Path) -> None:
     options = ["--collection", work.run.request.collection, "--owner", "steps", "--to", str(tmp_path)]
     item_id = work.record.item_id

@@ -184,6 +184,7 @@ def test_an_item_that_kills_its_worker_three_times_fails_and_its_neighbours_are_
     assert stack.station_traffic().downloads == before + len(codes) + MOST_STARTS
 
 
+@pytest.mark.long
 def test_a_run_whose_items_are_done_is_closed_however_often_the_catalog_is_away(
     caller: Caller, context: Context, workers: list[Child], stack: Stack
 ) -> None:

@@ -104,6 +104,7 @@ def left_of(context: Context, name: str) -> list[str]:
     return [key for key in context.ledger.redis.scan_iter(f"auxip:station:{name}:*") if not key.endswith(":clock")]
 
 
+@pytest.mark.long
 def test_requests_and_connections_are_counted_over_all_processes(context: Context, name: str) -> None:
     workers = [Worker(context, name, 1200, 2, 4, 0.15) for _ in range(3)]
     for worker in workers:

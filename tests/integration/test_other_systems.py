@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from local.stack import Stack
 from shared.context import Context
 from tests.integration.conftest import Caller, wait_for
@@ -28,6 +30,7 @@ def test_the_python_example_of_the_page_stages_items(caller: Caller, context: Co
     app.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 def test_the_request_of_the_page_is_a_run_and_is_answered(caller: Caller, stack: Stack, context: Context) -> None:
     from workers.cli.fleet import start_gate
 

@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+import pytest
+
 from local import samples
 from local.stack import Stack
 from shared.archives import is_archive
@@ -15,6 +17,7 @@ PRODUCTS = [each for each in samples.catalogue() if each.product_type in TYPES]
 ARCHIVES = [each for each in PRODUCTS if is_archive(each.name)]
 
 
+@pytest.mark.long
 def test_runs_that_overlap_download_each_asset_once_and_expand_each_archive_once(
     caller: Caller, context: Context, stack: Stack
 ) -> None:

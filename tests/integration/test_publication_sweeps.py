@@ -138,6 +138,7 @@ def once(ids: list[str]) -> dict[str, int]:
 # Nothing is lost
 
 
+@pytest.mark.long
 def test_after_a_stop_of_three_days_the_workers_catch_up_window_after_window(served: Swept) -> None:
     served.begin(NOW - 3 * DAY - 2 * HOUR, since=(NOW - 3 * DAY - 3 * HOUR).isoformat())
     served.done(served.mark.run)
@@ -350,6 +351,7 @@ def test_the_reconciler_begins_a_window_whose_message_was_lost(served: Swept) ->
     wait_for(lambda: any(run.state is RunState.SUCCESSFUL for run in served.runs()), "the window is searched")
 
 
+@pytest.mark.long
 def test_a_run_by_hand_searches_up_to_now_and_leaves_the_watermark(served: Swept) -> None:
     (new,) = served.publisher.publish(datetime.now(UTC) - MINUTE)
     served.write(since=(NOW - 2 * HOUR).isoformat())
@@ -385,6 +387,7 @@ def test_auxip_sweeps_shows_how_far_a_sweep_by_publication_is_behind(swept: Swep
     assert 0 <= shown.total_seconds() - listed["behind"] < 60
 
 
+@pytest.mark.long
 def test_auxip_replay_searches_again_between_two_dates_and_leaves_the_watermark(served: Swept) -> None:
     ids = served.publisher.publish(NOW - 30 * HOUR, NOW - 3 * HOUR)
     served.write(longest="1d")

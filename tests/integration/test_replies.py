@@ -68,6 +68,7 @@ def staging(caller: Caller, product_type: str) -> dict[str, Any]:
     return {"task": "auxip.staging", "arguments": arguments}
 
 
+@pytest.mark.long
 def test_a_run_that_succeeds_is_answered_with_its_result(
     gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, context: Context
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_run_that_fails_is_answered_with_its_error(
     assert context.ledger.run(request_id).state == "failed"
 
 
+@pytest.mark.long
 def test_a_run_all_of_whose_items_fail_is_answered_as_failed_with_its_items(
     gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, stack: Stack, context: Context
 ) -> None:
@@ -135,6 +137,7 @@ def test_an_answer_says_what_was_selected_of_each_type_and_how_late_the_items_we
     assert answer.timeliness.longest_seconds > 0
 
 
+@pytest.mark.long
 def test_a_filter_that_finds_nothing_of_a_type_is_answered_as_empty_with_the_type(
     gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers
 ) -> None:
@@ -154,6 +157,7 @@ def test_a_run_that_no_worker_opens_is_answered_with_its_error(
     assert answer["error"]["code"] == "unknown-query"
 
 
+@pytest.mark.long
 def test_a_task_that_is_no_run_is_answered(
     gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers
 ) -> None:
@@ -167,6 +171,7 @@ def test_a_task_that_is_no_run_is_answered(
     assert told[f"bad-{name}"]["error"]["code"] == "nothing-found"
 
 
+@pytest.mark.long
 def test_the_same_id_twice_is_one_run_and_both_are_answered(
     gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, context: Context
 ) -> None:
@@ -183,6 +188,7 @@ def test_the_same_id_twice_is_one_run_and_both_are_answered(
     wait_for(lambda: redis.exists(f"auxip:request:{request_id}:replies") == 0, "nobody waits", SECONDS)
 
 
+@pytest.mark.long
 def test_a_second_request_need_not_have_the_list_of_the_first(
     gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers
 ) -> None:
@@ -313,6 +319,7 @@ def test_a_result_that_is_too_large_is_told_and_can_be_read(
     assert redis.exists(f"celery-task-meta-{name}") == 1
 
 
+@pytest.mark.long
 def test_another_request_under_an_id_that_is_known_is_refused(
     gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers
 ) -> None:
@@ -366,6 +373,7 @@ def test_an_answer_whose_message_is_lost_is_sent_again(
     assert (answer["id"], answer["status"]) == (request_id, "successful")
 
 
+@pytest.mark.long
 def test_a_request_that_a_run_works_on_is_left_alone(
     gate: Child, caller: Caller, redis: Redis, name: str, answers: Answers, context: Context, workers: list[Child]
 ) -> None:

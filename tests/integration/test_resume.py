@@ -100,6 +100,7 @@ def held(store: ObjectStore, target: Location) -> bytes | None:
     return store.get(target, limit=2**26)
 
 
+@pytest.mark.long
 @limits(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cuts=st.lists(st.one_of(st.integers(0, SIZE), st.integers(FRUITFUL, FRUITFUL + 5)), max_size=8),

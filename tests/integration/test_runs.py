@@ -42,6 +42,7 @@ def test_a_staging_run_answers_with_status_and_the_items_as_the_catalog_shows_th
     assert items == [Item.model_validate(item) for item in shown]
 
 
+@pytest.mark.long
 def test_what_the_catalog_shows_is_valid_stac_and_an_item_collection(caller: Caller, context: Context) -> None:
     result = caller.stage(of_type("OPER_MPL_ORBPRE", "OPER_AUX_ECMWFD_PDMC")).get(SECONDS)
     assert isinstance(result, list)

@@ -71,6 +71,7 @@ def test_a_service_that_wants_an_md5_of_a_list_to_delete_is_used_whole(context: 
         used_whole(store, context.settings.s3_bucket)
 
 
+@pytest.mark.long
 def test_a_service_without_conditions_on_deletes_and_completions_is_used_whole(context: Context) -> None:
     with store_behind(context, s3_front.no_conditions) as (store, _):
         used_whole(store, context.settings.s3_bucket)
@@ -96,12 +97,14 @@ def test_a_service_that_takes_virtual_hosts_only_is_used_whole(
     assert {asked.host for asked in front.service.asked} == {f"{bucket}.s3.test"}
 
 
+@pytest.mark.long
 def test_buckets_are_in_the_path_unless_the_setting_says_otherwise(context: Context) -> None:
     with store_behind(context) as (store, front):
         used_whole(store, context.settings.s3_bucket)
     assert {urlsplit(front.url).netloc} == {asked.host for asked in front.service.asked}
 
 
+@pytest.mark.long
 def test_a_service_with_a_certificate_of_a_private_authority_is_used_whole(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

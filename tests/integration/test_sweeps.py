@@ -338,6 +338,7 @@ def test_auxip_sweep_runs_one_now_and_auxip_sweeps_tells_how_it_ended(swept: Swe
     assert datetime.fromisoformat(listed["next"]) > datetime.now(UTC)
 
 
+@pytest.mark.long
 def test_a_sweeps_layout_holds_for_its_archives(swept: Swept, context: Context) -> None:
     archive = samples.product(samples.NESTED_ARCHIVE)
     window = {"start": samples.DEMO_START.isoformat(), "end": samples.DEMO_END.isoformat()}
@@ -371,6 +372,7 @@ def test_a_sweep_that_is_not_in_the_file_is_refused_at_once(swept: Swept) -> Non
     assert ended.stderr == f"auxip: unknown-sweep: no sweep 'other' in AUXIP_SWEEPS_FILE; it has: {swept.name}\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command",
     [

@@ -38,6 +38,7 @@ def closed(pgstac: PgStac) -> Iterator[None]:
     pgstac.restart()
 
 
+@pytest.mark.long
 def test_a_run_that_finds_nothing_by_a_property_that_is_not_registered_says_so_and_so_does_its_report(
     on_pgstac: Deployment, collection: str
 ) -> None:
@@ -53,6 +54,7 @@ def test_a_plain_search_that_must_find_something_says_so_in_its_error(on_pgstac:
         search_items(on_pgstac.context, Cql2(filter=MISSPELT), error_if_empty=True)
 
 
+@pytest.mark.long
 def test_a_run_that_finds_something_by_a_property_that_is_not_registered_has_no_notice(
     on_pgstac: Deployment, collection: str
 ) -> None:

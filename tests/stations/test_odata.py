@@ -104,6 +104,7 @@ def test_windows_of_publication_that_follow_each_other_find_every_product_once(s
     assert sorted(found) == names(offered)
 
 
+@pytest.mark.long
 def test_a_storm_of_one_instant_comes_whole(station: Make) -> None:
     offered = storm(5000)
     found = ids(station(open_to_all(Manners(), *offered)).search(Cql2(filter=RESORB)))

@@ -61,6 +61,7 @@ def test_an_item_of_a_real_station_is_valid_once_it_is_published() -> None:
     require_valid(shown(body))
 
 
+@pytest.mark.long
 def test_the_sample_products_are_valid(tmp_path: Any) -> None:
     for feature in samples.write_samples(tmp_path, "http://127.0.0.1/auxip")[:20]:
         if feature["assets"]:

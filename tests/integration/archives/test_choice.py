@@ -162,6 +162,7 @@ def test_an_audit_takes_no_archive_that_is_kept_for_a_leftover(context: Context,
 # As messages and commands
 
 
+@pytest.mark.long
 def test_a_caller_chooses_members_and_strips_folders(caller: Caller, context: Context) -> None:
     zarr = samples.product(samples.ZARR_ARCHIVE)
     result = caller.stage(of_id(zarr.item_id), members=["geoid/0.*", ".zgroup"], strip=0)
@@ -230,6 +231,7 @@ def test_auxip_expand_keeps_an_archive_of_which_only_some_members_are_expanded(
     assert context.store.head(archive) is None
 
 
+@pytest.mark.long
 def test_auxip_expand_strips_leading_folders(caller: Caller, context: Context) -> None:
     archive = hold(context, tgz_of({"a/b/x": b"x", "a/c": b"c"}), "x.tgz")
     assert auxip("expand", archive.href, "--strip", "1").returncode == 0

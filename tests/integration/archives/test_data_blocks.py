@@ -112,6 +112,7 @@ def test_auxip_expand_refuses_one_that_is_no_archive(caller: Caller, context: Co
     assert context.store.get(archive, 100) == GRIB
 
 
+@pytest.mark.long
 def test_auxip_expand_looks_for_data_blocks_within_an_archive_on_request(context: Context, tmp_path: Any) -> None:
     file = tmp_path / "x.tgz"
     file.write_bytes(tgz_of({"x.HDR": b"header", "x.DBL": TAR}))

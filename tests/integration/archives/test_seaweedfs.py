@@ -133,6 +133,7 @@ def test_a_large_member_that_is_there_and_right_is_not_sent_again(store: ObjectS
     assert content(store, prefix_for(archive), 2**30) == {"large.dat": LARGE, "small.dat": b"small"}
 
 
+@pytest.mark.long
 def test_a_large_member_that_is_there_and_wrong_is_sent_by_the_next_attempt(store: ObjectStore) -> None:
     archive = expanded_but_for_one(store, "resumed-wrong")
     with store.open_writer(Location(archive.bucket, "resumed-wrong/x/large.dat")) as writer:

@@ -54,6 +54,7 @@ def abort_uploads(settings: Settings, place: Place, older_than: timedelta) -> li
         return control.abort_uploads(place, older_than)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["plain.dat", "ä b+c&d=e%20#?.dat", "~(x)'*!.dat"])
 def test_an_old_upload_is_aborted_and_a_young_one_is_not(context: Context, name: str) -> None:
     location = leave(name)

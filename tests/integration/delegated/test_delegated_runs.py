@@ -80,6 +80,7 @@ def _worker(stack: Stack, environment: dict[str, str], name: str, queues: str) -
     return stack.start_process(name, [*argv, "--loglevel", "INFO"], environment)
 
 
+@pytest.mark.long
 def test_one_process_has_two_jobs_under_way_that_end_only_together(
     caller: Celery, context: Context, service: Service, collection: str
 ) -> None:

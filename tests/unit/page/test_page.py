@@ -292,6 +292,7 @@ def many(count: int, random_bits: random.Random) -> tuple[list[ItemRecord], list
     return records, features
 
 
+@pytest.mark.long
 def test_a_page_of_10000_items_has_all_of_them_in_less_than_a_megabyte() -> None:
     records, features = many(10_000, random.Random(1))  # noqa: S311 - names for a test
     records[7000] = record_of("z-failed", ItemState.FAILED, code="x", reason="y")
